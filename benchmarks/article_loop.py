@@ -1,0 +1,176 @@
+"""Speed of one random-shooting plan: a Python loop over candidates against one batched rollout.
+
+The loop is how tutorials write it: 100 plans of 10 steps on the 5x5 gridworld, one model call of
+batch 1 for each step of each plan. Both sides use the same network, take turns in one process, and
+are compared by their medians.
+
+    python benchmarks/article_loop.py --rounds 30 --threads 1 --out article_loop.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+PLANS, HORIZON, HIDDEN, NUM_ACTIONS = 100, 10, 64, 4
+GOAL = (4.0, 4.0)
+START = np.array([0.0, 0.0])
+
+Planner = Callable[[np.ndarray], int]  # obs [2] -> the first action of the best plan
+
+
+def make_network(seed: int) -> nn.Module:
+    """Return a model of the gridworld: (position, one-hot action) [B, 6] -> next position [B, 2].
+
+    It is not trained: the weights do not change the time of a plan.
+    """
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Linear(2 + NUM_ACTIONS, HIDDEN),
+        nn.ReLU(),
+        nn.Linear(HIDDEN, HIDDEN),
+        nn.ReLU(),
+        nn.Linear(HIDDEN, 2),
+    )
+
+
+class LoopModel:
+    """The network behind the interface of the tutorials: one position in, one position out."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+
+    def predict(self, obs: np.ndarray, action: int) -> np.ndarray:
+        """Return the next position [2] after `action` at the position `obs` [2]."""
+        with torch.no_grad():
+            state = torch.as_tensor(obs, dtype=torch.float32).unsqueeze(0)  # [1, 2]
+            one_hot = torch.zeros(1, NUM_ACTIONS)
+            one_hot.scatter_(1, torch.tensor([[action]]), 1.0)
+            following: Tensor = self._network(torch.cat([state, one_hot], dim=1))  # [1, 2]
+            return following.squeeze(0).numpy()
+
+
+def loop_returns(model: LoopModel, obs: np.ndarray, plans: np.ndarray) -> np.ndarray:
+    """Score the plans [N, H] one after the other, one step at a time -> [N]."""
+    returns = []
+    for plan in plans:
+        position, total = obs, 0.0
+        for action in plan:
+            position = model.predict(position, int(action))
+            total -= float(np.linalg.norm(position - np.array(GOAL)))
+        returns.append(total)
+    return np.array(returns)
+
+
+def loop_planner(network: nn.Module, seed: int) -> Planner:
+    """Return the baseline."""
+    model, rng = LoopModel(network), np.random.default_rng(seed)
+
+    def plan(obs: np.ndarray) -> int:
+        plans = rng.integers(0, NUM_ACTIONS, (PLANS, HORIZON))
+        return int(plans[loop_returns(model, obs, plans).argmax(), 0])
+
+    return plan
+
+
+@torch.inference_mode()
+def batched_rollout(network: nn.Module, obs: np.ndarray, plans: Tensor) -> Tensor:
+    """Score the plans [N, H] together, one model call a step -> [N]."""
+    position = torch.as_tensor(obs, dtype=torch.float32).expand(len(plans), 2)  # [N, 2]
+    actions = F.one_hot(plans, NUM_ACTIONS).float()  # [N, H, 4]
+    goal = torch.tensor(GOAL)
+    returns = torch.zeros(len(plans))
+    for step in range(plans.shape[1]):
+        position = network(torch.cat([position, actions[:, step]], dim=1))  # [N, 2]
+        returns -= torch.linalg.vector_norm(position - goal, dim=1)
+    return returns
+
+
+def our_planner(network: nn.Module, seed: int) -> Planner:
+    """Return the planner that is measured against the baseline."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def plan(obs: np.ndarray) -> int:
+        plans = torch.randint(NUM_ACTIONS, (PLANS, HORIZON), generator=generator)
+        return int(plans[batched_rollout(network, obs, plans).argmax(), 0])
+
+    return plan
+
+
+def check_same_work(network: nn.Module) -> None:
+    """Fail if the two ways give the same plans different returns."""
+    plans = np.random.default_rng(0).integers(0, NUM_ACTIONS, (PLANS, HORIZON))
+    slow = loop_returns(LoopModel(network), START, plans)
+    fast = batched_rollout(network, START, torch.from_numpy(plans))
+    np.testing.assert_allclose(fast.numpy(), slow, rtol=1e-4)
+
+
+def seconds(planner: Planner) -> float:
+    """Return how long one plan takes."""
+    start = time.perf_counter()
+    planner(START)
+    return time.perf_counter() - start
+
+
+def measure(planners: dict[str, Planner], rounds: int) -> dict[str, list[float]]:
+    """Time the planners in turn, so that a busy moment of the machine hits all of them."""
+    for planner in planners.values():
+        seconds(planner)  # warm up
+    times: dict[str, list[float]] = {name: [] for name in planners}
+    for _ in range(rounds):
+        for name, planner in planners.items():
+            times[name].append(seconds(planner))
+    return times
+
+
+def main() -> None:
+    """Measure, print, and write JSON where `--out` says."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=30, help="plans timed on each side")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
+    parser.add_argument("--out", type=Path, help="file for the numbers as JSON")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+
+    network = make_network(seed=0)
+    check_same_work(network)
+    planners = {"loop": loop_planner(network, seed=0), "ours": our_planner(network, seed=0)}
+    times = measure(planners, options.rounds)
+
+    medians = {name: median(values) for name, values in times.items()}
+    steps_per_second = {name: PLANS * HORIZON / value for name, value in medians.items()}
+    ratio = medians["loop"] / medians["ours"]
+    for name, value in medians.items():
+        print(
+            f"{name}: median {1e3 * value:8.3f} ms a plan,"
+            f" {steps_per_second[name]:12,.0f} model steps/s"
+        )
+    print(f"ours / loop: {ratio:.1f} times the model steps per second")
+    if options.out:
+        result = {
+            "plans": PLANS,
+            "horizon": HORIZON,
+            "hidden": [HIDDEN, HIDDEN],
+            "rounds": options.rounds,
+            "threads": options.threads,
+            "torch": torch.__version__,
+            "machine": f"{platform.system()} {platform.machine()}",
+            "median_seconds": medians,
+            "model_steps_per_second": steps_per_second,
+            "ratio": ratio,
+        }
+        options.out.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""Model-predictive control: fit a model, plan with it at every step, execute the first action.
+
+With a Gaussian ensemble and CEM this is PETS (Chua et al. 2018, algorithm 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from mbrl_cli.agents.base import Decision
+from mbrl_cli.agents.random import random_actions
+from mbrl_cli.envs.env import Env
+from mbrl_cli.errors import UserError
+from mbrl_cli.models.base import Model
+from mbrl_cli.models.imagination import Imagined, imagine
+from mbrl_cli.planners.base import TrajectoryPlanner
+from mbrl_cli.planners.world import World
+from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.types import Count, EnvSpec, Fraction, NonNegativeFloat, State
+
+
+class MPC:
+    """Plan every action with the model that was fitted to all data so far.
+
+    Exploration, in training only: `noise` adds Gaussian noise to continuous actions, `epsilon`
+    replaces an action by a random one, `disagreement` rewards plans about which the members of an
+    ensemble disagree, `none` trusts the planner's own randomness.
+    """
+
+    def __init__(
+        self,
+        spec: EnvSpec,
+        model: Model,
+        planner: TrajectoryPlanner,
+        generator: torch.Generator,
+        fit_every: Count,
+        discount: Fraction,
+        explore: Literal["none", "noise", "epsilon", "disagreement"],
+        noise_std: NonNegativeFloat,
+        epsilon: Fraction,
+        disagreement_bonus: NonNegativeFloat,
+    ) -> None:
+        if explore == "noise" and spec.action.kind == "discrete":
+            raise UserError(
+                "agent.explore=noise: needs continuous actions; "
+                f"{spec.id} has discrete ones: use epsilon, disagreement or none"
+            )
+        if explore == "disagreement" and not model.has_disagreement:
+            raise UserError(
+                "agent.explore=disagreement: needs a model with several members "
+                "(model=ensemble or model=gaussian_ensemble); else use epsilon, noise or none"
+            )
+        self.spec = spec
+        self.model = model
+        self.planner = planner
+        self.generator = generator
+        self.fit_every = fit_every
+        self.discount = discount
+        self.explore = explore
+        self.noise_std = noise_std
+        self.epsilon = epsilon
+        self.disagreement_bonus = disagreement_bonus
+        self.last_fit = 0
+
+    def policy(self, envs: Sequence[Env], explore: bool, generator: torch.Generator) -> _MPCPolicy:
+        """Return a policy that plans with the model as it is at each step."""
+        return _MPCPolicy(self, envs, explore, generator)
+
+    def update(self, replay: ReplayBuffer, env_step: int) -> dict[str, float]:
+        """Fit the model every `fit_every` steps."""
+        if self.model.is_fitted and env_step - self.last_fit < self.fit_every:
+            return {}
+        self.last_fit = env_step
+        metrics = self.model.fit(replay, self.generator)
+        return {f"model/{name}": value for name, value in metrics.items()}
+
+    def world(self, generator: torch.Generator) -> World:
+        """Return the model's functions as a planner may see them."""
+
+        def imagine_plans(state: State, plans: torch.Tensor, spread: bool) -> Imagined:
+            return imagine(self.model, state, plans, self.discount, generator, spread)
+
+        return World(
+            action=self.spec.action,
+            imagine=imagine_plans,
+            branch=self.model.branch,
+            step=lambda state, action: self.model.step(state, action, generator),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the model and when it was last fitted."""
+        return {"model": self.model.state_dict(), "last_fit": self.last_fit}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.model.load_state_dict(state["model"])
+        self.last_fit = state["last_fit"]
+
+
+class _MPCPolicy:
+    def __init__(
+        self, agent: MPC, envs: Sequence[Env], explore: bool, generator: torch.Generator
+    ) -> None:
+        self.agent = agent
+        self.envs = list(envs)
+        self.explore = agent.explore if explore else "none"
+        self.generator = generator
+        self.world = agent.world(generator)
+        self.prediction_horizon = agent.planner.horizon
+        self.discount = agent.discount
+        self.nonfinite = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Start episodes in all environments: no plan, no past."""
+        num_envs, spec = len(self.envs), self.agent.spec
+        self.memory = self.agent.planner.initial_memory(num_envs)
+        self.state = self.agent.model.initial(num_envs)
+        self.action = torch.zeros(num_envs, spec.action.dim, device=self.agent.planner.device)
+
+    @torch.inference_mode()
+    def act(self, obs: np.ndarray) -> Decision:
+        """Plan for obs [B, O]."""
+        agent = self.agent
+        bonus = agent.disagreement_bonus if self.explore == "disagreement" else 0.0
+        self.state = agent.model.observe(
+            self.state, self.action, torch.from_numpy(obs), self.envs
+        )
+        plan = agent.planner.plan(self.world, self.state, self.memory, self.generator, bonus)
+        self.memory = plan.memory
+        self.action = self._explored(plan.action)
+        self.nonfinite += int(plan.nonfinite)
+        return Decision(self.action.cpu().numpy(), plan.predicted_return.cpu().numpy())
+
+    def _explored(self, action: torch.Tensor) -> torch.Tensor:
+        """Disturb planned actions [B, A] as `agent.explore` says."""
+        draw = {"generator": self.generator, "device": self.generator.device}
+        if self.explore == "noise":
+            noise = torch.randn(action.shape, **draw).to(action.device)
+            return (action + self.agent.noise_std * noise).clamp(-1.0, 1.0)
+        if self.explore == "epsilon":
+            lucky = torch.rand(len(action), 1, **draw) < self.agent.epsilon
+            other = random_actions(self.agent.spec.action, len(action), self.generator)
+            return torch.where(lucky.to(action.device), torch.from_numpy(other).to(action), action)
+        return action
+
+    def keep(self, rows: np.ndarray) -> None:
+        """Go on with these environments only."""
+        index = torch.from_numpy(rows).to(self.action.device)
+        self.envs = [self.envs[row] for row in rows]
+        self.memory = {key: value[index] for key, value in self.memory.items()}
+        self.state = {key: value[index] for key, value in self.state.items()}
+        self.action = self.action[index]
+
+    def metrics(self) -> dict[str, float]:
+        """Return the number of imagined plans whose return was not finite."""
+        counted, self.nonfinite = self.nonfinite, 0
+        return {"planner/nonfinite": float(counted)}

@@ -1,0 +1,130 @@
+"""Save and load nested dicts of tensors, arrays and plain numbers: atomic, checked, never pickle.
+
+A checkpoint is one safetensors file. Tensors and arrays are its tensors, everything else is JSON in
+its header. The checksum covers every byte of the file, with its own digits read as zeros.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from mbrl_cli.errors import UserError
+
+FORMAT = 1
+SUFFIX = ".safetensors"
+_ENTRY = "mbrl"  # one metadata entry: safetensors writes several in random order
+_BLANK = "0" * 64
+
+
+def save_checkpoint(folder: Path, name: str, state: dict[str, Any]) -> Path:
+    """Write `state` to `folder/name.safetensors` so that a crash leaves the old file or the new.
+
+    The state may hold tensors, numpy arrays, None, bool, int, float, str, lists, tuples and dicts
+    (with str or int keys). Raises TypeError, naming the place, for anything else.
+    """
+    tensors: dict[str, Tensor] = {}
+    entry = {"checksum": _BLANK, "format": FORMAT, "state": _pack(state, name, tensors)}
+    content = bytearray(safetensors.torch.save(tensors, {_ENTRY: json.dumps(entry)}))
+    start = content.index(_BLANK.encode())
+    content[start : start + len(_BLANK)] = _checksum(content)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}{SUFFIX}"
+    unfinished = folder / f".{name}{SUFFIX}.tmp"
+    with unfinished.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    _sync_folder(folder)
+    return path
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what `save_checkpoint` wrote; tensors are on the CPU.
+
+    Raises UserError if the file is missing, damaged or of another format version.
+    """
+    try:
+        content = bytearray(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot read the checkpoint ({error.strerror})") from error
+    try:
+        length = int.from_bytes(content[:8], "little")
+        entry = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_ENTRY])
+        found, checksum = entry["format"], entry["checksum"].encode()
+        start = content.index(checksum)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is damaged, or not a checkpoint of mbrl") from error
+    if found != FORMAT:
+        raise UserError(f"{path} has checkpoint format {found}; this mbrl reads format {FORMAT}")
+    content[start : start + len(checksum)] = _BLANK.encode()
+    if _checksum(content) != checksum:
+        raise UserError(f"{path} is damaged: its checksum does not match")
+    state: dict[str, Any] = _unpack(entry["state"], safetensors.torch.load(bytes(content)))
+    return state
+
+
+def _checksum(content: bytearray) -> bytes:
+    return hashlib.blake2b(content, digest_size=len(_BLANK) // 2).hexdigest().encode()
+
+
+def _pack(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
+    """Return `value` as JSON, its tensors moved to `tensors`.
+
+    Scalars and lists stand for themselves; anything else is an object with one key, its kind.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        items = [_pack(item, f"{place}.{i}", tensors) for i, item in enumerate(value)]
+        return items if isinstance(value, list) else {"tuple": items}
+    if isinstance(value, dict):
+        # Pairs, because an optimizer's state has integer keys and JSON has none.
+        if not all(isinstance(key, str | int) for key in value):
+            raise TypeError(f"checkpoint: the keys of {place} must be str or int")
+        return {"dict": [[k, _pack(v, f"{place}.{k}", tensors)] for k, v in value.items()]}
+    if isinstance(value, Tensor | np.ndarray):
+        kind = "tensor" if isinstance(value, Tensor) else "array"
+        name = f"{len(tensors)}:{place}"  # the number keeps {"a.b": x} and {"a": {"b": x}} apart
+        # Copies, because safetensors wants whole tensors that share no memory.
+        if isinstance(value, Tensor):
+            copy = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        else:
+            copy = torch.from_numpy(value.copy())
+        tensors[name] = copy
+        return {kind: name}
+    raise TypeError(f"checkpoint: {place} is a {type(value).__name__}, which cannot be saved")
+
+
+def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, list):
+        return [_unpack(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "dict":
+        return {key: _unpack(item, tensors) for key, item in content}
+    if kind == "tuple":
+        return tuple(_unpack(item, tensors) for item in content)
+    return tensors[content] if kind == "tensor" else tensors[content].numpy()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself survive a power cut; only POSIX can open a folder."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

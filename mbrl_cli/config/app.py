@@ -1,0 +1,149 @@
+"""Hydra as `mbrl train` uses it: resolvers, launching, and its errors told in one line.
+
+Light on purpose: `--help`, `--cfg` and completion must not wait for torch.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from mbrl_cli.config.groups import GROUPS, choices, config_dir
+from mbrl_cli.errors import UserError, nearest
+
+
+def _for_env(key: str, default: Any, *, _root_: DictConfig) -> Any:
+    recommended = OmegaConf.select(_root_, "env.recommended") or {}
+    return recommended.get(key, default)
+
+
+def _safe_name(name: str) -> str:
+    kept = "".join(c if c.isalnum() or c in "=,.-+_" else "_" for c in str(name))
+    return kept[:120]
+
+
+def register_resolvers() -> None:
+    """Teach OmegaConf the words that `configs/` uses; harmless when done twice."""
+    OmegaConf.register_new_resolver("for_env", _for_env, replace=True)
+    # Cached, like `now`: drawn once a run, however often the folder's name is read.
+    OmegaConf.register_new_resolver(
+        "run_token", lambda: secrets.token_hex(2), replace=True, use_cache=True
+    )
+    OmegaConf.register_new_resolver("safe_name", _safe_name, replace=True)
+
+
+# --- launching ------------------------------------------------------------------------------
+
+
+def launch(argv: Sequence[str]) -> None:
+    """Run `mbrl train ARGV`: Hydra composes, our task runs, mistakes leave in one line."""
+    import hydra
+
+    register_resolvers()
+    sys.argv = ["mbrl train", *(_open_kwargs(argument) for argument in argv)]
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # a person's own modules, as with `python -m`
+    wants_trace = "HYDRA_FULL_ERROR" in os.environ
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra shall hand its errors over, not print them
+    main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(task)
+    try:
+        with refusing():
+            main()
+    except KeyboardInterrupt:
+        print("mbrl: interrupted; what was learned so far is saved", file=sys.stderr)
+        raise SystemExit(130) from None
+    except Exception as error:
+        text = None if wants_trace else explain(error)
+        if text is None:
+            raise  # a fault of ours or of the environment: the trace is what helps
+        print(f"mbrl: {text}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def task(cfg: DictConfig) -> float:
+    """Run one job; importable, so that every Hydra launcher can pickle it."""
+    from mbrl_cli.config.train import train
+
+    register_resolvers()  # a launcher's worker process starts without them
+    return train(cfg)
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Let a UserError inside the block end the program: its text on stderr, exit code 2."""
+    try:
+        yield
+    except UserError as error:
+        print(f"mbrl: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _open_kwargs(argument: str) -> str:
+    """Let `env.kwargs.anything=1` add a key: only the environment knows which it takes."""
+    return f"++{argument}" if argument.startswith(("env.kwargs.", "env.kwargs=")) else argument
+
+
+# --- Hydra's errors in one line ---------------------------------------------------------------
+
+
+def explain(error: Exception) -> str | None:
+    """Return one line for a mistake that Hydra found, None if it was no mistake of the user's."""
+    from hydra.errors import HydraException, MissingConfigException
+
+    if isinstance(error, MissingConfigException):
+        return _explain_choice(error)
+    if not isinstance(error, HydraException):
+        return None
+    text = " ".join(str(part) for part in (error, error.__cause__) if part)
+    key = _between(text, "Could not override '", "'") or _between(text, "Key '", "'")
+    if key is not None:
+        return _explain_key(key.lstrip("+~").split("@")[0])
+    return " ".join(text.split())[:300]
+
+
+def _explain_choice(error: Any) -> str:
+    missing = str(error.missing_cfg_file or "")
+    group, _, name = missing.rpartition("/")
+    if group not in GROUPS:
+        return " ".join(str(error).split())[:300]
+    allowed = error.options or list(choices(group))
+    close = nearest(name, allowed)
+    hint = f"did you mean {', '.join(close)}? " if close else ""
+    return f"{group}={name}: unknown {group}; {hint}allowed are {', '.join(allowed)}"
+
+
+def _explain_key(key: str) -> str:
+    section, dot, name = key.rpartition(".")
+    if dot and section.split(".")[0] in GROUPS:
+        allowed = _known_keys(section)
+    else:
+        allowed, name, key = _known_keys(""), key.split(".")[0], key
+    close = nearest(name, allowed)
+    if close:
+        return f"{key}: unknown key; did you mean {', '.join(close)}?"
+    return f"{key}: unknown key; allowed are {', '.join(allowed) or 'none'}"
+
+
+def _known_keys(section: str) -> list[str]:
+    """Return the keys of the run level, or those that the choices on the command line have."""
+    if not section:
+        loaded = OmegaConf.load(config_dir() / "train.yaml")
+        return [*GROUPS, *(str(k) for k in loaded if k not in ("defaults", "hydra"))]
+    keys: dict[str, None] = {}
+    for name in choices(section.split(".")[0]):
+        path = config_dir() / section.split(".")[0] / f"{name}.yaml"
+        node = OmegaConf.load(path)
+        node = node.get("agent", node) if section == "agent" else node
+        keys |= dict.fromkeys(str(k) for k in node if k not in ("_target_", "defaults"))
+    return list(keys)
+
+
+def _between(text: str, start: str, end: str) -> str | None:
+    _, found, rest = text.partition(start)
+    return rest.partition(end)[0] if found else None

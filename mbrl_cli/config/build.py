@@ -1,0 +1,177 @@
+"""The composition root: a composed config in, the live objects of a run out.
+
+Below this package there are plain arguments: no other room imports hydra or omegaconf.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, get_type_hints
+
+import torch
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from mbrl_cli.agents.base import Agent
+from mbrl_cli.config.groups import GROUPS, choices, config_dir
+from mbrl_cli.config.values import LIVE, check_arguments, check_value
+from mbrl_cli.envs.env import Env
+from mbrl_cli.envs.make import make_env
+from mbrl_cli.errors import UserError
+from mbrl_cli.runner import RunSettings
+from mbrl_cli.seeding import torch_generator
+from mbrl_cli.types import Bounds
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The live objects of one run."""
+
+    env: Env
+    make_eval_envs: Callable[[], list[Env]]
+    agent: Agent
+    settings: RunSettings
+    device: torch.device
+    threads: int
+
+
+def build(cfg: DictConfig) -> Parts:
+    """Check the whole config, then build what a run needs; UserError for any mistake."""
+    settings, device, threads = run_level(cfg)
+    groups = {group: _checked_group(cfg, group) for group in GROUPS}
+    _check_roles(groups)
+    env = make_env(**groups["env"].arguments)
+    spec = env.spec
+    live: dict[str, Any] = {"spec": spec, "action": spec.action, "device": device}
+    for group in ("model", "planner", "agent"):
+        live["generator"] = torch_generator(settings.seed, group)
+        live[group] = groups[group].build(live)
+    return Parts(
+        env=env,
+        make_eval_envs=lambda: [
+            make_env(**groups["env"].arguments) for _ in range(settings.eval_episodes)
+        ],
+        agent=live["agent"],
+        settings=settings,
+        device=device,
+        threads=threads,
+    )
+
+
+def run_level(cfg: DictConfig) -> tuple[RunSettings, torch.device, int]:
+    """Return the checked run-level settings, the device and the number of CPU threads."""
+    hints = get_type_hints(RunSettings, include_extras=True)
+    values = {key: check_value(key, _value(cfg, key), hint) for key, hint in hints.items()}
+    return RunSettings(**values), _device(_value(cfg, "device")), _threads(_value(cfg, "threads"))
+
+
+def _device(name: Any) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        raise UserError(f"device={name}: allowed are auto, cpu, cuda, cuda:1, ...") from error
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"device={name}: allowed are auto, cpu, cuda, cuda:1, ...")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count()
+        raise UserError(f"device={name}: this machine has {found} CUDA devices; use auto or cpu")
+    return device
+
+
+def _threads(value: Any) -> int:
+    if value == "auto":
+        # A second thread only pays for large batches, and torch's threads collapse when there
+        # are more of them than free cores: parallel runs get one each.
+        return 1
+    threads: int = check_value("threads", value, Annotated[int, Bounds(1, os.cpu_count() or 1)])
+    return threads
+
+
+@dataclass(frozen=True)
+class _Group:
+    """One group's choice: its class or function and its checked arguments."""
+
+    name: str
+    target: Callable[..., Any] | None
+    arguments: dict[str, Any]
+
+    def takes(self, argument: str) -> bool:
+        return self.target is not None and argument in inspect.signature(self.target).parameters
+
+    def build(self, live: Mapping[str, Any]) -> Any:
+        if self.target is None:
+            return None
+        wanted = {name: live[name] for name in LIVE if self.takes(name)}
+        return self.target(**wanted, **self.arguments)
+
+
+def _checked_group(cfg: DictConfig, group: str) -> _Group:
+    node = _value(cfg, group)
+    if not isinstance(node, dict) or "_target_" not in node:
+        raise UserError(f"{group}: has no _target_, the class that it configures")
+    arguments = {key: value for key, value in node.items() if key != "_target_"}
+    if node["_target_"] is None:
+        for key in arguments:
+            raise UserError(f"{group}.{key}: unknown key; no {group} is in use")
+        return _Group(group, None, {})
+    target = _target(group, node["_target_"])
+    return _Group(group, target, check_arguments(group, target, arguments))
+
+
+def _target(group: str, path: Any) -> Callable[..., Any]:
+    try:
+        target = get_object(str(path))
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"{group}._target_={path}: cannot be imported ({error})") from error
+    if not callable(target):
+        raise UserError(f"{group}._target_={path}: is no class or function")
+    return target
+
+
+def _check_roles(groups: Mapping[str, _Group]) -> None:
+    """Refuse a model or planner that the agent lacks or has no use for."""
+    agent = groups["agent"]
+    if agent.target is None:
+        raise UserError(f"agent: needs a _target_; allowed are {', '.join(choices('agent'))}")
+    for role in ("model", "planner"):
+        given, wanted = groups[role].target is not None, agent.takes(role)
+        kind = agent.target.__name__
+        if wanted and not given:
+            options = ", ".join(name for name in choices(role) if name != "none")
+            raise UserError(f"{role}=none: agent {kind} needs a {role}; use one of {options}")
+        if given and not wanted:
+            raise UserError(
+                f"{role}={getattr(groups[role].target, '__name__', '')}: agent {kind} uses no "
+                f"{role}; use {role}=none, or an agent that has one: "
+                f"{', '.join(_agents_with(role))}"
+            )
+
+
+def _agents_with(role: str) -> list[str]:
+    found = []
+    for name in choices("agent"):
+        target = OmegaConf.load(config_dir() / "agent" / f"{name}.yaml").agent.get("_target_")
+        if target and role in inspect.signature(get_object(target)).parameters:
+            found.append(f"agent={name}")
+    return found
+
+
+def _value(cfg: DictConfig, key: str) -> Any:
+    """Return a plain, resolved value of the config."""
+    try:
+        node = cfg[key]
+        if OmegaConf.is_config(node):
+            return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        full = getattr(error, "full_key", None) or key
+        example = " (for example env.id=LunarLander-v3)" if full == "env.id" else ""
+        raise UserError(f"{full}: must be given{example}") from error
+    except OmegaConfBaseException as error:
+        raise UserError(f"{key}: {str(error).splitlines()[0]}") from error
+    return node

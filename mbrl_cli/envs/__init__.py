@@ -1,0 +1,1 @@
+"""The real environments: gymnasium behind one adapter, own environments, true dynamics."""

@@ -1,0 +1,1 @@
+"""True dynamics of known environments as batched torch functions (`types.Simulator`)."""

@@ -1,0 +1,73 @@
+"""Which environments have a simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+from gymnasium import wrappers
+from gymnasium.envs.classic_control import (
+    AcrobotEnv,
+    CartPoleEnv,
+    Continuous_MountainCarEnv,
+    MountainCarEnv,
+    PendulumEnv,
+)
+
+from mbrl_cli.envs.cartpole_continuous import CartPoleContinuous
+from mbrl_cli.envs.gridworld import GridWorld
+from mbrl_cli.envs.simulators.acrobot import AcrobotSimulator
+from mbrl_cli.envs.simulators.cartpole import CartPoleSimulator
+from mbrl_cli.envs.simulators.gridworld import GridWorldSimulator
+from mbrl_cli.envs.simulators.mountain_car import MountainCarSimulator
+from mbrl_cli.envs.simulators.pendulum import PendulumSimulator
+from mbrl_cli.types import Simulator
+
+SIMULATED_IDS = (
+    "mbrl/GridWorld-v0",
+    "CartPole-v1",
+    "mbrl/CartPoleContinuous-v0",
+    "Pendulum-v1",
+    "Acrobot-v1",
+    "MountainCar-v0",
+    "MountainCarContinuous-v0",
+)
+
+_SIMULATORS: dict[type, Callable[[Any], Simulator]] = {
+    GridWorld: GridWorldSimulator,
+    CartPoleEnv: CartPoleSimulator,
+    CartPoleContinuous: CartPoleSimulator,
+    PendulumEnv: PendulumSimulator,
+    AcrobotEnv: AcrobotSimulator,
+    MountainCarEnv: MountainCarSimulator,
+    Continuous_MountainCarEnv: MountainCarSimulator,
+}
+
+# Wrappers that change neither observations nor actions nor rewards.
+_HARMLESS = {
+    wrappers.HumanRendering,
+    wrappers.OrderEnforcing,
+    wrappers.PassiveEnvChecker,
+    wrappers.RecordEpisodeStatistics,
+    wrappers.RenderCollection,
+    wrappers.TimeLimit,
+}
+
+
+def simulator_for(gym_env: gymnasium.Env[Any, Any]) -> Simulator | None:
+    """Return the true dynamics of `gym_env`; None where they are not exactly known.
+
+    Subclasses may have other dynamics and unknown wrappers other observations, so that only
+    the exact classes count.
+    """
+    layer = gym_env
+    while isinstance(layer, gymnasium.Wrapper):
+        if type(layer) not in _HARMLESS:
+            return None
+        layer = layer.env
+    if type(layer) not in _SIMULATORS:
+        return None
+    if isinstance(layer, AcrobotEnv) and layer.torque_noise_max > 0:
+        return None
+    return _SIMULATORS[type(layer)](layer)

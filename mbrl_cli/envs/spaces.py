@@ -1,0 +1,116 @@
+"""What the spaces of gymnasium become below `envs`: flat float32 observations, encoded actions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mbrl_cli.errors import UserError
+from mbrl_cli.types import ActionSpec
+
+_ACTION_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
+_NESTED_SPACES = (spaces.Dict, spaces.Tuple)
+# Some environments write the largest float32 where they mean "no bound".
+_NO_BOUND = float(np.finfo(np.float32).max)
+
+
+class ActionCodec:
+    """Translate encoded actions (see `ActionSpec`) into the environment's own.
+
+    A bounded Box entry is rescaled linearly from [-1, 1]. An entry without bounds is used as it
+    is; with one bound only, [-1, 1] becomes the stretch of length 2 that starts (or ends) there.
+
+    Axes: A encoded action dim, K components of the action space.
+    """
+
+    def __init__(self, space: gymnasium.Space[Any]):
+        self._space = space
+        if isinstance(space, spaces.Box):
+            low_known = space.bounded_below & (space.low > -_NO_BOUND)
+            high_known = space.bounded_above & (space.high < _NO_BOUND)
+            low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+            low = np.where(low_known, low, np.where(high_known, high - 2.0, -1.0))
+            high = np.where(high_known, high, low + 2.0)
+            self._center = torch.from_numpy((low / 2 + high / 2).reshape(-1))  # [A]
+            self._half_range = torch.from_numpy((high / 2 - low / 2).reshape(-1))  # [A]
+            self.spec = ActionSpec("continuous", dim=int(np.prod(space.shape)))
+            return
+        if isinstance(space, spaces.Discrete):
+            nvec, start = np.array([space.n]), np.array([space.start])
+        elif isinstance(space, spaces.MultiDiscrete):
+            nvec, start = space.nvec.reshape(-1), space.start.reshape(-1)
+        else:
+            nvec = np.full(int(np.prod(space.shape or ())), 2)
+            start = np.zeros_like(nvec)
+        sizes = tuple(int(n) for n in nvec)
+        self._start = torch.from_numpy(start.astype(np.int64))  # [K]
+        self.spec = ActionSpec("discrete", dim=sum(sizes), sizes=sizes)
+
+    def decode(self, action: Tensor) -> Tensor:
+        """Map encoded actions [..., A] to the environment's own units.
+
+        Continuous: [..., A], clipped to [-1, 1] first. Discrete: integers [..., K], and [...]
+        for a single component (`Discrete`), counted from the space's `start`.
+        """
+        if self.spec.kind == "continuous":
+            center, half_range = self._center.to(action), self._half_range.to(action)
+            value = center + half_range * action.clamp(-1.0, 1.0)
+            return value if np.issubdtype(self._space.dtype, np.floating) else value.round()
+        blocks = torch.split(action, list(self.spec.sizes), dim=-1)
+        index = torch.stack([block.argmax(dim=-1) for block in blocks], dim=-1)  # [..., K]
+        index = index + self._start.to(index.device)
+        return index.squeeze(-1) if isinstance(self._space, spaces.Discrete) else index
+
+    def to_env(self, action: NDArray[Any]) -> Any:
+        """Return what `gym.step` takes for one encoded action [A]."""
+        value = self.decode(torch.as_tensor(action, dtype=torch.float64)).numpy()
+        if isinstance(self._space, spaces.Discrete):
+            return int(value)
+        value = value.reshape(self._space.shape).astype(self._space.dtype)
+        if isinstance(self._space, spaces.Box):  # the cast may have rounded just past a bound
+            value = np.asarray(value.clip(self._space.low, self._space.high))
+        return value
+
+
+def check_spaces(
+    env_id: str, observation: gymnasium.Space[Any], action: gymnasium.Space[Any]
+) -> None:
+    """Raise UserError, naming the space, where an observation or action space is unsupported."""
+    _check("observation", env_id, observation, (*_ACTION_SPACES, *_NESTED_SPACES))
+    _check("action", env_id, action, _ACTION_SPACES)
+
+
+def obs_integer(space: gymnasium.Space[Any]) -> tuple[bool, ...]:
+    """Return for each entry of the flattened observation whether it is always a whole number."""
+    if isinstance(space, spaces.Dict):
+        return tuple(whole for part in space.spaces.values() for whole in obs_integer(part))
+    if isinstance(space, spaces.Tuple):
+        return tuple(whole for part in space.spaces for whole in obs_integer(part))
+    fractional = isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating)
+    return (not fractional,) * spaces.flatdim(space)
+
+
+def flatten_obs(space: gymnasium.Space[Any], obs: Any) -> NDArray[np.float32]:
+    """Return an observation as a fresh float32 vector [O]; discrete parts become one-hot."""
+    return np.asarray(spaces.flatten(space, obs)).astype(np.float32, copy=False)
+
+
+def _check(role: str, env_id: str, space: gymnasium.Space[Any], allowed: tuple[type, ...]) -> None:
+    if not isinstance(space, allowed):
+        names = ", ".join(kind.__name__ for kind in allowed)
+        raise UserError(
+            f"env.id={env_id}: {role} space {type(space).__name__} is not supported; "
+            f"supported are {names}"
+        )
+    if isinstance(space, _NESTED_SPACES):
+        parts = space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces
+        for part in parts:
+            _check(role, env_id, part, allowed)
+    if spaces.flatdim(space) == 0:
+        raise UserError(f"env.id={env_id}: {role} space {space} is empty; it needs an entry")

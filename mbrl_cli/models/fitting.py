@@ -1,0 +1,148 @@
+"""Gradient fitting of stacked members: bootstrapped data, held-out loss, early stopping.
+
+All members take every optimiser step together; the minibatch rows of a whole fit are drawn at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+# (inputs [E, n, in], targets [E, n, out]) -> loss of each member [E]
+MemberLoss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How a fit is run; the keys of the same name in a model's YAML explain each."""
+
+    batch_size: int
+    max_steps: int
+    check_every: int
+    patience: int
+    learning_rate: float
+    weight_decay: float
+    bootstrap: bool
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit came to, per member."""
+
+    train_loss: Tensor  # [E] mean over the last stretch between two checks
+    holdout_loss: Tensor | None  # [E] of the weights that were kept; None without held-out data
+    steps: int
+
+
+def fit_members(
+    parameters: list[nn.Parameter],
+    member_loss: MemberLoss,
+    train: tuple[Tensor, Tensor],
+    holdout: tuple[Tensor, Tensor] | None,
+    num_members: int,
+    settings: FitSettings,
+    generator: torch.Generator,
+) -> FitResult:
+    """Minimise each member's loss on its own resample of the training data.
+
+    Every parameter's leading axis is the member, or it is shared and moves with all. With held-out
+    data each member keeps its own best weights, and the fit stops when no member has improved for
+    `patience` checks in a row; without, it runs to `max_steps`.
+
+    Args:
+        parameters: leaves to optimise.
+        member_loss: loss [E] of a minibatch.
+        train: inputs [n, in] and targets [n, out].
+        holdout: the same of the held-out episodes, or None.
+        num_members: E.
+        settings: see `FitSettings`.
+        generator: draws the resamples and minibatches; on the CPU.
+    """
+    inputs, targets = train
+    device = inputs.device
+    num_rows, batch = len(inputs), min(settings.batch_size, len(inputs))
+    rows = _minibatch_rows(num_members, num_rows, batch, settings, generator).to(device)
+    # The step size falls along a cosine to a tenth: the last steps average the noise out.
+    optimiser = torch.optim.AdamW(
+        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
+        optimiser, settings.max_steps, settings.learning_rate / 10.0
+    )
+    best = _BestWeights(parameters, num_members) if holdout is not None else None
+    if best is not None and holdout is not None:
+        best.offer(_holdout_loss(member_loss, holdout, num_members))
+    train_loss = torch.zeros(num_members, device=device)
+    checks_without_gain, steps = 0, 0
+    while steps < settings.max_steps:
+        stretch = min(settings.check_every, settings.max_steps - steps)
+        train_loss.zero_()
+        for step in range(steps, steps + stretch):
+            flat = rows[step].flatten()  # [E * batch]
+            x = inputs.index_select(0, flat).view(num_members, batch, -1)
+            y = targets.index_select(0, flat).view(num_members, batch, -1)
+            loss = member_loss(x, y)  # [E]
+            optimiser.zero_grad(set_to_none=True)
+            loss.sum().backward()
+            optimiser.step()
+            schedule.step()
+            train_loss += loss.detach() / stretch
+        steps += stretch
+        if best is not None and holdout is not None:
+            gained = best.offer(_holdout_loss(member_loss, holdout, num_members))
+            checks_without_gain = 0 if gained else checks_without_gain + 1
+            if checks_without_gain >= settings.patience:
+                break
+    if best is None:
+        return FitResult(train_loss, None, steps)
+    best.restore()
+    return FitResult(train_loss, best.loss, steps)
+
+
+def _minibatch_rows(
+    num_members: int, num_rows: int, batch: int, settings: FitSettings, generator: torch.Generator
+) -> Tensor:
+    """Return the rows [steps, E, batch] of all minibatches, drawn from each member's resample."""
+    shape = (settings.max_steps, num_members, batch)
+    drawn = torch.randint(num_rows, shape, generator=generator)
+    if not settings.bootstrap:
+        return drawn
+    resample = torch.randint(num_rows, (num_members, num_rows), generator=generator)
+    flat = drawn.transpose(0, 1).reshape(num_members, -1)  # [E, steps * batch]
+    return resample.gather(1, flat).view(num_members, -1, batch).transpose(0, 1)
+
+
+@torch.no_grad()
+def _holdout_loss(
+    member_loss: MemberLoss, holdout: tuple[Tensor, Tensor], num_members: int
+) -> Tensor:
+    x, y = (part.expand(num_members, -1, -1) for part in holdout)
+    return member_loss(x, y)
+
+
+class _BestWeights:
+    """Each member's weights at its lowest held-out loss."""
+
+    def __init__(self, parameters: list[nn.Parameter], num_members: int) -> None:
+        self.parameters = parameters
+        self.loss = torch.full((num_members,), float("inf"), device=parameters[0].device)
+        self.kept = [parameter.detach().clone() for parameter in parameters]
+
+    @torch.no_grad()
+    def offer(self, loss: Tensor) -> bool:
+        """Keep the current weights of the members whose loss [E] is lower; say whether any was."""
+        better = loss < self.loss  # NaN is never better
+        self.loss = torch.where(better, loss, self.loss)
+        for kept, parameter in zip(self.kept, self.parameters, strict=True):
+            mask = better.view(-1, *[1] * (parameter.dim() - 1))
+            kept.copy_(torch.where(mask, parameter, kept))
+        return bool(better.any())
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Put the kept weights back."""
+        for kept, parameter in zip(self.kept, self.parameters, strict=True):
+            parameter.copy_(kept)

@@ -1,0 +1,100 @@
+"""The true simulator as a model: what planning could reach if the model were perfect."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mbrl_cli.envs.env import Env
+from mbrl_cli.errors import UserError
+from mbrl_cli.models.base import MarkovModel, Prediction
+from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.types import EnvSpec, State, Step
+
+
+class Oracle(MarkovModel):
+    """Step the environment's own dynamics.
+
+    Where the environment has a batched simulator, imagination is one computation. Any other
+    environment is copied, once for every imagined step: right, but slow; a copy carries its random
+    generator along, so that a stochastic environment's luck is foreseen.
+    """
+
+    is_fitted = True
+
+    def __init__(self, spec: EnvSpec, device: torch.device, generator: torch.Generator) -> None:
+        super().__init__(spec, device)
+        self._copies: list[Env] = []  # one for each state imagined since the last observation
+
+    def observe(
+        self, state: State, action: Tensor, obs: Tensor, envs: Sequence[Env] | None = None
+    ) -> State:
+        """Take the observations and, where environments are copied, the environments themselves."""
+        observed = super().observe(state, action, obs)
+        if self.spec.simulator is not None:
+            return observed
+        if envs is None:
+            raise ValueError("an oracle without a batched simulator needs the environments")
+        self._copies = list(envs)  # never stepped, only copied
+        slots = torch.arange(len(envs), device=self.device)
+        return {**observed, "slot": slots, "ended": torch.zeros_like(slots, dtype=torch.bool)}
+
+    def step(
+        self, state: State, action: Tensor, generator: torch.Generator, common_noise: bool = False
+    ) -> Step:
+        """Take one true step; see `Model.step`."""
+        if self.spec.simulator is not None:
+            return super().step(state, action, generator, common_noise)
+        next_obs = state["obs"].clone()  # [M, 1, O]
+        slot, ended = state["slot"].clone(), state["ended"].clone()  # [M, 1]
+        reward = torch.zeros_like(slot, dtype=torch.float32)
+        for row in (~ended[:, 0]).nonzero()[:, 0].tolist():
+            env = self._copy(self._copies[int(slot[row, 0])])
+            obs, reward_now, terminated, _ = env.step(action[row].cpu().numpy())
+            next_obs[row, 0] = torch.from_numpy(obs)
+            reward[row, 0] = reward_now
+            ended[row, 0] = terminated
+            slot[row, 0] = len(self._copies)
+            self._copies.append(env)
+        return Step({"obs": next_obs, "slot": slot, "ended": ended}, reward, 1.0 - ended.float())
+
+    def _copy(self, env: Env) -> Env:
+        try:
+            return copy.deepcopy(env)
+        except (TypeError, RuntimeError, ValueError) as error:
+            raise UserError(
+                f"model=oracle: {self.spec.id} cannot be copied ({error}); "
+                "use a learned model: linear, mlp, ensemble, gaussian_ensemble"
+            ) from error
+
+    def _transition(
+        self, obs: Tensor, action: Tensor, generator: torch.Generator, common_noise: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        simulator = self.spec.simulator
+        assert simulator is not None
+        each = action[:, None].expand(-1, obs.shape[1], -1)  # [M, P, A]
+        next_obs = simulator.step(obs, each)
+        continues = 1.0 - simulator.terminated(obs, each, next_obs).float()
+        return next_obs, simulator.reward(obs, each, next_obs), continues
+
+    def predict(self, obs: Tensor, action: Tensor) -> Prediction:
+        """Return the true next observation, without doubt."""
+        if self.spec.simulator is None:
+            raise ValueError("an oracle that copies environments cannot be asked about the past")
+        mean = self.spec.simulator.step(obs, action)
+        return Prediction(mean, torch.zeros_like(mean), torch.zeros_like(mean[:, 0]))
+
+    def fit(self, replay: ReplayBuffer, generator: torch.Generator) -> dict[str, float]:
+        """Learn nothing: the truth is known."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: there is nothing to save."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore nothing."""

@@ -1,0 +1,52 @@
+"""Real transitions as the normalised inputs and targets that Markov models are fitted to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mbrl_cli.replay.normalizer import Normalizer
+from mbrl_cli.types import Batch, EnvSpec
+
+
+class Targets:
+    """Normalise observations, their changes and rewards; know which heads have to be learned.
+
+    Inputs are [obs normalised, action]; actions are encoded and need no scale.
+    Targets are [change of the observation normalised, reward normalised, continues 0 or 1].
+    """
+
+    def __init__(self, spec: EnvSpec, device: torch.device) -> None:
+        self.device = device
+        self.learns_reward = spec.known_reward is None
+        self.learns_termination = spec.known_termination is None
+        self.obs = Normalizer(spec.obs_dim, device)
+        self.delta = Normalizer(spec.obs_dim, device)
+        self.reward = Normalizer(1, device)
+
+    def fit(self, batch: Batch) -> None:
+        """Take the statistics from real transitions."""
+        self.obs.fit(batch.obs)
+        self.delta.fit(batch.next_obs - batch.obs)
+        self.reward.fit(batch.reward[:, None])
+
+    def inputs(self, obs: Tensor, action: Tensor) -> Tensor:
+        """Return [..., O + A]."""
+        return torch.cat([self.obs(obs), action], dim=-1)
+
+    def targets(self, batch: Batch) -> Tensor:
+        """Return [n, O + 2]."""
+        delta = self.delta(batch.next_obs - batch.obs)
+        reward = self.reward(batch.reward[:, None])
+        return torch.cat([delta, reward, 1.0 - batch.terminated[:, None]], dim=-1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the statistics."""
+        return {name: getattr(self, name).state_dict() for name in ("obs", "delta", "reward")}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the statistics."""
+        for name in ("obs", "delta", "reward"):
+            getattr(self, name).load_state_dict(state[name])

@@ -1,0 +1,106 @@
+"""Real transitions in preallocated arrays, with the episode that each belongs to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from mbrl_cli.types import Batch
+
+
+class ReplayBuffer:
+    """Keep the last `capacity` transitions in the order in which they happened.
+
+    An episode is held out from training as a whole, for good, and from its first step on: the
+    second one, then about every (1 / `holdout_ratio`)-th. So errors measured on held-out episodes
+    are errors on data that no fit has ever seen.
+    """
+
+    def __init__(
+        self, capacity: int, obs_dim: int, action_dim: int, holdout_ratio: float = 0.15
+    ) -> None:
+        self.capacity = capacity
+        self.holdout_ratio = holdout_ratio
+        self.total_added = 0
+        self.num_episodes = 0  # finished ones; the running episode has this number
+        self._obs = np.zeros((capacity, obs_dim), np.float32)
+        self._action = np.zeros((capacity, action_dim), np.float32)
+        self._reward = np.zeros(capacity, np.float32)
+        self._next_obs = np.zeros((capacity, obs_dim), np.float32)
+        self._terminated = np.zeros(capacity, np.float32)
+        self._episode = np.zeros(capacity, np.int64)
+
+    def __len__(self) -> int:
+        return min(self.total_added, self.capacity)
+
+    def add(
+        self,
+        obs: np.ndarray,
+        action: np.ndarray,
+        reward: float,
+        next_obs: np.ndarray,
+        terminated: bool,
+        truncated: bool,
+    ) -> None:
+        """Store one transition; `terminated` or `truncated` closes the episode."""
+        row = self.total_added % self.capacity
+        self._obs[row] = obs
+        self._action[row] = action
+        self._reward[row] = reward
+        self._next_obs[row] = next_obs
+        self._terminated[row] = terminated
+        self._episode[row] = self.num_episodes
+        self.total_added += 1
+        if terminated or truncated:
+            self.num_episodes += 1
+
+    def batch(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Batch:
+        """Return the transitions at `rows` as float32 tensors on `device`."""
+        fields = (self._obs, self._action, self._reward, self._next_obs, self._terminated)
+        return Batch(*(torch.from_numpy(field[rows]).to(device) for field in fields))
+
+    def split(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows to train on and the held-out rows, each in time order."""
+        rows = self._rows_in_time_order()
+        held_out = self._is_held_out(self._episode[rows])
+        return rows[~held_out], rows[held_out]
+
+    def held_out_windows(self, length: int) -> np.ndarray:
+        """Return [w, length] rows of all windows of consecutive steps in one held-out episode."""
+        rows = self._rows_in_time_order()
+        if len(rows) < length:
+            return np.zeros((0, length), np.int64)
+        windows = np.lib.stride_tricks.sliding_window_view(rows, length)  # [n - length + 1, length]
+        episode = self._episode[windows[:, 0]]
+        whole = (episode == self._episode[windows[:, -1]]) & self._is_held_out(episode)
+        return windows[whole]
+
+    def _rows_in_time_order(self) -> np.ndarray:
+        first = max(0, self.total_added - self.capacity)
+        return np.arange(first, self.total_added) % self.capacity
+
+    def _is_held_out(self, episode: np.ndarray) -> np.ndarray:
+        # The phase makes the second episode (number 1) the first one held out.
+        phase = 1.0 - 2.0 * self.holdout_ratio
+        count_before = np.floor(episode * self.holdout_ratio + phase)
+        return np.floor((episode + 1) * self.holdout_ratio + phase) > count_before
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything stored so far as plain arrays and numbers."""
+        used = slice(0, len(self))
+        return {
+            "total_added": self.total_added,
+            "num_episodes": self.num_episodes,
+            **{name: getattr(self, f"_{name}")[used].copy() for name in self._FIELDS},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned; the capacity must be the same."""
+        self.total_added = state["total_added"]
+        self.num_episodes = state["num_episodes"]
+        for name in self._FIELDS:
+            getattr(self, f"_{name}")[: len(self)] = state[name]
+
+    _FIELDS = ("obs", "action", "reward", "next_obs", "terminated", "episode")

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import io
+import math
+import struct
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+from mbrl_cli import logger
+from mbrl_cli.logger import METRICS, Logger
+
+
+class FakeTerminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class FakeClock:
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    clock = FakeClock()
+    monkeypatch.setattr(logger, "time", clock)
+    return clock
+
+
+def float32(value: float) -> float:
+    return float(struct.unpack("f", struct.pack("f", value))[0])
+
+
+def read_events(folder: Path) -> EventAccumulator:
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    return events.Reload()
+
+
+def hparams_records(folder: Path) -> dict[str, HParamsPluginData]:
+    (path,) = folder.glob("events.out.tfevents.*")  # one file: no run folder beside the run's own
+    return {
+        value.tag: HParamsPluginData.FromString(value.metadata.plugin_data.content)
+        for event in LegacyEventFileLoader(str(path)).Load()
+        for value in event.summary.value
+        if value.metadata.plugin_data.plugin_name == "hparams"
+    }
+
+
+def test_the_csv_holds_every_value_to_the_last_bit(tmp_path: Path) -> None:
+    with Logger(tmp_path, total_steps=10, console=False) as log:
+        log.scalars(0, {"train/return": 0.1 + 0.2, "model/train_loss": math.nan})
+        log.scalars(10, {"eval/return": -math.inf, "model/train_loss": 5})
+    assert (tmp_path / METRICS).read_bytes() == (
+        b"env_step,tag,value\n"
+        b"0,train/return,0.30000000000000004\n"
+        b"0,model/train_loss,nan\n"
+        b"10,eval/return,-inf\n"
+        b"10,model/train_loss,5.0\n"
+    )
+
+
+def test_a_row_is_on_disk_before_the_run_ends(tmp_path: Path) -> None:
+    with Logger(tmp_path, total_steps=10, console=False) as log:
+        log.scalars(1, {"train/return": 1.0})
+        assert (tmp_path / METRICS).read_text().endswith("1,train/return,1.0\n")
+
+
+def test_tensorboard_reads_the_same_values(tmp_path: Path) -> None:
+    with Logger(tmp_path, total_steps=10, console=False) as log:
+        for step in range(10_050):  # more points than TensorBoard's reader keeps by default
+            log.scalars(step, {"train/return": step / 3})
+        log.scalars(10_050, {"model/train_loss": math.nan})
+    events = read_events(tmp_path)
+    points = events.Scalars("train/return")
+    assert [(p.step, p.value) for p in points] == [(i, float32(i / 3)) for i in range(10_050)]
+    assert math.isnan(events.Scalars("model/train_loss")[0].value)
+
+
+def test_hparams_are_sessions_in_the_runs_own_event_file(tmp_path: Path) -> None:
+    flat = {"planner.horizon": 25, "model.lr": 1e-3, "env": "cartpole", "known": True, "cap": None}
+    with Logger(tmp_path, total_steps=10, console=False) as log:
+        log.hparams({**flat, "hidden": [64, 64]})
+        log.scalars(1, {"train/return": 1.0})
+    records = hparams_records(tmp_path)
+    assert set(records) == {"_hparams_/session_start_info", "_hparams_/session_end_info"}
+    settings = records["_hparams_/session_start_info"].session_start_info.hparams
+    assert settings["planner.horizon"].number_value == 25
+    assert settings["model.lr"].number_value == 1e-3
+    words = {k: v.string_value for k, v in settings.items() if v.HasField("string_value")}
+    assert words == {"env": "cartpole", "known": "true", "cap": "null", "hidden": "[64, 64]"}
+    assert records["_hparams_/session_end_info"].session_end_info.status == 1  # success
+
+
+def test_a_run_that_failed_has_no_end_record(tmp_path: Path) -> None:
+    def run() -> None:
+        with Logger(tmp_path, total_steps=10, console=False) as log:
+            log.hparams({"seed": 1})
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run()
+    assert set(hparams_records(tmp_path)) == {"_hparams_/session_start_info"}
+
+
+def test_a_resumed_run_has_the_csv_of_one_that_was_never_cut(tmp_path: Path) -> None:
+    def run(folder: Path, start: int, end: int) -> None:
+        with Logger(folder, total_steps=8, console=False, start_step=start) as log:
+            for step in range(start + 1, end + 1):
+                log.scalars(step, {"train/return": step / 3, "time/sps": 1.0})
+
+    run(tmp_path / "whole", 0, 8)
+    run(tmp_path / "cut", 0, 6)  # the checkpoint was at 4; 5 and 6 are done again
+    with (tmp_path / "cut" / METRICS).open("a") as file:
+        file.write("7,train/ret")  # killed in the middle of a row
+    run(tmp_path / "cut", 4, 8)
+    whole, cut = ((tmp_path / name / METRICS).read_bytes() for name in ("whole", "cut"))
+    assert whole == cut
+    steps = [point.step for point in read_events(tmp_path / "cut").Scalars("train/return")]
+    assert steps == list(range(1, 9))
+
+
+@pytest.mark.usefixtures("clock")
+def test_plain_lines_at_evaluations_and_every_tenth(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], clock: FakeClock
+) -> None:
+    with Logger(tmp_path, total_steps=2000) as log:
+        log.message("[b]not markup[/b]")
+        for step in range(1, 501):
+            clock.now = step / 100
+            if step == 100:
+                log.scalars(step, {"train/return": 9.5, "model/train_loss": 0.25})
+            if step == 450:
+                log.scalars(step, {"eval/return": 12345.678, "model/holdout_loss": 0.5})
+            log.progress(step)
+    # 100 steps a second: 1,800 left at step 200 are 18 seconds.
+    assert capsys.readouterr().out.splitlines() == [
+        "[b]not markup[/b]",
+        " 10 %  200/2,000  return 9.5  loss 0.25  0:00:18 left",
+        " 20 %  400/2,000  return 9.5  loss 0.25  0:00:16 left",
+        " 22 %  450/2,000  return 9.5  eval 1.235e+04  loss 0.5  0:00:16 left",
+    ]
+
+
+def test_plain_lines_of_a_slow_run_come_every_half_minute(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], clock: FakeClock
+) -> None:
+    with Logger(tmp_path, total_steps=1_000_000, start_step=500_000) as log:
+        for step in range(500_001, 500_066):
+            clock.now += 1
+            log.progress(step)
+    # One step a second, 499,970 to go: 138 hours, 52 minutes, 50 seconds.
+    assert capsys.readouterr().out.splitlines() == [
+        " 50 %  500,030/1,000,000  138:52:50 left",
+        " 50 %  500,060/1,000,000  138:52:20 left",
+    ]
+
+
+def test_the_last_step_has_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Logger(tmp_path, total_steps=100, start_step=95) as log:
+        log.progress(100)
+    assert capsys.readouterr().out == "100 %  100/100\n"
+
+
+def test_a_silent_logger_prints_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Logger(tmp_path, total_steps=10, console=False) as log:
+        log.message("hello")
+        log.progress(10)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_live_line_shows_the_numbers_and_ctrl_c_gives_the_terminal_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run() -> None:
+        with Logger(tmp_path, total_steps=1000) as log:
+            log.scalars(100, {"train/return": 9.5, "eval/return": 12.0})
+            log.progress(100)
+            log.message("saved")
+            log.progress(250)
+            raise KeyboardInterrupt
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    terminal = FakeTerminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    shown = terminal.getvalue()
+    assert "saved" in shown
+    for word in ("25 %", "250/1,000", "return 9.5", "eval 12"):
+        assert word in shown
+    assert "\x1b[?25l" in shown  # the cursor was hidden ...
+    assert shown.endswith("\n\x1b[?25h")  # ... and is back, below the line
+
+
+def test_a_pipe_gets_plain_lines_even_where_colour_is_forced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with Logger(tmp_path, total_steps=10) as log:
+        log.progress(10)
+    assert "\x1b" not in capsys.readouterr().out
