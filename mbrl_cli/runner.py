@@ -31,6 +31,7 @@ class RunSettings:
     prefill_steps: CountOrZero
     eval_every: CountOrZero
     eval_episodes: Count
+    final_eval_episodes: Count
     holdout_ratio: Annotated[float, Bounds(0.0, 0.5)]
     checkpoint_every: CountOrZero
     log_every: Count
@@ -81,7 +82,6 @@ class Runner:
         self.replay = ReplayBuffer(
             settings.total_steps, spec.obs_dim, spec.action.dim, settings.holdout_ratio
         )
-        self._evaluated: tuple[int, Evaluation] | None = None  # step and result of the last one
         self._prefill = Random(spec).policy([env], True, torch_generator(seed, "prefill"))
         self._policy = agent.policy([env], True, torch_generator(seed, "policy"))
 
@@ -93,7 +93,7 @@ class Runner:
                 # Random until the prefill is full, then on to that episode's end.
                 prefilled = self.env_step >= settings.prefill_steps
                 self._episode(self._policy if prefilled else self._prefill, learn=prefilled)
-            final = self._evaluate()
+            final = self._evaluate(settings.final_eval_episodes)
         finally:
             self.save()  # also after Ctrl-C
         return final
@@ -140,23 +140,22 @@ class Runner:
     def _at_cadence(self) -> None:
         """Do what is due at this step."""
         settings, step = self.settings, self.env_step
-        if settings.eval_every and step % settings.eval_every == 0:
-            self._evaluate()
+        last = step == settings.total_steps  # the final evaluation follows
+        if settings.eval_every and step % settings.eval_every == 0 and not last:
+            self._evaluate(settings.eval_episodes)
         if step % settings.log_every == 0:
             self.logger.scalars(step, self.watch.metrics())
         if settings.checkpoint_every and step % settings.checkpoint_every == 0:
             self.save()
         self.logger.progress(step)
 
-    def _evaluate(self) -> Evaluation:
-        """Evaluate and log, unless that was just done at this step."""
-        if self._evaluated is None or self._evaluated[0] != self.env_step:
-            with self.watch("eval"):
-                result = evaluate(self.agent, self.eval_envs, self.settings.seed)
-            self.logger.scalars(self.env_step, result.metrics())
-            self.logger.progress(self.env_step)
-            self._evaluated = (self.env_step, result)
-        return self._evaluated[1]
+    def _evaluate(self, episodes: int) -> Evaluation:
+        """Evaluate and log; tags `eval/...`."""
+        with self.watch("eval"):
+            result = evaluate(self.agent, self.eval_envs[:episodes], self.settings.seed)
+        self.logger.scalars(self.env_step, result.metrics())
+        self.logger.progress(self.env_step)
+        return result
 
     def save(self) -> None:
         """Write a checkpoint that `mbrl eval` loads."""

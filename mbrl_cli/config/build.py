@@ -32,7 +32,7 @@ class Parts:
     """The live objects of one run."""
 
     env: Env
-    make_eval_envs: Callable[[], list[Env]]
+    make_eval_envs: Callable[[int], list[Env]]
     agent: Agent
     settings: RunSettings
     device: torch.device
@@ -52,9 +52,7 @@ def build(cfg: DictConfig) -> Parts:
         live[group] = groups[group].build(live)
     return Parts(
         env=env,
-        make_eval_envs=lambda: [
-            make_env(**groups["env"].arguments) for _ in range(settings.eval_episodes)
-        ],
+        make_eval_envs=lambda num: [make_env(**groups["env"].arguments) for _ in range(num)],
         agent=live["agent"],
         settings=settings,
         device=device,

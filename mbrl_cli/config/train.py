@@ -47,12 +47,13 @@ def _train(cfg: DictConfig, folder: Path) -> float:
     assert isinstance(resolved, dict)
     (folder / CONFIG).write_text(OmegaConf.to_yaml(resolved), encoding="utf-8")
     (folder / VERSIONS).write_text(json.dumps(versions(), indent=2) + "\n", encoding="utf-8")
-    eval_envs = parts.make_eval_envs()
+    settings = parts.settings
+    eval_envs = parts.make_eval_envs(max(settings.eval_episodes, settings.final_eval_episodes))
     try:
-        with Logger(folder, parts.settings.total_steps, parts.settings.console) as logger:
+        with Logger(folder, settings.total_steps, settings.console) as logger:
             logger.message(f"run folder  {folder}")
             logger.hparams(flat(resolved))
-            runner = Runner(parts.env, eval_envs, parts.agent, parts.settings, logger, folder)
+            runner = Runner(parts.env, eval_envs, parts.agent, settings, logger, folder)
             final = runner.run()
             logger.message(
                 f"final evaluation  return {final.returns.mean():.1f} "

@@ -184,7 +184,9 @@ class Ensemble(MarkovModel):
 
     def _forward(self, x: Tensor) -> Tensor:
         """Map raw inputs [E, n, O+A] to raw outputs [E, n, D] of the members in use."""
-        return forward_stack(x, self._plan_weights, self._plan_biases, self.net.activation)
+        return forward_stack(
+            x, self._plan_weights, self._plan_biases, self._plan_skip, self.net.activation
+        )
 
     @torch.no_grad()
     def _prepare(self) -> None:
@@ -195,19 +197,23 @@ class Ensemble(MarkovModel):
         t, obs_dim = self.targets, self.spec.obs_dim
         weights = [w[self.best].clone() for w in self.net.weights]
         biases = [b[self.best].clone() for b in self.net.biases]
-        folded = (t.obs.mean / t.obs.std) @ weights[0][:, :obs_dim]  # [E, hidden]
-        biases[0] -= folded[:, None]  # inputs (obs - mean) / std
-        weights[0][:, :obs_dim] /= t.obs.std[:, None]
+        skip = self.net.skip[self.best].clone()
+        # Inputs are (obs - mean) / std; both paths start from them.
+        for first, bias in ((weights[0], biases[0]), (skip, biases[-1])):
+            first[:, :obs_dim] /= t.obs.std[:, None]
+            bias -= (t.obs.mean @ first[:, :obs_dim])[:, None]  # [E, 1, out]
         # outputs: change and reward scaled back, continues as it is, log variance shifted
-        scale = torch.cat([t.delta.std, t.reward.std, torch.ones(1, device=self.device)])
-        shift = torch.cat([t.delta.mean, t.reward.mean, torch.zeros(1, device=self.device)])
+        one, zero = torch.ones(1, device=self.device), torch.zeros(1, device=self.device)
+        scale = torch.cat([t.delta.std, t.reward.std, one])
+        shift = torch.cat([t.delta.mean, t.reward.mean, zero])
         two_log_std = 2.0 * t.delta.std.log()
         if self.gaussian:
             scale = torch.cat([scale, torch.ones(obs_dim, device=self.device)])
             shift = torch.cat([shift, two_log_std])
         weights[-1] *= scale
+        skip *= scale
         biases[-1] = biases[-1] * scale + shift
-        self._plan_weights, self._plan_biases = weights, biases
+        self._plan_weights, self._plan_biases, self._plan_skip = weights, biases, skip
         self._plan_max_logvar = self.max_logvar[self.best] + two_log_std  # [E, 1, O]
         self._plan_min_logvar = self.min_logvar[self.best] + two_log_std
         self._spread = torch.zeros(1, device=self.device)
@@ -264,8 +270,10 @@ class Ensemble(MarkovModel):
         if self.targets.learns_reward:
             loss = loss + (out[..., obs_dim] - y[..., obs_dim]).square().mean(1)
         if self.targets.learns_termination:
+            continues = y[..., obs_dim + 1]
+            weight = torch.where(continues == 0.0, self.targets.termination_weight, 1.0)
             loss = loss + F.binary_cross_entropy_with_logits(
-                out[..., obs_dim + 1], y[..., obs_dim + 1], reduction="none"
+                out[..., obs_dim + 1], continues, weight, reduction="none"
             ).mean(1)
         return loss
 

@@ -11,11 +11,17 @@ from mbrl_cli.replay.normalizer import Normalizer
 from mbrl_cli.types import Batch, EnvSpec
 
 
+MAX_TERMINATION_WEIGHT = 100.0
+
+
 class Targets:
     """Normalise observations, their changes and rewards; know which heads have to be learned.
 
     Inputs are [obs normalised, action]; actions are encoded and need no scale.
     Targets are [change of the observation normalised, reward normalised, continues 0 or 1].
+
+    An episode ends once, so ends are rare, and a limit that was met once in a thousand steps would
+    hardly be learned: `termination_weight` makes the ends count as much as all other transitions.
     """
 
     def __init__(self, spec: EnvSpec, device: torch.device) -> None:
@@ -25,12 +31,17 @@ class Targets:
         self.obs = Normalizer(spec.obs_dim, device)
         self.delta = Normalizer(spec.obs_dim, device)
         self.reward = Normalizer(1, device)
+        self.termination_weight = 1.0
 
     def fit(self, batch: Batch) -> None:
         """Take the statistics from real transitions."""
         self.obs.fit(batch.obs)
         self.delta.fit(batch.next_obs - batch.obs)
         self.reward.fit(batch.reward[:, None])
+        ends = float(batch.terminated.sum())
+        if ends:
+            balanced = (len(batch.terminated) - ends) / ends
+            self.termination_weight = min(max(balanced, 1.0), MAX_TERMINATION_WEIGHT)
 
     def inputs(self, obs: Tensor, action: Tensor) -> Tensor:
         """Return [..., O + A]."""

@@ -1,0 +1,127 @@
+"""`mbrl eval RUN_DIR`: bring a saved run back and play evaluation episodes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+from rich.table import Table
+
+from mbrl_cli.checkpoint import SUFFIX, load_checkpoint
+from mbrl_cli.config.app import explain, register_resolvers
+from mbrl_cli.config.build import Parts, build
+from mbrl_cli.config.groups import GROUPS, config_dir
+from mbrl_cli.config.train import CONFIG
+from mbrl_cli.errors import UserError, nearest
+from mbrl_cli.evaluation import Evaluation, evaluate
+from mbrl_cli.runner import CHECKPOINT
+
+USAGE = "usage: mbrl eval RUN_DIR [eval_episodes=20] [seed=0] [planner=cem] [key=value ...]"
+LEARNED = ("env", "model", "agent")  # another choice of these would not fit what was learned
+
+
+def evaluate_saved(argv: Sequence[str]) -> None:
+    """Print a table of the evaluation returns of the run in `argv[0]`."""
+    if not argv or "=" in argv[0] or argv[0].startswith("-"):
+        raise UserError(USAGE)
+    folder, overrides = Path(argv[0]), list(argv[1:])
+    parts, env_step = load_run(folder, overrides)
+    envs = parts.make_eval_envs(parts.settings.final_eval_episodes)
+    result = evaluate(parts.agent, envs, parts.settings.seed)
+    for env in (parts.env, *envs):
+        env.close()
+    _print(f"{folder.name} after {env_step:,} steps", result)
+
+
+def load_run(folder: Path, overrides: Sequence[str] = ()) -> tuple[Parts, int]:
+    """Return the parts of a saved run with what they had learned, and its environment step.
+
+    Args:
+        folder: a run folder.
+        overrides: `key=value` for keys of the run's config, and `planner=NAME` for another planner.
+
+    Raises:
+        UserError: if the folder holds no run, an override does not fit, or a file is damaged.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise UserError(f"{folder}: is no run folder (it has no {CONFIG})")
+    loaded = load_checkpoint(folder / f"{CHECKPOINT}{SUFFIX}")
+    register_resolvers()
+    config = OmegaConf.load(path)
+    assert isinstance(config, DictConfig)
+    _apply(config, overrides)
+    parts = build(config)
+    torch.set_num_threads(parts.threads)
+    parts.agent.load_state_dict(loaded["agent"])
+    return parts, loaded["env_step"]
+
+
+def _apply(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Change the run's resolved config as the command line says."""
+    OmegaConf.set_struct(config, True)
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        raise UserError(explain(error) or str(error)) from error
+    # A group's own YAML comes first, single keys change it afterwards.
+    for override in sorted(parsed, key=lambda o: o.key_or_group not in GROUPS):
+        key, value = override.key_or_group, override.value()
+        if key in LEARNED:
+            raise UserError(f"{key}={value}: a saved run keeps its {key}; planner=NAME can change")
+        if key == "planner":
+            config.planner = _group_config(config, key, str(value))
+            continue
+        if OmegaConf.select(config, key, throw_on_missing=False) is None and not _has(config, key):
+            raise UserError(_unknown(config, key))
+        try:
+            OmegaConf.update(config, key, value, merge=False)
+        except OmegaConfBaseException as error:
+            raise UserError(f"{key}={value}: {str(error).splitlines()[0]}") from error
+
+
+def _group_config(config: DictConfig, group: str, name: str) -> Any:
+    """Compose the YAML of one choice as it would be in a run on this environment."""
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        try:
+            composed = compose("train", overrides=[f"{group}={name}"])
+        except HydraException as error:
+            raise UserError(explain(error) or str(error)) from error
+    composed.env = config.env  # what the environment recommends counts
+    return OmegaConf.create(OmegaConf.to_container(composed[group], resolve=True))
+
+
+def _has(config: DictConfig, key: str) -> bool:
+    section, _, name = key.rpartition(".")
+    node = OmegaConf.select(config, section) if section else config
+    return OmegaConf.is_dict(node) and name in node
+
+
+def _unknown(config: DictConfig, key: str) -> str:
+    section, _, name = key.rpartition(".")
+    node = OmegaConf.select(config, section) if section else config
+    allowed = [str(k) for k in node if k != "_target_"] if OmegaConf.is_dict(node) else []
+    close = nearest(name, allowed)
+    hint = f"did you mean {', '.join(close)}?" if close else f"allowed are {', '.join(allowed)}"
+    return f"{key}: unknown key; {hint}"
+
+
+def _print(title: str, result: Evaluation) -> None:
+    table = Table(title=title)
+    for column in ("episode", "seed", "return", "steps"):
+        table.add_column(column, justify="right")
+    rows = zip(result.seeds, result.returns, result.lengths, strict=True)
+    for episode, (seed, value, length) in enumerate(rows):
+        table.add_row(str(episode), str(seed), f"{value:.1f}", str(length))
+    console = Console()
+    console.print(table)
+    spread = f"± {result.returns.std():.1f}, min {result.returns.min():.1f}"
+    console.print(f"mean return {result.returns.mean():.1f} {spread}", highlight=False)
