@@ -46,7 +46,7 @@ def evaluate(agent: Agent, envs: Sequence[Env], seed: int) -> Evaluation:
     running = np.arange(len(envs))  # episodes not over yet
     while len(running):
         action = policy.act(obs).action
-        steps = [envs[row].step(a) for row, a in zip(running, action, strict=True)]
+        steps = [envs[row].step(a) for row, a in zip(running.tolist(), action, strict=True)]
         returns[running] += [reward for _, reward, _, _ in steps]
         lengths[running] += 1
         going = np.array([not (terminated or truncated) for *_, terminated, truncated in steps])

@@ -1,0 +1,1 @@
+"""Agents: the only place where a model and a planner meet."""

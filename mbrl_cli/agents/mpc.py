@@ -127,9 +127,7 @@ class _MPCPolicy:
         """Plan for obs [B, O]."""
         agent = self.agent
         bonus = agent.disagreement_bonus if self.explore == "disagreement" else 0.0
-        self.state = agent.model.observe(
-            self.state, self.action, torch.from_numpy(obs), self.envs
-        )
+        self.state = agent.model.observe(self.state, self.action, torch.from_numpy(obs), self.envs)
         plan = agent.planner.plan(self.world, self.state, self.memory, self.generator, bonus)
         self.memory = plan.memory
         self.action = self._explored(plan.action)
@@ -138,14 +136,16 @@ class _MPCPolicy:
 
     def _explored(self, action: torch.Tensor) -> torch.Tensor:
         """Disturb planned actions [B, A] as `agent.explore` says."""
-        draw = {"generator": self.generator, "device": self.generator.device}
+        device = self.generator.device
         if self.explore == "noise":
-            noise = torch.randn(action.shape, **draw).to(action.device)
-            return (action + self.agent.noise_std * noise).clamp(-1.0, 1.0)
+            noise = torch.randn(action.shape, generator=self.generator, device=device)
+            disturbed = action + self.agent.noise_std * noise.to(action.device)
+            return disturbed.clamp(-1.0, 1.0)
         if self.explore == "epsilon":
-            lucky = torch.rand(len(action), 1, **draw) < self.agent.epsilon
+            luck = torch.rand(len(action), 1, generator=self.generator, device=device)
+            lucky = (luck < self.agent.epsilon).to(action.device)
             other = random_actions(self.agent.spec.action, len(action), self.generator)
-            return torch.where(lucky.to(action.device), torch.from_numpy(other).to(action), action)
+            return torch.where(lucky, torch.from_numpy(other).to(action), action)
         return action
 
     def keep(self, rows: np.ndarray) -> None:

@@ -9,7 +9,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, cast, get_type_hints
 
 import torch
 from hydra.utils import get_object
@@ -124,12 +124,12 @@ def _checked_group(cfg: DictConfig, group: str) -> _Group:
 
 def _target(group: str, path: Any) -> Callable[..., Any]:
     try:
-        target = get_object(str(path))
+        target: Any = get_object(str(path))
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"{group}._target_={path}: cannot be imported ({error})") from error
     if not callable(target):
         raise UserError(f"{group}._target_={path}: is no class or function")
-    return target
+    return cast(Callable[..., Any], target)
 
 
 def _check_roles(groups: Mapping[str, _Group]) -> None:

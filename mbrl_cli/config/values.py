@@ -29,7 +29,7 @@ def check_arguments(
     for name, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and name not in arguments:
             raise UserError(f"{group}.{name}: missing")
-    function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
+    function = target.__init__ if inspect.isclass(target) else target
     hints = get_type_hints(function, include_extras=True)
     return {
         key: check_value(f"{group}.{key}", value, hints.get(key, Any))
@@ -38,6 +38,7 @@ def check_arguments(
 
 
 def unknown_key(full_key: str, key: str, allowed: Iterable[str]) -> str:
+    """Return the line about a key that does not exist, with the nearest ones that do."""
     close = nearest(key, allowed)
     hint = f"did you mean {', '.join(close)}?" if close else f"allowed are {', '.join(allowed)}"
     return f"{full_key}: unknown key; {hint}"

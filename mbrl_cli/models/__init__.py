@@ -1,0 +1,1 @@
+"""Models of the environment: what they predict, how they are fitted and judged."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -237,6 +238,7 @@ class Ensemble(MarkovModel):
         result = fit_members(
             parameters,
             self._member_loss,
+            partial(self._member_loss, termination_weight=1.0),
             (self.targets.inputs(train.obs, train.action), self.targets.targets(train)),
             holdout,
             self.num_members,
@@ -253,8 +255,10 @@ class Ensemble(MarkovModel):
             **measure_accuracy(self, replay, self.accuracy_horizon, generator),
         }
 
-    def _member_loss(self, x: Tensor, y: Tensor) -> Tensor:
+    def _member_loss(self, x: Tensor, y: Tensor, termination_weight: float | None = None) -> Tensor:
         """Return the loss [E] of inputs x [E, n, in] and targets y [E, n, O + 2]."""
+        if termination_weight is None:
+            termination_weight = self.targets.termination_weight
         obs_dim = self.spec.obs_dim
         out = self.net(x)  # [E, n, D]
         squared = (out[..., :obs_dim] - y[..., :obs_dim]).square()
@@ -271,7 +275,7 @@ class Ensemble(MarkovModel):
             loss = loss + (out[..., obs_dim] - y[..., obs_dim]).square().mean(1)
         if self.targets.learns_termination:
             continues = y[..., obs_dim + 1]
-            weight = torch.where(continues == 0.0, self.targets.termination_weight, 1.0)
+            weight = torch.where(continues == 0.0, termination_weight, 1.0)
             loss = loss + F.binary_cross_entropy_with_logits(
                 out[..., obs_dim + 1], continues, weight, reduction="none"
             ).mean(1)

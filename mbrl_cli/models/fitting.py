@@ -40,6 +40,7 @@ class FitResult:
 def fit_members(
     parameters: list[nn.Parameter],
     member_loss: MemberLoss,
+    judged_loss: MemberLoss,
     train: tuple[Tensor, Tensor],
     holdout: tuple[Tensor, Tensor] | None,
     num_members: int,
@@ -48,13 +49,15 @@ def fit_members(
 ) -> FitResult:
     """Minimise each member's loss on its own resample of the training data.
 
-    Every parameter's leading axis is the member, or it is shared and moves with all. With held-out
-    data each member keeps its own best weights, and the fit stops when no member has improved for
-    `patience` checks in a row; without, it runs to `max_steps`.
+    Every parameter's leading axis is the member. With held-out data each member keeps its own best
+    weights of this fit (never those from before it, which know less of the world), and the fit
+    stops when no member has improved for `patience` checks in a row; without, it runs to
+    `max_steps`.
 
     Args:
         parameters: leaves to optimise.
-        member_loss: loss [E] of a minibatch.
+        member_loss: loss [E] of a minibatch, minimised.
+        judged_loss: loss [E] of the held-out data, by which weights are kept.
         train: inputs [n, in] and targets [n, out].
         holdout: the same of the held-out episodes, or None.
         num_members: E.
@@ -73,8 +76,6 @@ def fit_members(
         optimiser, settings.max_steps, settings.learning_rate / 10.0
     )
     best = _BestWeights(parameters, num_members) if holdout is not None else None
-    if best is not None and holdout is not None:
-        best.offer(_holdout_loss(member_loss, holdout, num_members))
     train_loss = torch.zeros(num_members, device=device)
     checks_without_gain, steps = 0, 0
     while steps < settings.max_steps:
@@ -86,13 +87,13 @@ def fit_members(
             y = targets.index_select(0, flat).view(num_members, batch, -1)
             loss = member_loss(x, y)  # [E]
             optimiser.zero_grad(set_to_none=True)
-            loss.sum().backward()
+            torch.autograd.backward(loss.sum())
             optimiser.step()
             schedule.step()
             train_loss += loss.detach() / stretch
         steps += stretch
         if best is not None and holdout is not None:
-            gained = best.offer(_holdout_loss(member_loss, holdout, num_members))
+            gained = best.offer(_holdout_loss(judged_loss, holdout, num_members))
             checks_without_gain = 0 if gained else checks_without_gain + 1
             if checks_without_gain >= settings.patience:
                 break
@@ -117,10 +118,10 @@ def _minibatch_rows(
 
 @torch.no_grad()
 def _holdout_loss(
-    member_loss: MemberLoss, holdout: tuple[Tensor, Tensor], num_members: int
+    judged_loss: MemberLoss, holdout: tuple[Tensor, Tensor], num_members: int
 ) -> Tensor:
     x, y = (part.expand(num_members, -1, -1) for part in holdout)
-    return member_loss(x, y)
+    return judged_loss(x, y)
 
 
 class _BestWeights:

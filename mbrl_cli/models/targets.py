@@ -10,7 +10,6 @@ from torch import Tensor
 from mbrl_cli.replay.normalizer import Normalizer
 from mbrl_cli.types import Batch, EnvSpec
 
-
 MAX_TERMINATION_WEIGHT = 100.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -41,7 +42,7 @@ class EnsembleMLP(nn.Module):
         sizes = [in_dim, *hidden, out_dim]
         self.weights = nn.ParameterList()  # each [E, in, out]
         self.biases = nn.ParameterList()  # each [E, 1, out]
-        for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for fan_in, fan_out in pairwise(sizes):
             self.weights.append(nn.Parameter(torch.empty(num_members, fan_in, fan_out)))
             self.biases.append(nn.Parameter(torch.empty(num_members, 1, fan_out)))
         self.skip = nn.Parameter(torch.empty(num_members, in_dim, out_dim))

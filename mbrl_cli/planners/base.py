@@ -98,11 +98,9 @@ class TrajectoryPlanner(ABC):
 
     # --- shared parts -----------------------------------------------------------------------
 
-    def score(
-        self, world: World, state: State, plans: Tensor, disagreement_bonus: float
-    ) -> Scores:
+    def score(self, world: World, state: State, plans: Tensor, disagreement_bonus: float) -> Scores:
         """Judge plans [B, N, H, A]; a return that is not finite never wins."""
-        imagined = world.imagine(state, plans, disagreement_bonus > 0.0)
+        imagined = world.imagine(state, plans, disagreement_bonus != 0.0)
         if self.risk is None:
             returns = imagined.returns.mean(-1)  # [B, N]
         else:
@@ -138,10 +136,8 @@ class TrajectoryPlanner(ABC):
     def choose_discrete(self, probabilities: Tensor, uniform: Tensor) -> Tensor:
         """Map probabilities [..., A] and uniform numbers [..., C] to one-hot actions [..., A]."""
         chosen = []
-        blocks = probabilities.split(self.action.sizes, dim=-1)
-        for block, size, number in zip(
-            blocks, self.action.sizes, uniform.unbind(-1), strict=True
-        ):
+        blocks = torch.split(probabilities, list(self.action.sizes), dim=-1)
+        for block, size, number in zip(blocks, self.action.sizes, uniform.unbind(-1), strict=True):
             above = number[..., None] > block.cumsum(-1)[..., :-1]  # inverse of the distribution
             chosen.append(F.one_hot(above.sum(-1), size))
         return torch.cat(chosen, dim=-1).to(probabilities.dtype)

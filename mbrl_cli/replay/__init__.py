@@ -1,0 +1,1 @@
+"""Real experience: stored once, read by everybody."""

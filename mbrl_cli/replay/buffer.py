@@ -75,7 +75,8 @@ class ReplayBuffer:
         windows = np.lib.stride_tricks.sliding_window_view(rows, length)  # [n - length + 1, length]
         episode = self._episode[windows[:, 0]]
         whole = (episode == self._episode[windows[:, -1]]) & self._is_held_out(episode)
-        return windows[whole]
+        chosen: np.ndarray = windows[whole]
+        return chosen
 
     def _rows_in_time_order(self) -> np.ndarray:
         first = max(0, self.total_added - self.capacity)

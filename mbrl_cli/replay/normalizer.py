@@ -25,6 +25,7 @@ class Normalizer:
         self.std = torch.where(constant, torch.ones_like(std), std)
 
     def __call__(self, x: Tensor) -> Tensor:
+        """Return x [..., D] normalised."""
         return (x - self.mean) / self.std
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -1,0 +1,163 @@
+"""What the tests of several rooms share: small specs, filled replays, a model written by hand."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from mbrl_cli.config.app import register_resolvers
+from mbrl_cli.config.groups import config_dir
+from mbrl_cli.models.base import MarkovModel, Prediction
+from mbrl_cli.models.ensemble import Ensemble
+from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.types import ActionSpec, EnvSpec
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    torch.set_num_threads(1)  # small tensors: more threads only wait for each other
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def make_action() -> Callable[..., ActionSpec]:
+    """Return a builder: `3` are three continuous entries, `(4, 2)` blocks of 4 and 2 choices."""
+
+    def make(actions):
+        if isinstance(actions, int):
+            return ActionSpec("continuous", actions)
+        return ActionSpec("discrete", sum(actions), tuple(actions))
+
+    return make
+
+
+@pytest.fixture
+def make_spec(make_action) -> Callable[..., EnvSpec]:
+    """Return a builder of specs of environments that need not exist."""
+
+    def make(obs_dim=1, actions=1, integer=False, **changes):
+        whole = (integer,) * obs_dim if isinstance(integer, bool) else integer
+        return EnvSpec("toy", obs_dim, whole, make_action(actions), None, **changes)
+
+    return make
+
+
+@pytest.fixture
+def fill() -> Callable[..., ReplayBuffer]:
+    """Return a builder of replays: each episode is a list of transitions in one dynamics.
+
+    `dynamics` maps (obs [O], action [A], rng) to (next_obs [O], reward, terminated); an episode
+    starts where `start` says and is truncated after `length` steps.
+    """
+
+    def make(
+        dynamics, num_episodes, length, start, action_dim=1, holdout_ratio=0.2, seed=0, capacity=None
+    ):
+        rng = np.random.default_rng(seed)
+        first = np.atleast_1d(start(rng))
+        replay = ReplayBuffer(
+            capacity or num_episodes * length, len(first), action_dim, holdout_ratio
+        )
+        for _ in range(num_episodes):
+            obs = np.atleast_1d(start(rng)).astype(np.float32)
+            for step in range(length):
+                action = rng.uniform(-1, 1, action_dim).astype(np.float32)
+                next_obs, reward, terminated = dynamics(obs, action, rng)
+                next_obs = np.atleast_1d(next_obs).astype(np.float32)
+                replay.add(obs, action, reward, next_obs, terminated, step == length - 1)
+                obs = next_obs
+                if terminated:
+                    break
+        return replay
+
+    return make
+
+
+class HandMadeModel(MarkovModel):
+    """A model whose transition and prediction are functions of the test.
+
+    `transition` maps obs [M, P, O], action [M, A] to next_obs [M, P, O], reward, continues [M, P];
+    `moments` maps obs [n, O], action [n, A] to mean and std [n, O].
+    """
+
+    is_fitted = True
+
+    def __init__(self, spec, transition, moments=None, num_particles=1, spread=None):
+        super().__init__(spec, CPU)
+        self.transition, self.moments, self.spread = transition, moments, spread
+        self.num_particles = num_particles
+        self.has_disagreement = spread is not None
+        self.rows_stepped = []  # M of each call of `step`
+
+    def _transition(self, obs, action, generator, common_noise):
+        self.rows_stepped.append(len(action))
+        return self.transition(obs, action)
+
+    def disagreement(self, state):
+        return self.spread(state["obs"]) if self.spread else super().disagreement(state)
+
+    def predict(self, obs, action):
+        mean, std = self.moments(obs, action)
+        return Prediction(mean, std, torch.zeros(len(obs)))
+
+    def fit(self, replay, generator):
+        return {}
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        pass
+
+
+@pytest.fixture
+def make_hand_made() -> type[HandMadeModel]:
+    return HandMadeModel
+
+
+@pytest.fixture
+def make_ensemble() -> Callable[..., Ensemble]:
+    """Return a builder of small ensembles; one deterministic member unless told otherwise."""
+
+    def make(spec, seed=0, **changes):
+        settings = {
+            "head": "point",
+            "num_members": 1,
+            "best_members": 1,
+            "propagation": "expectation",
+            "num_particles": 1,
+            "hidden": [16],
+            "activation": "silu",
+            "bootstrap": False,
+            "fit_from": "last",
+            "batch_size": 64,
+            "max_steps": 300,
+            "check_every": 50,
+            "patience": 3,
+            "learning_rate": 1e-2,
+            "weight_decay": 0.0,
+            "accuracy_horizon": 1,
+        }
+        return Ensemble(spec, CPU, torch.Generator().manual_seed(seed), **settings | changes)
+
+    return make
+
+
+@pytest.fixture
+def compose_run() -> Callable[..., object]:
+    """Return a function that composes the real config with overrides, as `mbrl train` does."""
+
+    def composed(*overrides):
+        register_resolvers()
+        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+            return compose("train", overrides=["console=false", "device=cpu", *overrides])
+
+    return composed

@@ -1,0 +1,68 @@
+"""Seeds depend on what they are for and on nothing else; bounds say what they allow."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from mbrl_cli.errors import nearest
+from mbrl_cli.seeding import child_seed, numpy_generator, torch_generator
+from mbrl_cli.types import Bounds
+
+
+def test_child_seeds_are_the_same_in_every_process_and_release():
+    # Written down from the first release; other numbers here would be other runs everywhere.
+    assert child_seed(0, "model") == 1031375306
+    assert child_seed(7, "episode", 3) == 1755262377
+
+
+def test_each_of_seed_name_and_index_makes_another_child_seed():
+    names = ("env", "model", "planner", "policy", "episode")
+    keys = list(itertools.product(range(20), names, range(20)))
+    seeds = {child_seed(*key) for key in keys}
+    assert len(seeds) == len(keys)  # 2000 of 2^31: a collision by chance is 1 in 1000
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+def test_a_component_s_numbers_do_not_depend_on_who_drew_before():
+    alone = torch.rand(4, generator=torch_generator(3, "model"))
+    torch.rand(9, generator=torch_generator(3, "planner"))
+    numpy_generator(3, "model").random(9)
+    assert torch.equal(alone, torch.rand(4, generator=torch_generator(3, "model")))
+    assert not torch.equal(alone, torch.rand(4, generator=torch_generator(3, "planner")))
+    numbers = numpy_generator(3, "model").random(4)
+    assert np.array_equal(numbers, numpy_generator(3, "model").random(4))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "text"),
+    [
+        (Bounds(1), ">= 1"),
+        (Bounds(0.0, low_open=True), "> 0"),
+        (Bounds(0.0, 1.0), "in [0, 1]"),
+        (Bounds(0.0, 0.5, low_open=True), "in (0, 0.5]"),
+    ],
+)
+def test_bounds_read_as_a_person_writes_them(bounds, text):
+    assert str(bounds) == text
+
+
+@pytest.mark.parametrize(
+    ("bounds", "allowed", "refused"),
+    [
+        (Bounds(1), [1, 2, 1e9], [0, 0.999, -1]),
+        (Bounds(0.0, low_open=True), [1e-9, 5], [0.0, -1e-9]),
+        (Bounds(0.0, 1.0), [0, 0.5, 1], [-1e-9, 1.0001, float("inf")]),
+        (Bounds(0.0, 1.0, low_open=True), [1e-9, 1], [0, 1.0001]),
+    ],
+)
+def test_bounds_allow_their_closed_ends_only_and_never_nan(bounds, allowed, refused):
+    assert [bounds.allows(value) for value in allowed] == [True] * len(allowed)
+    assert not any(bounds.allows(value) for value in [*refused, float("nan")])
+
+
+def test_the_nearest_name_comes_first_whatever_its_case():
+    names = ["linear", "mlp", "ensemble", "gaussian_ensemble", "oracle"]
+    assert nearest("Gausian_Ensemble", names)[0] == "gaussian_ensemble"
+    assert nearest("xyz", names) == []
