@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from mbrl_cli.config.app import register_resolvers
 from mbrl_cli.config.groups import config_dir
-from mbrl_cli.models.base import MarkovModel, Prediction
+from mbrl_cli.models.base import Prediction
 from mbrl_cli.models.ensemble import Ensemble
 from mbrl_cli.replay.buffer import ReplayBuffer
-from mbrl_cli.types import ActionSpec, EnvSpec
+from mbrl_cli.types import ActionSpec, EnvSpec, Step
 
 CPU = torch.device("cpu")
 
@@ -81,28 +82,44 @@ def fill() -> Callable[..., ReplayBuffer]:
     return make
 
 
-class HandMadeModel(MarkovModel):
-    """A model whose transition and prediction are functions of the test.
+class HandMadeModel:
+    """A model whose steps and predictions are functions of the test.
 
     `transition` maps obs [M, P, O], action [M, A] to next_obs [M, P, O], reward, continues [M, P];
-    `moments` maps obs [n, O], action [n, A] to mean and std [n, O].
+    `moments` maps obs [n, O], action [n, A] to mean and std [n, O]; `spread` maps obs [M, P, O] to
+    the disagreement [M].
     """
 
-    is_fitted = True
+    device = CPU
 
     def __init__(self, spec, transition, moments=None, num_particles=1, spread=None):
-        super().__init__(spec, CPU)
+        self.spec = spec
         self.transition, self.moments, self.spread = transition, moments, spread
         self.num_particles = num_particles
         self.has_disagreement = spread is not None
+        self.is_fitted = True
         self.rows_stepped = []  # M of each call of `step`
 
-    def _transition(self, obs, action, generator, common_noise):
+    def initial(self, num_rows):
+        return {"obs": torch.zeros(num_rows, self.spec.obs_dim)}
+
+    def observe(self, state, action, obs, envs=None):
+        return {"obs": obs}
+
+    def branch(self, state, num_plans):
+        rows = state["obs"].repeat_interleave(num_plans, dim=0)  # [M, O]
+        return {"obs": rows[:, None].repeat(1, self.num_particles, 1)}
+
+    def step(self, state, action, generator, common_noise=False):
         self.rows_stepped.append(len(action))
-        return self.transition(obs, action)
+        next_obs, reward, continues = self.transition(state["obs"], action)
+        return Step({"obs": next_obs}, reward, continues)
+
+    def decode(self, state):
+        return state["obs"]
 
     def disagreement(self, state):
-        return self.spread(state["obs"]) if self.spread else super().disagreement(state)
+        return self.spread(state["obs"])
 
     def predict(self, obs, action):
         mean, std = self.moments(obs, action)
@@ -125,28 +142,20 @@ def make_hand_made() -> type[HandMadeModel]:
 
 @pytest.fixture
 def make_ensemble() -> Callable[..., Ensemble]:
-    """Return a builder of small ensembles; one deterministic member unless told otherwise."""
+    """Return a builder of small ensembles; one deterministic member unless told otherwise.
+
+    What is not named here is as in the real `configs/model/mlp.yaml`.
+    """
+    real = OmegaConf.load(config_dir() / "model" / "mlp.yaml")
+    small = {
+        "hidden": [16], "batch_size": 64, "max_steps": 300, "check_every": 50, "patience": 3,
+        "learning_rate": 1e-2, "weight_decay": 0.0, "accuracy_horizon": 1,
+    }  # fmt: skip
 
     def make(spec, seed=0, **changes):
-        settings = {
-            "head": "point",
-            "num_members": 1,
-            "best_members": 1,
-            "propagation": "expectation",
-            "num_particles": 1,
-            "hidden": [16],
-            "activation": "silu",
-            "bootstrap": False,
-            "fit_from": "last",
-            "batch_size": 64,
-            "max_steps": 300,
-            "check_every": 50,
-            "patience": 3,
-            "learning_rate": 1e-2,
-            "weight_decay": 0.0,
-            "accuracy_horizon": 1,
-        }
-        return Ensemble(spec, CPU, torch.Generator().manual_seed(seed), **settings | changes)
+        settings = OmegaConf.to_container(OmegaConf.merge(real, small, changes))
+        del settings["_target_"]
+        return Ensemble(spec, CPU, torch.Generator().manual_seed(seed), **settings)
 
     return make
 

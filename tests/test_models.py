@@ -16,7 +16,8 @@ from mbrl_cli.models.accuracy import measure_accuracy
 from mbrl_cli.models.fitting import FitSettings, fit_members
 from mbrl_cli.models.linear import Linear
 from mbrl_cli.models.oracle import Oracle
-from mbrl_cli.models.targets import Targets
+from mbrl_cli.models.targets import MAX_TERMINATION_WEIGHT, Targets
+from mbrl_cli.nets.termination import termination_loss
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import Batch
 
@@ -80,7 +81,7 @@ def test_a_ridge_of_one_halves_a_weight_of_normalised_data(make_spec, generator)
 
 
 def test_linear_clips_the_chance_to_go_on(make_spec, generator):
-    # Ends at obs 1, never at obs 0: the fitted line is 1 - obs.
+    # Steps from obs 1 end the task, steps from obs 0 never: the fitted line is 1 - obs.
     replay = ReplayBuffer(100, 1, 1, 0.0)
     for i in range(100):
         replay.add(np.array([i % 2]), np.zeros(1), 0.0, np.array([i % 2]), bool(i % 2), False)
@@ -94,14 +95,30 @@ def test_linear_clips_the_chance_to_go_on(make_spec, generator):
 # --- targets ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("rows", "ends", "weight"), [(100, 4, 24.0), (1000, 1, 100.0), (9, 0, 1.0)])
+@pytest.mark.parametrize(
+    ("rows", "ends", "weight"),
+    [(100, 20, 4.0), (100, 80, 1.0), (100_000, 1, MAX_TERMINATION_WEIGHT), (9, 0, 1.0)],
+)
 def test_ends_weigh_as_much_as_all_other_transitions_up_to_a_limit(make_spec, rows, ends, weight):
     terminated = torch.zeros(rows)
     terminated[:ends] = 1.0
     zeros = torch.zeros(rows, 1)
     targets = Targets(make_spec(), CPU)
     targets.fit(Batch(zeros, zeros, terminated, zeros, terminated))
-    assert targets.termination_weight == weight  # 96 / 4; 999 is cut; nothing to balance
+    assert targets.termination_weight == weight  # 80 / 20; never below 1; cut; nothing to balance
+
+
+def test_an_end_counts_as_often_as_its_weight_says():
+    # Chance to go on 1/2 in every row: each costs ln 2, the one end in four counts 5 times.
+    log_continues = torch.full((2, 4), math.log(0.5))
+    continues = torch.tensor([[1.0, 1.0, 0.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
+    loss = termination_loss(log_continues, continues, 5.0)
+    assert loss.tolist() == pytest.approx([8 / 4 * math.log(2), math.log(2)])
+
+
+def test_an_impossible_end_costs_much_but_not_infinitely_much():
+    loss = termination_loss(torch.tensor([[0.0]]), torch.tensor([[0.0]]), 1.0)
+    assert 10.0 < float(loss) < 100.0
 
 
 def test_a_held_out_episode_never_reaches_a_fit(make_spec, fill, generator):
@@ -131,18 +148,21 @@ def test_a_held_out_episode_never_reaches_a_fit(make_spec, fill, generator):
 # --- ensemble: weights by hand ----------------------------------------------------------------
 
 
-def constant_members(model, deltas, rewards=None, continue_logits=None):
-    """Make member e predict the change deltas[e] in every entry, whatever the input."""
+def constant_members(model, deltas, rewards=None, continue_logits=None, log_variance=None):
+    """Make member e predict the change deltas[e] in every entry, and so on, whatever the input."""
     obs_dim = model.spec.obs_dim
     with torch.no_grad():
-        for parameter in model.net.parameters():
+        for parameter in [*model.net.parameters(), *model.ending.parameters()]:
             parameter.zero_()
+        model.ending.b2.fill_(50.0)  # every factor of the chance to go on is 1
         bias = model.net.biases[-1]  # [E, 1, D]
         bias[:, 0, :obs_dim] = torch.tensor(deltas, dtype=torch.float32)[:, None]
         if rewards is not None:
             bias[:, 0, obs_dim] = torch.tensor(rewards, dtype=torch.float32)
         if continue_logits is not None:
-            bias[:, 0, obs_dim + 1] = torch.tensor(continue_logits, dtype=torch.float32)
+            model.ending.b2[:, 0, 0] = torch.tensor(continue_logits, dtype=torch.float32)
+        if log_variance is not None:
+            bias[:, 0, -obs_dim:] = log_variance
     model._prepare()
     return model
 
@@ -154,14 +174,14 @@ def test_planning_weights_equal_normalising_by_hand(
 ):
     model = make_ensemble(
         make_spec(3, 2), head=head, activation=activation, num_members=3, best_members=2,
-        num_particles=2, hidden=[8, 8],
+        num_particles=2, propagation="ts_inf", hidden=[8, 8],
     )  # fmt: skip
 
     def draw(*shape, low=-1.0, high=1.0):
         return torch.empty(shape).uniform_(low, high, generator=generator)
 
     with torch.no_grad():
-        model.net.skip.copy_(draw(3, 5, model.net.skip.shape[-1]))
+        model.net.skip.copy_(draw(*model.net.skip.shape))
         model.max_logvar.copy_(draw(3, 1, 3))
         model.min_logvar.copy_(draw(3, 1, 3) - 4.0)
     t = model.targets
@@ -170,21 +190,27 @@ def test_planning_weights_equal_normalising_by_hand(
     model.best = torch.tensor([0, 2])
     model._prepare()
 
-    x = 3.0 * draw(2, 7, 5)
-    folded = model._forward(x)  # [2, 7, D]
-    full = torch.cat([x[:1], draw(1, 7, 5), x[1:]])  # member 1 is not in use
-    normalised = torch.cat([(full[..., :3] - t.obs.mean) / t.obs.std, full[..., 3:]], -1)
-    plain = model.net(normalised)[[0, 2]]
+    obs, action = 3.0 * draw(7, 3), draw(7, 2)
+    x = torch.cat([(obs - t.obs.mean) / t.obs.std, action], -1)
+    plain = model.net(x.expand(3, -1, -1))[[0, 2]]  # [2, 7, D] of the members in use
+    mean = obs + plain[..., :3] * t.delta.std + t.delta.mean  # [2, 7, 3]
+    next_obs, step = one_step(model, obs, action, generator)  # [7, P = 2, 3]
+    reached = next_obs.transpose(0, 1)
+    chance = model.ending(((reached - t.obs.mean) / t.obs.std)[[0, 0, 1]]).exp()[[0, 2]]
     close = {"rtol": 1e-5, "atol": 1e-5}
-    torch.testing.assert_close(folded[..., :3], plain[..., :3] * t.delta.std + t.delta.mean, **close)
-    torch.testing.assert_close(folded[..., 3:4], plain[..., 3:4] * t.reward.std + t.reward.mean, **close)  # fmt: skip  # noqa: E501
-    torch.testing.assert_close(folded[..., 4], plain[..., 4], **close)
-    if head == "gaussian":
-        high, low, raw = model.max_logvar[[0, 2]], model.min_logvar[[0, 2]], plain[..., 5:]
+    torch.testing.assert_close(step.reward.T, plain[..., 3] * t.reward.std + t.reward.mean, **close)
+    torch.testing.assert_close(step.continues.T, chance, **close)
+    prediction = model.predict(obs, action)
+    torch.testing.assert_close(prediction.mean, mean.mean(0), **close)
+    if head == "point":
+        torch.testing.assert_close(reached, mean, **close)
+    else:
+        high, low, raw = model.max_logvar[[0, 2]], model.min_logvar[[0, 2]], plain[..., -3:]
         logvar = high - nn.functional.softplus(high - raw)
         logvar = low + nn.functional.softplus(logvar - low)
-        std = (0.5 * logvar).exp() * t.delta.std
-        torch.testing.assert_close(model._std(folded[..., 5:], axis=0), std, **close)
+        variance = logvar.exp() * t.delta.std.square()
+        total = variance.mean(0) + mean.var(0, unbiased=False)
+        torch.testing.assert_close(prediction.std, total.sqrt(), **close)
 
 
 def test_expectation_is_the_mean_of_the_members(make_spec, make_ensemble, generator):
@@ -252,9 +278,8 @@ def test_a_particle_gets_the_noise_of_the_member_that_moved_it(
     )  # fmt: skip
     # Member 0 moves by 0 and is sure, member 1 moves by 100 with noise of deviation 1: the
     # predicted log variance (+50) is far above the bounds, so each member is at its upper one.
-    constant_members(model, [0.0, 100.0])
+    constant_members(model, [0.0, 100.0], log_variance=50.0)
     with torch.no_grad():
-        model.net.biases[-1][:, 0, 3] = 50.0
         model.max_logvar.copy_(torch.tensor([-20.0, 0.0]).view(2, 1, 1))
         model.min_logvar.fill_(-40.0)
     model._prepare()
@@ -282,9 +307,8 @@ def test_the_mixture_adds_noise_and_disagreement(make_spec, make_ensemble):
     model = make_ensemble(
         make_spec(), head="gaussian", num_members=2, best_members=2, num_particles=2
     )
-    constant_members(model, [-2.0, 2.0])
+    constant_members(model, [-2.0, 2.0], log_variance=50.0)
     with torch.no_grad():
-        model.net.biases[-1][:, 0, 3] = 50.0
         model.max_logvar.fill_(2.0 * math.log(1.5))
         model.min_logvar.fill_(-40.0)
     model._prepare()
@@ -375,17 +399,14 @@ def fit_towards_ten(generator, judged, members=2, **changes):
     weight = nn.Parameter(torch.zeros(members, 1, 1))
     seen = []
 
-    def training(x, y):
-        return (weight - 10.0).square().flatten()
-
-    def judging(x, y):
+    def loss(x, y):
+        if (x == 0.0).all():  # a minibatch; the held-out inputs are 1
+            return (weight - 10.0).square().flatten()
         seen.append(weight.detach().flatten().clone())
         return judged(seen[-1], len(seen))
 
-    data = (torch.zeros(8, 1), torch.zeros(8, 1))
-    result = fit_members(
-        [weight], training, judging, data, data, members, settings(**changes), generator
-    )
+    train, holdout = ((torch.full((8, 1), value),) * 2 for value in (0.0, 1.0))
+    result = fit_members([weight], loss, train, holdout, members, settings(**changes), generator)
     return weight.detach().flatten(), result, torch.stack(seen)
 
 
@@ -418,7 +439,7 @@ def test_without_held_out_data_a_fit_takes_all_its_steps(generator):
         return (weight - 10.0).square().flatten()
 
     data = (torch.zeros(8, 1), torch.zeros(8, 1))
-    result = fit_members([weight], loss, loss, data, None, 1, settings(max_steps=30), generator)
+    result = fit_members([weight], loss, data, None, 1, settings(max_steps=30), generator)
     assert result.steps == 30
     assert result.holdout_loss is None
     assert weight.item() > 1.5  # 30 steps of 0.1 falling to 0.01: 1.65 in sum
@@ -437,7 +458,7 @@ def test_members_see_their_own_resample_of_the_data(generator, bootstrap):
         return weight.flatten()
 
     chosen = settings(bootstrap=bootstrap, batch_size=200, max_steps=60)
-    fit_members([weight], loss, loss, (rows, rows), None, 3, chosen, generator)
+    fit_members([weight], loss, (rows, rows), None, 3, chosen, generator)
     if bootstrap:  # 1 - 1/e = 632 distinct rows of 1000, +- 10, and 632^2 / 1000 = 400 shared
         assert [len(member) for member in seen] == pytest.approx([632] * 3, abs=50)
         assert len(seen[0] & seen[1]) == pytest.approx(400, abs=50)

@@ -84,8 +84,9 @@ def test_cem_finds_the_optimum_of_a_quadratic(make_action, seed):
     planner = make_cem(make_action(2), iterations=15)
     generator = torch.Generator().manual_seed(seed)
     plan = decide(planner, FunctionWorld(below_target), generator)
-    # Optimum 0, doing nothing -4.69, best of 1500 random plans about -1.5, measured QUADRATIC.
-    assert float(plan.predicted_return) > -0.1
+    # Optimum 0, doing nothing -4.49, best of 1500 random plans -0.9 to -2.0, measured -0.006 to
+    # -0.008 on 5 seeds.
+    assert float(plan.predicted_return) > -0.05
     assert float(plan.predicted_return) == pytest.approx(float(below_target(None, plan.plan)))
     assert plan.action.tolist() == plan.plan[:, 0].tolist()
 
@@ -106,7 +107,8 @@ def test_cem_writes_a_given_word(make_action, sizes, seed):
 
     generator = torch.Generator().manual_seed(seed)
     plan = decide(planner, FunctionWorld(right_letters), generator)
-    # All letters: 6 and 12. Random plans have 1.2 and 3.5 on average, measured: all, on 3 seeds.
+    # All letters are 6 and 12. A random plan has 1.2 and 3.5 on average, the best of 1200 of them
+    # 4 to 5 and 8 to 10; measured: all, on 10 seeds, and after 4 iterations already.
     assert float(plan.predicted_return) == HORIZON * len(sizes)
     assert is_legal(action, plan.plan)
 
@@ -339,10 +341,10 @@ def test_environments_planned_together_do_as_well_as_alone(make_action, generato
     alone = [
         decide(planner, FunctionWorld(to_goal), generator, 1, {"obs": goal[None]}) for goal in goals
     ]
-    # Doing nothing: -3.84, -0.06, -2.94; optimum 0; measured TOGETHER in either way.
-    assert (together.predicted_return > -0.05).all()
-    assert all(float(plan.predicted_return) > -0.05 for plan in alone)
-    torch.testing.assert_close(together.action, goals, atol=0.15, rtol=0.0)
+    # Doing nothing: -3.84, -0.06, -2.94; optimum 0; measured -0.004 and better in either way.
+    assert (together.predicted_return > -0.01).all()
+    assert all(float(plan.predicted_return) > -0.01 for plan in alone)
+    torch.testing.assert_close(together.action, goals, atol=0.1, rtol=0.0)
 
 
 @BOTH

@@ -138,8 +138,9 @@ def _known_keys(section: str) -> list[str]:
     keys: dict[str, None] = {}
     for name in choices(section.split(".")[0]):
         path = config_dir() / section.split(".")[0] / f"{name}.yaml"
-        node = OmegaConf.load(path)
-        node = node.get("agent", node) if section == "agent" else node
+        content = OmegaConf.to_container(OmegaConf.load(path))
+        assert isinstance(content, dict)
+        node = content["agent"] if section == "agent" else content
         keys |= dict.fromkeys(str(k) for k in node if k not in ("_target_", "defaults"))
     return list(keys)
 

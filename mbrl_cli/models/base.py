@@ -125,17 +125,18 @@ class MarkovModel(ABC):
     ) -> Step:
         """Imagine one step; see `Model.step`."""
         obs = state["obs"]
-        next_obs, reward, continues = self._transition(obs, action, generator, common_noise)
+        next_obs, reward = self._transition(obs, action, generator, common_noise)
         if self._all_integer:
             next_obs = next_obs.round()
         elif self._any_integer:
             next_obs = torch.where(self._integer, next_obs.round(), next_obs)
-        if self.spec.known_reward is not None or self.spec.known_termination is not None:
-            each = action[:, None].expand(-1, obs.shape[1], -1)  # [M, P, A]
-            if self.spec.known_reward is not None:
-                reward = self.spec.known_reward(obs, each, next_obs)
-            if self.spec.known_termination is not None:
-                continues = 1.0 - self.spec.known_termination(obs, each, next_obs).float()
+        each = action[:, None].expand(-1, obs.shape[1], -1)  # [M, P, A]
+        if self.spec.known_reward is not None:
+            reward = self.spec.known_reward(obs, each, next_obs)
+        if self.spec.known_termination is not None:
+            continues = 1.0 - self.spec.known_termination(obs, each, next_obs).float()
+        else:
+            continues = self._continues(obs, each, next_obs)
         return Step({"obs": next_obs}, reward, continues)
 
     def decode(self, state: State) -> Tensor:
@@ -149,8 +150,12 @@ class MarkovModel(ABC):
     @abstractmethod
     def _transition(
         self, obs: Tensor, action: Tensor, generator: torch.Generator, common_noise: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Map obs [M, P, O], action [M, A] to next_obs [M, P, O], reward and continues [M, P]."""
+    ) -> tuple[Tensor, Tensor]:
+        """Map obs [M, P, O], action [M, A] to next_obs [M, P, O] and reward [M, P]."""
+
+    @abstractmethod
+    def _continues(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
+        """Return the chance [M, P] that the task goes on after obs, action, next_obs [M, P, ..]."""
 
     @abstractmethod
     def predict(self, obs: Tensor, action: Tensor) -> Prediction:

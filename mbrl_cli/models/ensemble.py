@@ -22,9 +22,11 @@ from mbrl_cli.models.base import MarkovModel, Prediction
 from mbrl_cli.models.fitting import FitResult, FitSettings, fit_members
 from mbrl_cli.models.targets import Targets
 from mbrl_cli.nets.ensemble_mlp import EnsembleMLP, forward_stack
+from mbrl_cli.nets.termination import TerminationNet, log_chance, termination_loss
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import (
     Activation,
+    Batch,
     Count,
     CountOrZero,
     EnvSpec,
@@ -38,7 +40,7 @@ class Ensemble(MarkovModel):
     """E MLPs that predict the change of the observation, the reward and whether the task goes on.
 
     Axes: E members in use (the `best_members`), M rows, P = E * J particles, O obs_dim,
-    D outputs of a member: [change O | reward 1 | continues 1 | log variance O (gaussian only)].
+    D outputs of a member: [change O | reward 1 | log variance O (gaussian only)].
 
     With trajectory sampling particle e * J + j belongs to member e, for a whole imagined rollout
     (`ts_inf`) or by a fresh shuffle at every step (`ts1`); with `expectation` there is one
@@ -65,6 +67,8 @@ class Ensemble(MarkovModel):
         patience: Count,
         learning_rate: LearningRate,
         weight_decay: NonNegativeFloat,
+        termination_steps: Count,
+        termination_learning_rate: LearningRate,
         accuracy_horizon: CountOrZero,
     ) -> None:
         super().__init__(spec, device)
@@ -89,12 +93,22 @@ class Ensemble(MarkovModel):
         self.settings = FitSettings(
             batch_size, max_steps, check_every, patience, learning_rate, weight_decay, bootstrap
         )
+        self.ending_settings = FitSettings(
+            batch_size,
+            termination_steps,
+            termination_steps,
+            1,
+            termination_learning_rate,
+            0.0,
+            False,
+        )
         self.targets = Targets(spec, device)
-        out_dim = spec.obs_dim * (2 if self.gaussian else 1) + 2
+        out_dim = spec.obs_dim * (2 if self.gaussian else 1) + 1
         self.net = EnsembleMLP(
             num_members, spec.obs_dim + spec.action.dim, out_dim, hidden, activation, generator,
             device,
         )  # fmt: skip
+        self.ending = TerminationNet(num_members, spec.obs_dim, generator, device)
         # Bounds on the log variance, learned for each member and entry as in PETS.
         bounds = torch.ones(num_members, 1, spec.obs_dim, device=device)
         self.max_logvar = nn.Parameter(0.5 * bounds)
@@ -108,7 +122,7 @@ class Ensemble(MarkovModel):
 
     def _transition(
         self, obs: Tensor, action: Tensor, generator: torch.Generator, common_noise: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor]:
         if self.propagation == "expectation":
             return self._expected_transition(obs, action)
         rows, particles, obs_dim = obs.shape
@@ -130,19 +144,28 @@ class Ensemble(MarkovModel):
         if self.gaussian:
             shape = (1 if common_noise else rows, particles, obs_dim)
             noise = torch.randn(shape, generator=generator, device=generator.device)
-            std = self._std(out[..., obs_dim + 2 :].view(rows, members, -1, obs_dim), axis=1)
+            std = self._std(out[..., obs_dim + 1 :].view(rows, members, -1, obs_dim), axis=1)
             next_obs = torch.addcmul(next_obs, std.view_as(obs), noise.to(self.device))
-        return next_obs, out[..., obs_dim], torch.sigmoid(out[..., obs_dim + 1])
+        return next_obs, out[..., obs_dim]
 
-    def _expected_transition(self, obs: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _expected_transition(self, obs: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         x = torch.cat([obs[:, 0], action], dim=-1)  # [M, O+A]
         out = self._forward(x.expand(len(self.best), -1, -1))  # [E, M, D]
         obs_dim = obs.shape[-1]
         self._spread = self._relative_spread(out[..., :obs_dim])  # [M], for `disagreement`
         next_obs = obs[:, 0] + out[..., :obs_dim].mean(0)
         reward = out[..., obs_dim].mean(0)
-        continues = torch.sigmoid(out[..., obs_dim + 1]).mean(0)
-        return next_obs[:, None], reward[:, None], continues[:, None]
+        return next_obs[:, None], reward[:, None]
+
+    def _continues(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
+        rows, particles, obs_dim = next_obs.shape
+        members = len(self.best)
+        if self.propagation == "expectation":  # all members judge the one particle
+            x = next_obs[:, 0].expand(members, -1, -1)
+            return log_chance(x, *self._plan_ending).exp().mean(0)[:, None]
+        x = next_obs.view(rows, members, -1, obs_dim).transpose(0, 1)  # [E, M, J, O]
+        log_continues = log_chance(x.reshape(members, -1, obs_dim), *self._plan_ending)
+        return log_continues.exp().view(members, rows, -1).transpose(0, 1).reshape(rows, particles)
 
     def disagreement(self, state: State) -> Tensor:
         """Return the spread [M] of the members' imagined observations, in data deviations.
@@ -163,7 +186,7 @@ class Ensemble(MarkovModel):
         delta = out[..., :obs_dim]  # [E, n, O]
         between = delta.var(0, unbiased=False)
         if self.gaussian:
-            within = self._std(out[..., obs_dim + 2 :], axis=0).square().mean(0)
+            within = self._std(out[..., obs_dim + 1 :], axis=0).square().mean(0)
         else:
             within = self.residual_std.square().expand_as(between)
         return Prediction(
@@ -203,10 +226,9 @@ class Ensemble(MarkovModel):
         for first, bias in ((weights[0], biases[0]), (skip, biases[-1])):
             first[:, :obs_dim] /= t.obs.std[:, None]
             bias -= (t.obs.mean @ first[:, :obs_dim])[:, None]  # [E, 1, out]
-        # outputs: change and reward scaled back, continues as it is, log variance shifted
-        one, zero = torch.ones(1, device=self.device), torch.zeros(1, device=self.device)
-        scale = torch.cat([t.delta.std, t.reward.std, one])
-        shift = torch.cat([t.delta.mean, t.reward.mean, zero])
+        # Outputs: change and reward scaled back, log variance shifted.
+        scale = torch.cat([t.delta.std, t.reward.std])
+        shift = torch.cat([t.delta.mean, t.reward.mean])
         two_log_std = 2.0 * t.delta.std.log()
         if self.gaussian:
             scale = torch.cat([scale, torch.ones(obs_dim, device=self.device)])
@@ -215,6 +237,9 @@ class Ensemble(MarkovModel):
         skip *= scale
         biases[-1] = biases[-1] * scale + shift
         self._plan_weights, self._plan_biases, self._plan_skip = weights, biases, skip
+        w1, b1, w2, b2 = (layer[self.best] for layer in self.ending.layers())
+        w1 = w1 / t.obs.std[:, None]
+        self._plan_ending = w1, b1 - (t.obs.mean @ w1)[:, None], w2, b2
         self._plan_max_logvar = self.max_logvar[self.best] + two_log_std  # [E, 1, O]
         self._plan_min_logvar = self.min_logvar[self.best] + two_log_std
         self._spread = torch.zeros(1, device=self.device)
@@ -228,23 +253,21 @@ class Ensemble(MarkovModel):
         self.targets.fit(train)
         if self.fit_from == "scratch" or not self.is_fitted:
             self.net.reset(generator)
-        holdout = None
-        if len(holdout_rows):
-            held = replay.batch(holdout_rows, self.device)
-            holdout = (self.targets.inputs(held.obs, held.action), self.targets.targets(held))
+            self.ending.reset(generator)
+        held = replay.batch(holdout_rows, self.device) if len(holdout_rows) else None
         parameters = list(self.net.parameters())
         if self.gaussian:
             parameters += [self.max_logvar, self.min_logvar]
         result = fit_members(
             parameters,
             self._member_loss,
-            partial(self._member_loss, termination_weight=1.0),
-            (self.targets.inputs(train.obs, train.action), self.targets.targets(train)),
-            holdout,
+            self.targets.transitions(train),
+            None if held is None else self.targets.transitions(held),
             self.num_members,
             self.settings,
             generator,
         )
+        ending_metrics = self._fit_ending(train, held, generator)
         if result.holdout_loss is not None:
             self.best = result.holdout_loss.argsort()[: len(self.best)].sort().values
         self.is_fitted = True
@@ -252,18 +275,17 @@ class Ensemble(MarkovModel):
         self._measure_residuals(replay, holdout_rows if len(holdout_rows) else train_rows)
         return {
             **_loss_metrics(result),
+            **ending_metrics,
             **measure_accuracy(self, replay, self.accuracy_horizon, generator),
         }
 
-    def _member_loss(self, x: Tensor, y: Tensor, termination_weight: float | None = None) -> Tensor:
-        """Return the loss [E] of inputs x [E, n, in] and targets y [E, n, O + 2]."""
-        if termination_weight is None:
-            termination_weight = self.targets.termination_weight
+    def _member_loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the loss [E] of inputs x [E, n, in] and targets y [E, n, O + 1]."""
         obs_dim = self.spec.obs_dim
         out = self.net(x)  # [E, n, D]
         squared = (out[..., :obs_dim] - y[..., :obs_dim]).square()
         if self.gaussian:
-            raw = out[..., obs_dim + 2 :]
+            raw = out[..., obs_dim + 1 :]
             logvar = self.max_logvar - F.softplus(self.max_logvar - raw)
             logvar = self.min_logvar + F.softplus(logvar - self.min_logvar)
             loss = 0.5 * (squared * torch.exp(-logvar) + logvar).mean((1, 2))
@@ -273,13 +295,34 @@ class Ensemble(MarkovModel):
             loss = squared.mean((1, 2))
         if self.targets.learns_reward:
             loss = loss + (out[..., obs_dim] - y[..., obs_dim]).square().mean(1)
-        if self.targets.learns_termination:
-            continues = y[..., obs_dim + 1]
-            weight = torch.where(continues == 0.0, termination_weight, 1.0)
-            loss = loss + F.binary_cross_entropy_with_logits(
-                out[..., obs_dim + 1], continues, weight, reduction="none"
-            ).mean(1)
-        return loss
+        member_loss: Tensor = loss
+        return member_loss
+
+    def _ending_loss(self, next_obs: Tensor, continues: Tensor, weight: float) -> Tensor:
+        """Return the loss [E] of next_obs [E, n, O] normalised and continues [E, n, 1]."""
+        return termination_loss(self.ending(next_obs), continues[..., 0], weight)
+
+    def _fit_ending(
+        self, train: Batch, held: Batch | None, generator: torch.Generator
+    ) -> dict[str, float]:
+        """Fit the chance to go on, on its own: ends are rare, and resampling would lose some."""
+        if not self.targets.learns_termination:
+            return {}
+        result = fit_members(
+            list(self.ending.parameters()),
+            partial(self._ending_loss, weight=self.targets.termination_weight),
+            self.targets.endings(train),
+            None,
+            self.num_members,
+            self.ending_settings,
+            generator,
+        )
+        metrics = {"termination_loss": float(result.train_loss.mean())}
+        if held is not None:
+            x, y = (part.expand(self.num_members, -1, -1) for part in self.targets.endings(held))
+            with torch.no_grad():
+                metrics["termination_holdout_loss"] = float(self._ending_loss(x, y, 1.0).mean())
+        return metrics
 
     @torch.no_grad()
     def _measure_residuals(self, replay: ReplayBuffer, rows: Any) -> None:
@@ -293,6 +336,9 @@ class Ensemble(MarkovModel):
         """Return weights, variance bounds, statistics and the members in use."""
         return {
             "net": {name: value.detach().clone() for name, value in self.net.named_parameters()},
+            "ending": {
+                name: value.detach().clone() for name, value in self.ending.named_parameters()
+            },
             "max_logvar": self.max_logvar.detach().clone(),
             "min_logvar": self.min_logvar.detach().clone(),
             "targets": self.targets.state_dict(),
@@ -305,6 +351,7 @@ class Ensemble(MarkovModel):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.net.load_state_dict(state["net"])
+        self.ending.load_state_dict(state["ending"])
         self.max_logvar.copy_(state["max_logvar"])
         self.min_logvar.copy_(state["min_logvar"])
         self.targets.load_state_dict(state["targets"])

@@ -11,7 +11,7 @@ from mbrl_cli.models.accuracy import measure_accuracy
 from mbrl_cli.models.base import MarkovModel, Prediction
 from mbrl_cli.models.targets import Targets
 from mbrl_cli.replay.buffer import ReplayBuffer
-from mbrl_cli.types import CountOrZero, EnvSpec, PositiveFloat
+from mbrl_cli.types import Batch, CountOrZero, EnvSpec, PositiveFloat
 
 
 class Linear(MarkovModel):
@@ -43,7 +43,7 @@ class Linear(MarkovModel):
         train = replay.batch(train_rows, self.device)
         self.targets.fit(train)
         x = self._features(train.obs, train.action).double()  # [n, O+A+1]
-        y = self.targets.targets(train).double()  # [n, O+2]
+        y = self._wanted(train).double()  # [n, O+2]
         penalty = self.ridge * len(x) * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
         self.weight = torch.linalg.solve(x.T @ x + penalty, x.T @ y).float()
         self.is_fitted = True
@@ -52,7 +52,7 @@ class Linear(MarkovModel):
         if len(holdout_rows):
             measured = replay.batch(holdout_rows, self.device)
             features = self._features(measured.obs, measured.action)
-            metrics["holdout_loss"] = self._loss(features, self.targets.targets(measured))
+            metrics["holdout_loss"] = self._loss(features, self._wanted(measured))
         error = self.predict(measured.obs, measured.action).mean - measured.next_obs
         self.residual_std = error.square().mean(0).sqrt().clamp_min(1e-8)
         return metrics | measure_accuracy(self, replay, self.accuracy_horizon, generator)
@@ -61,18 +61,25 @@ class Linear(MarkovModel):
         inputs = self.targets.inputs(obs, action)
         return torch.cat([inputs, torch.ones_like(inputs[..., :1])], dim=-1)
 
+    def _wanted(self, batch: Batch) -> Tensor:
+        targets = self.targets.transitions(batch)[1]
+        return torch.cat([targets, 1.0 - batch.terminated[:, None]], dim=-1)  # [n, O+2]
+
     def _loss(self, x: Tensor, y: Tensor) -> float:
         return float((x @ self.weight - y).square().mean())
 
     def _transition(
         self, obs: Tensor, action: Tensor, generator: torch.Generator, common_noise: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        out = self._features(obs[:, 0], action) @ self.weight  # [M, O+2]
-        out = out[:, None]  # [M, P=1, O+2]
+    ) -> tuple[Tensor, Tensor]:
+        each = action[:, None].expand(-1, obs.shape[1], -1)  # [M, P, A]
+        out = self._features(obs, each) @ self.weight  # [M, P, O+2]
         obs_dim = obs.shape[-1]
         delta = out[..., :obs_dim] * self.targets.delta.std + self.targets.delta.mean
         reward = out[..., obs_dim] * self.targets.reward.std + self.targets.reward.mean
-        return obs + delta, reward, out[..., obs_dim + 1].clamp(0.0, 1.0)
+        return obs + delta, reward
+
+    def _continues(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
+        return (self._features(obs, action) @ self.weight[:, -1]).clamp(0.0, 1.0)
 
     def predict(self, obs: Tensor, action: Tensor) -> Prediction:
         """Return the prediction with the standard deviation of its residuals."""

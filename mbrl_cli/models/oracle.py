@@ -13,7 +13,7 @@ from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.base import MarkovModel, Prediction
 from mbrl_cli.replay.buffer import ReplayBuffer
-from mbrl_cli.types import EnvSpec, State, Step
+from mbrl_cli.types import EnvSpec, Simulator, State, Step
 
 
 class Oracle(MarkovModel):
@@ -73,19 +73,23 @@ class Oracle(MarkovModel):
 
     def _transition(
         self, obs: Tensor, action: Tensor, generator: torch.Generator, common_noise: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        simulator = self.spec.simulator
-        assert simulator is not None
+    ) -> tuple[Tensor, Tensor]:
+        simulator = self._simulator()
         each = action[:, None].expand(-1, obs.shape[1], -1)  # [M, P, A]
         next_obs = simulator.step(obs, each)
-        continues = 1.0 - simulator.terminated(obs, each, next_obs).float()
-        return next_obs, simulator.reward(obs, each, next_obs), continues
+        return next_obs, simulator.reward(obs, each, next_obs)
+
+    def _continues(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
+        return 1.0 - self._simulator().terminated(obs, action, next_obs).float()
+
+    def _simulator(self) -> Simulator:
+        if self.spec.simulator is None:
+            raise ValueError("this environment has no batched simulator, only copies of itself")
+        return self.spec.simulator
 
     def predict(self, obs: Tensor, action: Tensor) -> Prediction:
         """Return the true next observation, without doubt."""
-        if self.spec.simulator is None:
-            raise ValueError("an oracle that copies environments cannot be asked about the past")
-        mean = self.spec.simulator.step(obs, action)
+        mean = self._simulator().step(obs, action)
         return Prediction(mean, torch.zeros_like(mean), torch.zeros_like(mean[:, 0]))
 
     def fit(self, replay: ReplayBuffer, generator: torch.Generator) -> dict[str, float]:

@@ -10,17 +10,18 @@ from torch import Tensor
 from mbrl_cli.replay.normalizer import Normalizer
 from mbrl_cli.types import Batch, EnvSpec
 
-MAX_TERMINATION_WEIGHT = 100.0
+MAX_TERMINATION_WEIGHT = 10.0
 
 
 class Targets:
     """Normalise observations, their changes and rewards; know which heads have to be learned.
 
     Inputs are [obs normalised, action]; actions are encoded and need no scale.
-    Targets are [change of the observation normalised, reward normalised, continues 0 or 1].
+    Targets are [change of the observation normalised O | reward normalised 1].
 
     An episode ends once, so ends are rare, and a limit that was met once in a thousand steps would
-    hardly be learned: `termination_weight` makes the ends count as much as all other transitions.
+    hardly be learned: with `termination_weight` the ends count as much as all other transitions,
+    within a limit, past which safe states near an end are given up too.
     """
 
     def __init__(self, spec: EnvSpec, device: torch.device) -> None:
@@ -46,11 +47,15 @@ class Targets:
         """Return [..., O + A]."""
         return torch.cat([self.obs(obs), action], dim=-1)
 
-    def targets(self, batch: Batch) -> Tensor:
-        """Return [n, O + 2]."""
+    def transitions(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return inputs [n, O + A] and targets [n, O + 1]."""
         delta = self.delta(batch.next_obs - batch.obs)
-        reward = self.reward(batch.reward[:, None])
-        return torch.cat([delta, reward, 1.0 - batch.terminated[:, None]], dim=-1)
+        targets = torch.cat([delta, self.reward(batch.reward[:, None])], dim=-1)
+        return self.inputs(batch.obs, batch.action), targets
+
+    def endings(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return what was reached [n, O], normalised, and whether it goes on from there [n, 1]."""
+        return self.obs(batch.next_obs), 1.0 - batch.terminated[:, None]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics."""

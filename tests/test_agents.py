@@ -1,0 +1,295 @@
+"""Agents: MPC joins a model and a planner and explores in training only; Random is uniform."""
+
+import numpy as np
+import pytest
+import torch
+
+from mbrl_cli.agents.mpc import MPC
+from mbrl_cli.agents.random import Random, random_actions
+from mbrl_cli.errors import UserError
+from mbrl_cli.planners.base import Plan
+from mbrl_cli.planners.random_shooting import RandomShooting
+from mbrl_cli.replay.buffer import ReplayBuffer
+
+CPU = torch.device("cpu")
+
+
+class FirstChoice:
+    """A planner that always wants the same action and writes down what it is told.
+
+    Its memory numbers the environments, and counts the steps of each.
+    """
+
+    horizon = 3
+    device = CPU
+
+    def __init__(self, action):
+        self.action = torch.tensor([action], dtype=torch.float32)  # [1, A]
+        self.bonuses, self.memories, self.states = [], [], []
+
+    def initial_memory(self, num_envs):
+        return {"env": torch.arange(num_envs), "step": torch.zeros(num_envs)}
+
+    def plan(self, world, state, memory, generator, disagreement_bonus=0.0):
+        self.bonuses.append(disagreement_bonus)
+        self.memories.append({key: value.tolist() for key, value in memory.items()})
+        self.states.append(state)
+        num_envs = len(memory["env"])
+        action = self.action.expand(num_envs, -1)
+        moved = {"env": memory["env"], "step": memory["step"] + 1}
+        predicted = 10.0 * memory["env"]
+        return Plan(action, action[:, None], predicted, moved, torch.tensor(2))
+
+
+@pytest.fixture
+def make_model(make_hand_made):
+    """Return a builder of models that go nowhere, count their fits and remember what they saw."""
+
+    class Watched(make_hand_made):
+        def __init__(self, spec, **options):
+            super().__init__(
+                spec,
+                lambda obs, action: (obs, action.sum(-1, keepdim=True), torch.ones(len(obs), 1)),
+                **options,
+            )
+            self.is_fitted = False
+            self.fits, self.observed = 0, []
+
+        def observe(self, state, action, obs, envs=None):
+            self.observed.append((action.tolist(), obs.tolist(), list(envs)))
+            return super().observe(state, action, obs)
+
+        def fit(self, replay, generator):
+            self.fits += 1
+            self.is_fitted = True
+            return {"train_loss": float(self.fits)}
+
+    return Watched
+
+
+def make_mpc(spec, model, planner, explore="none", **changes):
+    settings = {
+        "fit_every": 10, "discount": 1.0, "noise_std": 0.1, "epsilon": 0.25,
+        "disagreement_bonus": 3.0,
+    }  # fmt: skip
+    return MPC(
+        spec, model, planner, torch.Generator().manual_seed(0), explore=explore, **settings | changes
+    )
+
+
+def act_many(policy, num_envs, steps):
+    """Return the actions [steps, B, A] of a policy that is shown zeros."""
+    obs = np.zeros((num_envs, 1), np.float32)
+    return np.stack([policy.act(obs).action for _ in range(steps)])
+
+
+# --- what MPC refuses -------------------------------------------------------------------------
+
+
+def test_mpc_refuses_gaussian_noise_on_discrete_actions(make_spec, make_model):
+    spec = make_spec(1, (3,))
+    with pytest.raises(UserError, match=r"agent\.explore=noise: needs continuous actions"):
+        make_mpc(spec, make_model(spec), FirstChoice([1, 0, 0]), "noise")
+
+
+def test_mpc_refuses_to_explore_the_disagreement_of_one_model(
+    make_spec, make_model, make_ensemble
+):
+    spec = make_spec()
+    for model in (make_model(spec), make_ensemble(spec, num_members=3, best_members=1)):
+        with pytest.raises(UserError, match=r"agent\.explore=disagreement: needs .* members"):
+            make_mpc(spec, model, FirstChoice([0]), "disagreement")
+    several = make_ensemble(spec, num_members=3, best_members=2)
+    make_mpc(spec, several, FirstChoice([0]), "disagreement")
+
+
+# --- learning ---------------------------------------------------------------------------------
+
+
+def test_mpc_fits_at_once_and_then_every_so_many_steps(make_spec, make_model):
+    spec = make_spec()
+    model = make_model(spec)
+    agent = make_mpc(spec, model, FirstChoice([0]))
+    replay = ReplayBuffer(1, 1, 1)
+    fitted = {step: agent.update(replay, step) for step in range(7, 40)}
+    assert [step for step, metrics in fitted.items() if metrics] == [7, 17, 27, 37]
+    assert fitted[17] == {"model/train_loss": 2.0}
+    assert model.fits == 4
+
+
+def test_a_restored_mpc_fits_when_the_saved_one_would_have(make_spec, make_model):
+    spec = make_spec()
+    saved, restored = (make_mpc(spec, make_model(spec), FirstChoice([0])) for _ in range(2))
+    replay = ReplayBuffer(1, 1, 1)
+    saved.update(replay, 7)
+    restored.load_state_dict(saved.state_dict())
+    restored.model.is_fitted = True  # what a real model restores itself
+    assert [step for step in range(8, 30) if restored.update(replay, step)] == [17, 27]
+
+
+# --- acting -----------------------------------------------------------------------------------
+
+
+def test_a_decision_carries_the_plan_s_action_and_predicted_return(make_spec, make_model):
+    spec = make_spec()
+    agent = make_mpc(spec, make_model(spec), FirstChoice([0.5]), discount=0.9)
+    policy = agent.policy([None, None], explore=False, generator=torch.Generator())
+    decision = policy.act(np.zeros((2, 1), np.float32))
+    assert decision.action.tolist() == [[0.5], [0.5]]
+    assert decision.predicted_return.tolist() == [0.0, 10.0]
+    assert (policy.prediction_horizon, policy.discount) == (3, 0.9)
+
+
+def test_the_world_that_a_planner_sees_is_the_model(make_spec, make_model, generator):
+    spec = make_spec()
+    shooting = RandomShooting(spec.action, CPU, 4, 500, 0.0, None)
+    agent = make_mpc(spec, make_model(spec), shooting, discount=0.5)
+    policy = agent.policy([None], explore=False, generator=generator)
+    decision = policy.act(np.zeros((1, 1), np.float32))
+    plan = agent.planner.plan(policy.world, policy.state, policy.memory, generator)
+    worth = plan.plan[0, :, 0] @ torch.tensor([1.0, 0.5, 0.25, 0.125])  # reward = action
+    assert plan.predicted_return.tolist() == pytest.approx([worth.item()], rel=1e-5)
+    assert decision.predicted_return[0] > 0.9  # of 1.875; the best of 500 plans
+
+
+def test_the_model_is_told_the_action_that_was_really_taken(make_spec, make_model):
+    spec = make_spec()
+    model = make_model(spec)
+    agent = make_mpc(spec, model, FirstChoice([0.5]), "noise")
+    policy = agent.policy(["env"], explore=True, generator=torch.Generator().manual_seed(1))
+    taken = policy.act(np.array([[7.0]], np.float32)).action.tolist()
+    policy.act(np.array([[8.0]], np.float32))
+    assert taken != [[0.5]]
+    assert model.observed == [([[0.0]], [[7.0]], ["env"]), (taken, [[8.0]], ["env"])]
+
+
+def test_keep_goes_on_with_the_right_environments(make_spec, make_model):
+    spec = make_spec()
+    model, planner = make_model(spec), FirstChoice([0.5])
+    policy = make_mpc(spec, model, planner).policy(list("abcd"), False, torch.Generator())
+    policy.act(np.zeros((4, 1), np.float32))
+    policy.keep(np.array([0, 2, 3]))
+    policy.act(np.array([[1.0], [2.0], [3.0]], np.float32))
+    policy.keep(np.array([1]))  # of those that are left: "c"
+    decision = policy.act(np.array([[4.0]], np.float32))
+    assert planner.memories[1:] == [
+        {"env": [0, 2, 3], "step": [1, 1, 1]},
+        {"env": [2], "step": [2]},
+    ]
+    assert [envs for _, _, envs in model.observed] == [list("abcd"), list("acd"), ["c"]]
+    assert decision.predicted_return.tolist() == [20.0]
+
+
+def test_a_reset_forgets_the_plan_and_the_past(make_spec, make_model):
+    spec = make_spec()
+    model, planner = make_model(spec), FirstChoice([0.5])
+    policy = make_mpc(spec, model, planner).policy(["a"], False, torch.Generator())
+    for _ in range(2):
+        policy.act(np.ones((1, 1), np.float32))
+    policy.reset()
+    policy.act(np.ones((1, 1), np.float32))
+    assert [memory["step"] for memory in planner.memories] == [[0], [1], [0]]
+    assert [action for action, _, _ in model.observed] == [[[0.0]], [[0.5]], [[0.0]]]
+
+
+def test_two_policies_of_one_agent_do_not_share_what_they_remember(make_spec, make_model):
+    spec = make_spec()
+    planner = FirstChoice([0.5])
+    agent = make_mpc(spec, make_model(spec), planner)
+    training, evaluation = (agent.policy(["a"], False, torch.Generator()) for _ in range(2))
+    for policy in (training, training, evaluation, training):
+        policy.act(np.zeros((1, 1), np.float32))
+    assert [memory["step"] for memory in planner.memories] == [[0], [1], [0], [2]]
+
+
+def test_plans_that_diverged_are_counted_once(make_spec, make_model):
+    spec = make_spec()
+    agent = make_mpc(spec, make_model(spec), FirstChoice([0]))
+    policy = agent.policy(["a"], True, torch.Generator())
+    for _ in range(3):
+        policy.act(np.zeros((1, 1), np.float32))
+    assert policy.metrics() == {"planner/nonfinite": 6.0}  # two at each step
+    assert policy.metrics() == {"planner/nonfinite": 0.0}
+
+
+# --- exploring --------------------------------------------------------------------------------
+
+
+def test_noise_is_added_in_training_only_and_clipped(make_spec, make_model, generator):
+    spec = make_spec()
+    agent = make_mpc(spec, make_model(spec), FirstChoice([0.2]), "noise")
+    exact = act_many(agent.policy([None], False, generator), 1, 20)
+    assert set(exact.flatten().tolist()) == {np.float32(0.2).item()}
+    noisy = act_many(agent.policy([None] * 100, True, generator), 100, 20)
+    assert noisy.mean() == pytest.approx(0.2, abs=0.01)  # 2000 draws: +- 0.002
+    assert noisy.std() == pytest.approx(0.1, abs=0.008)  # +- 0.0016
+    edge = make_mpc(spec, make_model(spec), FirstChoice([0.95]), "noise")
+    at_edge = act_many(edge.policy([None] * 100, True, generator), 100, 20)
+    assert at_edge.max() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("actions", "wanted", "share"), [((4,), [0, 1, 0, 0], 0.8125), (2, [0.5, -0.5], 0.75)]
+)
+def test_epsilon_replaces_its_share_of_actions_in_training_only(
+    make_spec, make_model, generator, actions, wanted, share
+):
+    spec = make_spec(1, actions)
+    agent = make_mpc(spec, make_model(spec), FirstChoice(wanted), "epsilon", epsilon=0.25)
+    same = np.array(wanted, np.float32)
+    assert (act_many(agent.policy([None], False, generator), 1, 50) == same).all()
+    explored = act_many(agent.policy([None] * 100, True, generator), 100, 40)
+    # 0.75, and of the random quarter the one in four that hits the planned choice by chance
+    assert (explored == same).all(-1).mean() == pytest.approx(share, abs=0.03)  # +- 0.007
+    if spec.action.kind == "discrete":
+        assert (explored.sum(-1) == 1).all()
+
+
+def test_disagreement_is_rewarded_in_training_only(make_spec, make_model, generator):
+    spec = make_spec()
+    planner = FirstChoice([0.0])
+    model = make_model(spec, spread=lambda obs: obs[:, 0, 0])
+    agent = make_mpc(spec, model, planner, "disagreement")
+    for explore in (True, False):
+        act_many(agent.policy([None], explore, generator), 1, 1)
+    assert planner.bonuses == [3.0, 0.0]
+
+
+def test_without_exploration_training_acts_as_evaluation_does(make_spec, make_model, generator):
+    spec = make_spec()
+    planner = FirstChoice([0.3])
+    agent = make_mpc(spec, make_model(spec), planner, "none")
+    assert (act_many(agent.policy([None], True, generator), 1, 9) == np.float32(0.3)).all()
+    assert set(planner.bonuses) == {0.0}
+
+
+# --- random -----------------------------------------------------------------------------------
+
+
+def test_random_continuous_actions_are_uniform_between_the_bounds(make_action, generator):
+    drawn = random_actions(make_action(3), 20_000, generator)
+    assert np.abs(drawn).max() <= 1.0
+    # Standard errors: 0.004 of the mean, 0.002 of the deviation 1 / sqrt(3)
+    assert drawn.mean(0).tolist() == pytest.approx([0.0] * 3, abs=0.02)
+    assert drawn.std(0).tolist() == pytest.approx([3**-0.5] * 3, abs=0.01)
+
+
+def test_random_discrete_actions_choose_evenly_in_every_block(make_action, generator):
+    drawn = random_actions(make_action((4, 2)), 20_000, generator)
+    assert set(np.unique(drawn)) == {0.0, 1.0}
+    assert (drawn[:, :4].sum(1) == 1).all()
+    assert (drawn[:, 4:].sum(1) == 1).all()
+    assert drawn.mean(0).tolist() == pytest.approx([0.25] * 4 + [0.5] * 2, abs=0.015)  # +- 0.0035
+    both = drawn[:, 0] * drawn[:, 4]  # independent blocks
+    assert both.mean() == pytest.approx(0.125, abs=0.01)
+
+
+def test_the_random_agent_acts_in_all_environments_and_predicts_nothing(make_spec, generator):
+    policy = Random(make_spec(1, (3,))).policy([None] * 5, True, generator)
+    policy.reset()
+    decision = policy.act(np.zeros((5, 1), np.float32))
+    assert decision.action.sum(1).tolist() == [1.0] * 5
+    assert decision.predicted_return is None
+    policy.keep(np.array([0, 3]))
+    assert len(policy.act(np.zeros((2, 1), np.float32)).action) == 2
+    assert Random(make_spec()).update(None, 100) == {}
