@@ -59,14 +59,10 @@ def fill() -> Callable[..., ReplayBuffer]:
     starts where `start` says and is truncated after `length` steps.
     """
 
-    def make(
-        dynamics, num_episodes, length, start, action_dim=1, holdout_ratio=0.2, seed=0, capacity=None
-    ):
+    def make(dynamics, num_episodes, length, start, action_dim=1, holdout_ratio=0.2, seed=0):
         rng = np.random.default_rng(seed)
         first = np.atleast_1d(start(rng))
-        replay = ReplayBuffer(
-            capacity or num_episodes * length, len(first), action_dim, holdout_ratio
-        )
+        replay = ReplayBuffer(num_episodes * length, len(first), action_dim, holdout_ratio)
         for _ in range(num_episodes):
             obs = np.atleast_1d(start(rng)).astype(np.float32)
             for step in range(length):

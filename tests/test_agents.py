@@ -72,9 +72,8 @@ def make_mpc(spec, model, planner, explore="none", **changes):
         "fit_every": 10, "discount": 1.0, "noise_std": 0.1, "epsilon": 0.25,
         "disagreement_bonus": 3.0,
     }  # fmt: skip
-    return MPC(
-        spec, model, planner, torch.Generator().manual_seed(0), explore=explore, **settings | changes
-    )
+    generator = torch.Generator().manual_seed(0)
+    return MPC(spec, model, planner, generator, explore=explore, **settings | changes)
 
 
 def act_many(policy, num_envs, steps):
@@ -92,9 +91,7 @@ def test_mpc_refuses_gaussian_noise_on_discrete_actions(make_spec, make_model):
         make_mpc(spec, make_model(spec), FirstChoice([1, 0, 0]), "noise")
 
 
-def test_mpc_refuses_to_explore_the_disagreement_of_one_model(
-    make_spec, make_model, make_ensemble
-):
+def test_mpc_refuses_to_explore_the_disagreement_of_one_model(make_spec, make_model, make_ensemble):
     spec = make_spec()
     for model in (make_model(spec), make_ensemble(spec, num_members=3, best_members=1)):
         with pytest.raises(UserError, match=r"agent\.explore=disagreement: needs .* members"):

@@ -29,7 +29,7 @@ def make_linear(spec, ridge=1e-9, accuracy_horizon=1):
 
 
 def one_step(model, obs, action, generator, **options):
-    """Imagine one step from obs [B, O] with one plan each; return next_obs [B, P, O] and the Step."""
+    """Imagine one step from obs [B, O] with one plan each; return obs [B, P, O] and Step."""
     state = model.observe(model.initial(len(obs)), action, obs)
     step = model.step(model.branch(state, 1), action, generator, **options)
     return model.decode(step.state), step
@@ -481,11 +481,11 @@ def test_a_network_learns_a_nonlinear_system_and_when_it_ends(
         make_spec(), num_members=2, best_members=2, bootstrap=True, hidden=[32, 32], max_steps=600
     )
     metrics = model.fit(replay, generator)
-    # In data deviations: no change 0.29, a linear fit 0.22, measured 0.010 to 0.013 on 4 seeds.
+    # In data deviations: no change 0.29, a linear fit 0.22, measured 0.005 to 0.014 on 4 seeds.
     assert metrics["error_k1"] < 0.05 < metrics["baseline_k1"]
-    obs = torch.tensor([[0.0], [0.5], [0.95]])
+    obs = torch.tensor([[0.0], [0.3], [0.95]])
     next_obs, step = one_step(model, obs, torch.full((3, 1), 0.5), generator)
-    expected = obs + 0.3 * torch.sin(3.0 * obs) + 0.1  # 0.1, 0.899, 1.136: the last one ends
+    expected = obs + 0.3 * torch.sin(3.0 * obs) + 0.1  # 0.1, 0.635, 1.136: the last one ends
     torch.testing.assert_close(next_obs[:, 0], expected, atol=0.05, rtol=0.0)
     torch.testing.assert_close(step.reward, torch.cos(obs), atol=0.1, rtol=0.0)
     assert (step.continues[:, 0] > 0.5).tolist() == [True, True, False]

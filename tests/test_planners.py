@@ -95,7 +95,8 @@ def test_cem_finds_the_optimum_of_a_quadratic(make_action, seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_cem_writes_a_given_word(make_action, sizes, seed):
     action = make_action(sizes)
-    letters = torch.stack([(torch.arange(HORIZON) * 7 + block) % n for block, n in enumerate(sizes)])
+    places = torch.arange(HORIZON)
+    letters = torch.stack([(7 * places + block) % n for block, n in enumerate(sizes)])
     planner = make_cem(action, iterations=12, min_spread=0.1)
 
     def right_letters(state, plans):

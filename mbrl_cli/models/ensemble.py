@@ -2,7 +2,9 @@
 
 Source: Chua et al. 2018, "Deep Reinforcement Learning in a Handful of Trials using Probabilistic
 Dynamics Models": Gaussian heads with learned bounds on the variance (appendix A.1), trajectory
-sampling TS1, TS-infinity and expectation (section 5).
+sampling TS1, TS-infinity and expectation (section 5). The likelihood may be weighted as in Seitzer
+et al. 2022, "On the Pitfalls of Heteroscedastic Uncertainty Estimation" (beta-NLL): the plain one
+explains rare surprises, such as a blocked move, away as noise.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from mbrl_cli.types import (
     Count,
     CountOrZero,
     EnvSpec,
+    Fraction,
     LearningRate,
     NonNegativeFloat,
     State,
@@ -53,6 +56,7 @@ class Ensemble(MarkovModel):
         device: torch.device,
         generator: torch.Generator,
         head: Literal["point", "gaussian"],
+        nll_beta: Fraction,
         num_members: Count,
         best_members: Count,
         propagation: Literal["ts1", "ts_inf", "expectation"],
@@ -86,6 +90,7 @@ class Ensemble(MarkovModel):
         self.num_particles = num_particles
         self.has_disagreement = best_members > 1
         self.gaussian = head == "gaussian"
+        self.nll_beta = nll_beta
         self.num_members = num_members
         self.propagation = propagation
         self.fit_from = fit_from
@@ -260,7 +265,8 @@ class Ensemble(MarkovModel):
             parameters += [self.max_logvar, self.min_logvar]
         result = fit_members(
             parameters,
-            self._member_loss,
+            self._likelihood_loss if self.gaussian else self._squared_loss,
+            self._squared_loss,
             self.targets.transitions(train),
             None if held is None else self.targets.transitions(held),
             self.num_members,
@@ -279,24 +285,33 @@ class Ensemble(MarkovModel):
             **measure_accuracy(self, replay, self.accuracy_horizon, generator),
         }
 
-    def _member_loss(self, x: Tensor, y: Tensor) -> Tensor:
+    def _likelihood_loss(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the loss [E] of inputs x [E, n, in] and targets y [E, n, O + 1]."""
         obs_dim = self.spec.obs_dim
         out = self.net(x)  # [E, n, D]
-        squared = (out[..., :obs_dim] - y[..., :obs_dim]).square()
-        if self.gaussian:
-            raw = out[..., obs_dim + 1 :]
-            logvar = self.max_logvar - F.softplus(self.max_logvar - raw)
-            logvar = self.min_logvar + F.softplus(logvar - self.min_logvar)
-            loss = 0.5 * (squared * torch.exp(-logvar) + logvar).mean((1, 2))
-            # Pull the bounds together a little, or they never move (PETS, appendix A.1).
-            loss = loss + 0.01 * (self.max_logvar - self.min_logvar).mean((1, 2))
-        else:
-            loss = squared.mean((1, 2))
-        if self.targets.learns_reward:
-            loss = loss + (out[..., obs_dim] - y[..., obs_dim]).square().mean(1)
-        member_loss: Tensor = loss
-        return member_loss
+        error: Tensor = (out[..., : obs_dim + 1] - y).square()
+        raw = out[..., obs_dim + 1 :]
+        logvar = self.max_logvar - F.softplus(self.max_logvar - raw)
+        logvar = self.min_logvar + F.softplus(logvar - self.min_logvar)
+        likelihood = 0.5 * (error[..., :obs_dim] * torch.exp(-logvar) + logvar)  # [E, n, O]
+        loss = (likelihood * torch.exp(self.nll_beta * logvar.detach())).mean((1, 2))
+        # Pull the bounds together a little, or they never move (PETS, appendix A.1).
+        loss = loss + 0.01 * (self.max_logvar - self.min_logvar).mean((1, 2))
+        total: Tensor = loss + self._reward_loss(error)
+        return total
+
+    def _squared_loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the loss [E] of inputs x [E, n, in] and targets y [E, n, O + 1].
+
+        Held-out data are always judged by it: on few of them one surprise ruins a likelihood.
+        """
+        obs_dim = self.spec.obs_dim
+        error: Tensor = (self.net(x)[..., : obs_dim + 1] - y).square()  # [E, n, O + 1]
+        return error[..., :obs_dim].mean((1, 2)) + self._reward_loss(error)
+
+    def _reward_loss(self, error: Tensor) -> Tensor:
+        """Return the mean squared error [E] of the reward, 0 where it is known."""
+        return error[..., -1].mean(1) * float(self.targets.learns_reward)
 
     def _ending_loss(self, next_obs: Tensor, continues: Tensor, weight: float) -> Tensor:
         """Return the loss [E] of next_obs [E, n, O] normalised and continues [E, n, 1]."""
@@ -308,9 +323,11 @@ class Ensemble(MarkovModel):
         """Fit the chance to go on, on its own: ends are rare, and resampling would lose some."""
         if not self.targets.learns_termination:
             return {}
+        loss = partial(self._ending_loss, weight=self.targets.termination_weight)
         result = fit_members(
             list(self.ending.parameters()),
-            partial(self._ending_loss, weight=self.targets.termination_weight),
+            loss,
+            loss,
             self.targets.endings(train),
             None,
             self.num_members,

@@ -40,6 +40,7 @@ class FitResult:
 def fit_members(
     parameters: list[nn.Parameter],
     member_loss: MemberLoss,
+    judged_loss: MemberLoss,
     train: tuple[Tensor, Tensor],
     holdout: tuple[Tensor, Tensor] | None,
     num_members: int,
@@ -55,7 +56,8 @@ def fit_members(
 
     Args:
         parameters: leaves to optimise.
-        member_loss: loss [E] of a minibatch.
+        member_loss: loss [E] of a minibatch, minimised.
+        judged_loss: loss [E] of the held-out data, by which weights are kept.
         train: inputs [n, in] and targets [n, out].
         holdout: the same of the held-out episodes, or None.
         num_members: E.
@@ -91,7 +93,7 @@ def fit_members(
             train_loss += loss.detach() / stretch
         steps += stretch
         if best is not None and holdout is not None:
-            gained = best.offer(_holdout_loss(member_loss, holdout, num_members))
+            gained = best.offer(_holdout_loss(judged_loss, holdout, num_members))
             checks_without_gain = 0 if gained else checks_without_gain + 1
             if checks_without_gain >= settings.patience:
                 break
@@ -116,10 +118,10 @@ def _minibatch_rows(
 
 @torch.no_grad()
 def _holdout_loss(
-    member_loss: MemberLoss, holdout: tuple[Tensor, Tensor], num_members: int
+    judged_loss: MemberLoss, holdout: tuple[Tensor, Tensor], num_members: int
 ) -> Tensor:
     x, y = (part.expand(num_members, -1, -1) for part in holdout)
-    return member_loss(x, y)
+    return judged_loss(x, y)
 
 
 class _BestWeights:

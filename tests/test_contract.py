@@ -1,0 +1,177 @@
+"""Every choice of every YAML group works with every other: the real configs, only shrunk.
+
+A combination composes, builds, runs from prefill to final evaluation, saves, and the restored agent
+acts as the saved one.
+"""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mbrl_cli.checkpoint import load_checkpoint
+from mbrl_cli.config.build import build
+from mbrl_cli.config.groups import config_dir
+from mbrl_cli.errors import UserError
+from mbrl_cli.logger import METRICS, Logger
+from mbrl_cli.runner import CHECKPOINT, Runner
+
+PREFILL, TOTAL = 20, 40
+# What makes any run tiny; a key is only overridden in the choices that have it.
+SMALL = {
+    "model": {"hidden": "[8]", "max_steps": 5, "termination_steps": 5},
+    "planner": {"horizon": 3, "population": 8, "num_elites": 3, "iterations": 2},
+    "agent": {"fit_every": 10},
+}
+RUN = [
+    f"total_steps={TOTAL}", f"prefill_steps={PREFILL}", "eval_every=30", "eval_episodes=1",
+    "final_eval_episodes=1", "log_every=20", "checkpoint_every=0", "env.max_episode_steps=10",
+]  # fmt: skip
+
+
+def names(group, without=("none",)):
+    found = sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
+    return [name for name in found if name not in without]
+
+
+@pytest.fixture
+def compose_small(compose_run):
+    """Return a function that composes a tiny run; `chosen` are overrides such as env=pendulum."""
+
+    def compose(*chosen):
+        cfg = compose_run(*RUN, *chosen)
+        keys = [
+            f"{group}.{key}={value}"
+            for group, small in SMALL.items()
+            for key, value in small.items()
+            if key in cfg[group]
+        ]
+        return compose_run(*RUN, *keys, *chosen)
+
+    return compose
+
+
+def run(parts, folder):
+    """Run to the end; return the runner and the rows of its metrics as {tag: [(step, value)]}."""
+    settings = parts.settings
+    with Logger(folder, settings.total_steps, console=False) as logger:
+        runner = Runner(parts.env, parts.make_eval_envs(1), parts.agent, settings, logger, folder)
+        runner.run()
+    logged = {}
+    with (folder / METRICS).open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            logged.setdefault(row["tag"], []).append((int(row["env_step"]), float(row["value"])))
+    return runner, logged
+
+
+def decisions(parts, agent):
+    """Return the actions [steps, A] and predicted returns of one episode without exploration."""
+    env = parts.env
+    policy = agent.policy([env], explore=False, generator=torch.Generator().manual_seed(5))
+    policy.reset()
+    obs, actions, predicted = env.reset(11), [], []
+    for _ in range(6):
+        decision = policy.act(obs[None])
+        actions.append(decision.action[0])
+        if decision.predicted_return is not None:
+            predicted.append(decision.predicted_return[0])
+        obs, _, terminated, truncated = env.step(actions[-1])
+        if terminated or truncated:
+            break
+    return np.stack(actions), np.array(predicted)
+
+
+def assert_whole_run(parts, restored, folder):
+    runner, logged = run(parts, folder)
+    assert runner.env_step == runner.replay.total_added == TOTAL
+    assert [step for step, _ in logged["eval/return"]] == [30, TOTAL]
+    assert all(np.isfinite(value) for rows in logged.values() for _, value in rows), logged
+    state = load_checkpoint(folder / f"{CHECKPOINT}.safetensors")
+    assert state["env_step"] == TOTAL
+    restored.agent.load_state_dict(state["agent"])
+    for saved, loaded in zip(
+        decisions(parts, parts.agent), decisions(restored, restored.agent), strict=True
+    ):
+        assert np.array_equal(saved, loaded)
+    return logged
+
+
+@pytest.mark.parametrize("env", ["gridworld", "cartpole_continuous"])  # discrete, continuous
+@pytest.mark.parametrize("planner", names("planner"))
+@pytest.mark.parametrize("model", names("model"))
+def test_every_model_drives_every_planner(compose_small, tmp_path, model, planner, env):
+    chosen = [f"env={env}", "agent=mpc", f"model={model}", f"planner={planner}"]
+    # Another seed: other initial weights, so that all that is equal was loaded.
+    parts, restored = build(compose_small(*chosen)), build(compose_small(*chosen, "seed=1"))
+    logged = assert_whole_run(parts, restored, tmp_path)
+    if model != "oracle":  # fitted once after the prefill's episode, and every ten steps after it
+        steps = [step for step, _ in logged["model/train_loss"]]
+        assert steps[0] in range(PREFILL, PREFILL + 10)
+        assert steps == list(range(steps[0], TOTAL, 10))
+
+
+@pytest.mark.parametrize("env", names("env"))
+def test_every_environment_runs_with_every_kind_of_group_at_its_default(
+    compose_small, tmp_path, env
+):
+    chosen = [f"env={env}", "agent=mpc"] + ["env.id=MountainCar-v0"] * (env == "gym")
+    parts, restored = build(compose_small(*chosen)), build(compose_small(*chosen, "seed=1"))
+    logged = assert_whole_run(parts, restored, tmp_path)
+    assert logged["train/length"][0][1] <= 10  # max_episode_steps reached the environment
+
+
+@pytest.mark.parametrize("agent", names("agent"))
+def test_every_agent_brings_the_model_and_planner_that_it_needs(compose_small, tmp_path, agent):
+    chosen = ["env=gridworld", f"agent={agent}"]
+    parts, restored = build(compose_small(*chosen)), build(compose_small(*chosen, "seed=1"))
+    assert_whole_run(parts, restored, tmp_path)
+
+
+@pytest.mark.parametrize("explore", ["noise", "epsilon", "disagreement"])
+def test_every_way_to_explore_runs(compose_small, tmp_path, explore):
+    chosen = ["env=pendulum", "agent=mpc", "model=ensemble", f"agent.explore={explore}"]
+    parts, restored = build(compose_small(*chosen)), build(compose_small(*chosen, "seed=1"))
+    assert_whole_run(parts, restored, tmp_path)
+
+
+@pytest.mark.parametrize("propagation", ["ts1", "ts_inf", "expectation"])
+@pytest.mark.parametrize("model", ["ensemble", "gaussian_ensemble"])
+def test_every_way_to_propagate_runs(compose_small, tmp_path, model, propagation):
+    chosen = ["env=pendulum", "agent=mpc", f"model={model}", f"model.propagation={propagation}"]
+    parts, restored = build(compose_small(*chosen)), build(compose_small(*chosen, "seed=1"))
+    assert_whole_run(parts, restored, tmp_path)
+
+
+def test_a_seed_decides_the_whole_run(compose_small, tmp_path):
+    def returns(seed, folder):
+        cfg = compose_small("env=cartpole", "agent=mpc", f"seed={seed}")
+        runner, logged = run(build(cfg), tmp_path / folder)
+        timeless = {tag: rows for tag, rows in logged.items() if not tag.startswith("time/")}
+        return timeless, runner.replay.state_dict()
+
+    (first, data), (again, same), (other, _) = (
+        returns(seed, folder) for seed, folder in ((0, "a"), (0, "b"), (1, "c"))
+    )
+    assert first == again
+    assert first != other
+    for key, value in data.items():
+        assert np.array_equal(value, same[key])
+
+
+def test_without_a_prefill_a_learned_model_is_refused_or_starts_by_itself(
+    compose_small, tmp_path
+):
+    """A model that was fitted to nothing must not decide: no crash deep in torch, no NaN."""
+    try:
+        parts = build(compose_small("env=pendulum", "agent=mpc", "prefill_steps=0"))
+    except UserError:
+        return
+    _, logged = run(parts, tmp_path)
+    assert all(np.isfinite(value) for rows in logged.values() for _, value in rows), logged
+
+
+def test_every_yaml_file_is_in_a_group_that_these_tests_know():
+    folders = {path.parent.name for path in Path(config_dir()).glob("*/*.yaml")}
+    assert folders <= {"env", "model", "planner", "agent", "experiment"}
