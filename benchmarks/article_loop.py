@@ -22,6 +22,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mbrl_cli.models.ensemble import Ensemble
+from mbrl_cli.models.imagination import imagine
+from mbrl_cli.planners.random_shooting import RandomShooting
+from mbrl_cli.planners.world import World
+from mbrl_cli.types import ActionSpec, EnvSpec
+
 PLANS, HORIZON, HIDDEN, NUM_ACTIONS = 100, 10, 64, 4
 GOAL = (4.0, 4.0)
 START = np.array([0.0, 0.0])
@@ -29,7 +35,7 @@ START = np.array([0.0, 0.0])
 Planner = Callable[[np.ndarray], int]  # obs [2] -> the first action of the best plan
 
 
-def make_network(seed: int) -> nn.Module:
+def make_network(seed: int) -> nn.Sequential:
     """Return a model of the gridworld: (position, one-hot action) [B, 6] -> next position [B, 2].
 
     It is not trained: the weights do not change the time of a plan.
@@ -72,7 +78,7 @@ def loop_returns(model: LoopModel, obs: np.ndarray, plans: np.ndarray) -> np.nda
     return np.array(returns)
 
 
-def loop_planner(network: nn.Module, seed: int) -> Planner:
+def loop_planner(network: nn.Sequential, seed: int) -> Planner:
     """Return the baseline."""
     model, rng = LoopModel(network), np.random.default_rng(seed)
 
@@ -83,36 +89,77 @@ def loop_planner(network: nn.Module, seed: int) -> Planner:
     return plan
 
 
-@torch.inference_mode()
-def batched_rollout(network: nn.Module, obs: np.ndarray, plans: Tensor) -> Tensor:
-    """Score the plans [N, H] together, one model call a step -> [N]."""
-    position = torch.as_tensor(obs, dtype=torch.float32).expand(len(plans), 2)  # [N, 2]
-    actions = F.one_hot(plans, NUM_ACTIONS).float()  # [N, H, 4]
-    goal = torch.tensor(GOAL)
-    returns = torch.zeros(len(plans))
-    for step in range(plans.shape[1]):
-        position = network(torch.cat([position, actions[:, step]], dim=1))  # [N, 2]
-        returns -= torch.linalg.vector_norm(position - goal, dim=1)
-    return returns
+class GridDistance(Ensemble):
+    """Our MLP model with the weights of the baseline's network, and its distance reward."""
+
+    def __init__(self, network: nn.Sequential) -> None:
+        goal = torch.tensor(GOAL)
+
+        def reward(obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
+            return -torch.linalg.vector_norm(next_obs - goal, dim=-1)
+
+        spec = EnvSpec(
+            id="grid",
+            obs_dim=2,
+            obs_integer=(False, False),
+            action=ActionSpec("discrete", NUM_ACTIONS, (NUM_ACTIONS,)),
+            max_episode_steps=None,
+            known_reward=reward,
+            known_termination=lambda obs, action, next_obs: obs.new_zeros(obs.shape[:-1]),
+        )
+        super().__init__(
+            spec, torch.device("cpu"), torch.Generator(), head="point", nll_beta=0.0,
+            num_members=1, best_members=1, propagation="expectation", num_particles=1,
+            hidden=[HIDDEN, HIDDEN], activation="relu", bootstrap=False, fit_from="last",
+            batch_size=1, max_steps=1, check_every=1, patience=1, learning_rate=1e-3,
+            weight_decay=0.0, termination_steps=1, termination_learning_rate=1e-3,
+            accuracy_horizon=0,
+        )  # fmt: skip
+        linear = [layer for layer in network if isinstance(layer, nn.Linear)]
+        with torch.no_grad():
+            for ours, theirs in zip(self.net.weights, linear, strict=True):
+                ours[0].zero_()
+                ours[0, :, : theirs.out_features] = theirs.weight.T
+            for bias, theirs in zip(self.net.biases, linear, strict=True):
+                bias[0].zero_()
+                bias[0, :, : theirs.out_features] = theirs.bias
+            # Ours predicts the change of the position; the linear path takes the position away.
+            self.net.skip[0, :2, :2] = -torch.eye(2)
+        self._prepare()
 
 
-def our_planner(network: nn.Module, seed: int) -> Planner:
-    """Return the planner that is measured against the baseline."""
-    generator = torch.Generator().manual_seed(seed)
+def our_planner(network: nn.Sequential, seed: int) -> Planner:
+    """Return the planner that is measured against the baseline: the one that `mbrl` runs."""
+    model, generator = GridDistance(network), torch.Generator().manual_seed(seed)
+    shooting = RandomShooting(
+        model.spec.action, model.device, HORIZON, PLANS, persistence=0.0, risk=None
+    )
+    world = World(
+        action=model.spec.action,
+        imagine=lambda state, plans, spread: imagine(model, state, plans, 1.0, generator, spread),
+        branch=model.branch,
+        step=lambda state, action: model.step(state, action, generator),
+    )
+    memory = shooting.initial_memory(1)
 
+    @torch.inference_mode()
     def plan(obs: np.ndarray) -> int:
-        plans = torch.randint(NUM_ACTIONS, (PLANS, HORIZON), generator=generator)
-        return int(plans[batched_rollout(network, obs, plans).argmax(), 0])
+        state = {"obs": torch.as_tensor(obs, dtype=torch.float32)[None]}
+        decision = shooting.plan(world, state, memory, generator)
+        return int(decision.action.argmax())
 
     return plan
 
 
-def check_same_work(network: nn.Module) -> None:
+def check_same_work(network: nn.Sequential) -> None:
     """Fail if the two ways give the same plans different returns."""
     plans = np.random.default_rng(0).integers(0, NUM_ACTIONS, (PLANS, HORIZON))
     slow = loop_returns(LoopModel(network), START, plans)
-    fast = batched_rollout(network, START, torch.from_numpy(plans))
-    np.testing.assert_allclose(fast.numpy(), slow, rtol=1e-4)
+    state = {"obs": torch.as_tensor(START, dtype=torch.float32)[None]}
+    encoded = F.one_hot(torch.from_numpy(plans), NUM_ACTIONS).float()[None]  # [1, N, H, A]
+    with torch.inference_mode():
+        fast = imagine(GridDistance(network), state, encoded, 1.0, torch.Generator()).returns
+    np.testing.assert_allclose(fast[0, :, 0].numpy(), slow, rtol=1e-4)
 
 
 def seconds(planner: Planner) -> float:

@@ -160,9 +160,7 @@ def test_a_seed_decides_the_whole_run(compose_small, tmp_path):
         assert np.array_equal(value, same[key])
 
 
-def test_without_a_prefill_a_learned_model_is_refused_or_starts_by_itself(
-    compose_small, tmp_path
-):
+def test_without_a_prefill_a_learned_model_is_refused_or_starts_by_itself(compose_small, tmp_path):
     """A model that was fitted to nothing must not decide: no crash deep in torch, no NaN."""
     try:
         parts = build(compose_small("env=pendulum", "agent=mpc", "prefill_steps=0"))

@@ -60,8 +60,8 @@ def test_pets_balances_a_pole_after_400_steps(returns_of):
         "agent.fit_every=100", "agent.explore=none", "prefill_steps=200", "total_steps=400",
         "final_eval_episodes=3",
     )  # fmt: skip
-    # Random 31 +- 17, best 200; measured PETS.
-    assert np.mean(returns) > 150
+    # Random 31 +- 17, best 200; measured 189, 192, 184, 175 on 4 seeds.
+    assert np.mean(returns) > 130
 
 
 def test_a_linear_model_balances_a_pole_after_200_steps(returns_of):
@@ -72,8 +72,8 @@ def test_a_linear_model_balances_a_pole_after_200_steps(returns_of):
         "agent.fit_every=50", "agent.explore=none", "prefill_steps=100", "total_steps=200",
         "final_eval_episodes=3",
     )  # fmt: skip
-    # Random 31 +- 17, best 200; measured LINEAR.
-    assert np.mean(returns) > 190
+    # Random 31 +- 17, best 200; measured 197, 200, 177, 200 on 4 seeds.
+    assert np.mean(returns) > 150
 
 
 def test_cem_swings_a_pendulum_up_in_the_true_simulator(returns_of):
@@ -82,5 +82,6 @@ def test_cem_swings_a_pendulum_up_in_the_true_simulator(returns_of):
         "planner.population=64", "planner.num_elites=8", "agent.discount=1.0",
         "agent.explore=none", "prefill_steps=0", "total_steps=1", "final_eval_episodes=5",
     )  # fmt: skip
-    # Random -1260 +- 300; measured ORACLE.
-    assert np.mean(returns) > -250
+    # Random -1260 +- 300, the best 0 to about -350 from start to start; measured -142, -97, -172,
+    # -188 on 4 seeds.
+    assert np.mean(returns) > -300

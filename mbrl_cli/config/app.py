@@ -23,9 +23,12 @@ def _for_env(key: str, default: Any, *, _root_: DictConfig) -> Any:
     return recommended.get(key, default)
 
 
-def _safe_name(name: str) -> str:
-    kept = "".join(c if c.isalnum() or c in "=,.-+_" else "_" for c in str(name))
-    return kept[:120]
+def _job_name(overrides: str) -> str:
+    """Return a folder name for one job of a sweep; what tells jobs apart comes first."""
+    parts = [part.lstrip("+~") for part in str(overrides).split(",")]
+    first = (*GROUPS, "seed")
+    parts.sort(key=lambda part: (part.split("=")[0] not in first, "." in part.split("=")[0]))
+    return "".join(c if c.isalnum() or c in "=,.-_" else "_" for c in ",".join(parts))[:100]
 
 
 def register_resolvers() -> None:
@@ -35,7 +38,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver(
         "run_token", lambda: secrets.token_hex(2), replace=True, use_cache=True
     )
-    OmegaConf.register_new_resolver("safe_name", _safe_name, replace=True)
+    OmegaConf.register_new_resolver("job_name", _job_name, replace=True)
 
 
 # --- launching ------------------------------------------------------------------------------

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from mbrl_cli.config.app import refusing
+from mbrl_cli.config.app import explain, refusing
 from mbrl_cli.config.build import build
 from mbrl_cli.errors import UserError
 from mbrl_cli.logger import METRICS
@@ -35,8 +36,15 @@ class CheckBeforeRun(Callback):
         with refusing():
             if config.hydra.sweeper._target_.endswith("basic_sweeper.BasicSweeper"):
                 for overrides in _sweep_jobs(config):
-                    build(compose("train", overrides=overrides))
+                    build(_composed(overrides))
             check_folder(Path(config.hydra.sweep.dir))
+
+
+def _composed(overrides: list[str]) -> DictConfig:
+    try:
+        return compose("train", overrides=overrides)
+    except HydraException as error:
+        raise UserError(explain(error) or str(error)) from error
 
 
 def _sweep_jobs(config: DictConfig) -> list[list[str]]:
@@ -59,5 +67,9 @@ def check_folder(folder: Path) -> None:
         parent = parent.parent
     if not parent.is_dir():
         raise UserError(f"output folder {folder}: {parent} is no folder")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise UserError(f"output folder {folder}: {parent} is not writable")
+    try:
+        with TemporaryDirectory(dir=parent):
+            pass  # the only sure way to learn whether it can be written
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"output folder {folder}: cannot write to {parent} ({reason})") from error

@@ -156,11 +156,9 @@ class Ensemble(MarkovModel):
     def _expected_transition(self, obs: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         x = torch.cat([obs[:, 0], action], dim=-1)  # [M, O+A]
         out = self._forward(x.expand(len(self.best), -1, -1))  # [E, M, D]
-        obs_dim = obs.shape[-1]
-        self._spread = self._relative_spread(out[..., :obs_dim])  # [M], for `disagreement`
-        next_obs = obs[:, 0] + out[..., :obs_dim].mean(0)
-        reward = out[..., obs_dim].mean(0)
-        return next_obs[:, None], reward[:, None]
+        self._last_delta = out[..., : obs.shape[-1]]  # [E, M, O], for `disagreement`
+        mean = out.mean(0) if len(out) > 1 else out[0]  # [M, D]
+        return obs + mean[:, None, : obs.shape[-1]], mean[:, None, obs.shape[-1]]
 
     def _continues(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
         rows, particles, obs_dim = next_obs.shape
@@ -179,7 +177,7 @@ class Ensemble(MarkovModel):
         trajectory sampling, of the places to which the members' particles have drifted apart.
         """
         if self.propagation == "expectation":
-            return self._spread
+            return self._relative_spread(self._last_delta)
         obs = state["obs"]
         by_member = obs.view(len(obs), len(self.best), -1, obs.shape[-1]).mean(2)  # [M, E, O]
         return self._relative_spread(by_member.transpose(0, 1))
@@ -247,7 +245,6 @@ class Ensemble(MarkovModel):
         self._plan_ending = w1, b1 - (t.obs.mean @ w1)[:, None], w2, b2
         self._plan_max_logvar = self.max_logvar[self.best] + two_log_std  # [E, 1, O]
         self._plan_min_logvar = self.min_logvar[self.best] + two_log_std
-        self._spread = torch.zeros(1, device=self.device)
 
     # --- fitting ----------------------------------------------------------------------------
 
