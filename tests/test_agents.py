@@ -163,10 +163,12 @@ def test_the_model_is_told_the_action_that_was_really_taken(make_spec, make_mode
 def test_keep_goes_on_with_the_right_environments(make_spec, make_model):
     spec = make_spec()
     model, planner = make_model(spec), FirstChoice([0.5])
-    policy = make_mpc(spec, model, planner).policy(list("abcd"), False, torch.Generator())
-    policy.act(np.zeros((4, 1), np.float32))
+    agent = make_mpc(spec, model, planner, "noise")  # so that actions differ
+    policy = agent.policy(list("abcd"), True, torch.Generator())
+    taken = policy.act(np.zeros((4, 1), np.float32)).action
     policy.keep(np.array([0, 2, 3]))
     policy.act(np.array([[1.0], [2.0], [3.0]], np.float32))
+    assert model.observed[1][0] == taken[[0, 2, 3]].tolist()
     policy.keep(np.array([1]))  # of those that are left: "c"
     decision = policy.act(np.array([[4.0]], np.float32))
     assert planner.memories[1:] == [

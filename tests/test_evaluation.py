@@ -96,19 +96,19 @@ class Echo:
 
 
 def test_episodes_of_different_lengths_are_played_to_their_own_ends():
-    envs = [Countdown(1, 2, True), Countdown(2, 4, False), Countdown(3, 1, True)]
+    envs = [Countdown(1, 2, True), Countdown(2, 1, True), Countdown(3, 4, False)]
     agent = Echo()
     result = evaluate(agent, envs, seed=5)
-    assert result.lengths.tolist() == [2, 4, 1]
-    assert result.returns.tolist() == pytest.approx([2 * 1.01, 4 * 2.02, 1 * 3.03])
+    assert result.lengths.tolist() == [2, 1, 4]
+    assert result.returns.tolist() == pytest.approx([2 * 1.01, 1 * 2.02, 4 * 3.03])
     assert agent.asked == [(envs, False)]
     assert agent.seen == [
         [[1, 0], [2, 0], [3, 0]],
-        [[1, 1], [2, 1]],
-        [[2, 2]],
-        [[2, 3]],
+        [[1, 1], [3, 1]],
+        [[3, 2]],
+        [[3, 3]],
     ]
-    assert agent.kept == [[0, 1], [1]]
+    assert agent.kept == [[0, 2], [1]]  # counted among those that were left
 
 
 def test_every_evaluation_of_a_run_faces_the_same_seeds_and_more_episodes_add_to_them():

@@ -50,6 +50,9 @@ def build(cfg: DictConfig) -> Parts:
     for group in ("model", "planner", "agent"):
         live["generator"] = torch_generator(settings.seed, group)
         live[group] = groups[group].build(live)
+    model = live["model"]
+    if settings.prefill_steps == 0 and model is not None and not model.is_fitted:
+        raise UserError("prefill_steps=0: must be >= 1, a learned model needs data to start from")
     return Parts(
         env=env,
         make_eval_envs=lambda num: [make_env(**groups["env"].arguments) for _ in range(num)],

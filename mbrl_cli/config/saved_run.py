@@ -30,12 +30,14 @@ LEARNED = ("env", "model", "agent")  # another choice of these would not fit wha
 
 def evaluate_saved(argv: Sequence[str]) -> None:
     """Print a table of the evaluation returns of the run in `argv[0]`."""
-    if not argv or "=" in argv[0] or argv[0].startswith("-"):
+    if not argv or argv[0].startswith("-"):
         raise UserError(USAGE)
     folder, overrides = Path(argv[0]), list(argv[1:])
     parts, env_step = load_run(folder, overrides)
-    envs = parts.make_eval_envs(parts.settings.final_eval_episodes)
-    result = evaluate(parts.agent, envs, parts.settings.seed)
+    asked = any(override.startswith("eval_episodes=") for override in overrides)
+    settings = parts.settings
+    envs = parts.make_eval_envs(settings.eval_episodes if asked else settings.final_eval_episodes)
+    result = evaluate(parts.agent, envs, settings.seed)
     for env in (parts.env, *envs):
         env.close()
     _print(f"{folder.name} after {env_step:,} steps", result)

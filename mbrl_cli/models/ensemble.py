@@ -141,6 +141,9 @@ class Ensemble(MarkovModel):
         x = torch.cat([moved, each], dim=-1)  # [M, P, O+A]
         x = x.view(rows, members, particles // members, -1).transpose(0, 1)  # [E, M, J, O+A]
         out = self._forward(x.reshape(members, -1, x.shape[-1]))  # [E, M*J, D]
+        if self.gaussian:  # bounded here, while it is known whose log variance it is
+            std = self._std(out[..., obs_dim + 1 :], axis=0)
+            out = torch.cat([out[..., : obs_dim + 1], std], dim=-1)
         out = out.view(members, rows, particles // members, -1).transpose(0, 1)
         out = out.reshape(rows, particles, -1)  # [M, P, D]
         if shuffle is not None:
@@ -149,8 +152,7 @@ class Ensemble(MarkovModel):
         if self.gaussian:
             shape = (1 if common_noise else rows, particles, obs_dim)
             noise = torch.randn(shape, generator=generator, device=generator.device)
-            std = self._std(out[..., obs_dim + 1 :].view(rows, members, -1, obs_dim), axis=1)
-            next_obs = torch.addcmul(next_obs, std.view_as(obs), noise.to(self.device))
+            next_obs = torch.addcmul(next_obs, out[..., obs_dim + 1 :], noise.to(self.device))
         return next_obs, out[..., obs_dim]
 
     def _expected_transition(self, obs: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
@@ -256,6 +258,9 @@ class Ensemble(MarkovModel):
         if self.fit_from == "scratch" or not self.is_fitted:
             self.net.reset(generator)
             self.ending.reset(generator)
+            with torch.no_grad():
+                self.max_logvar.fill_(0.5)
+                self.min_logvar.fill_(-10.0)
         held = replay.batch(holdout_rows, self.device) if len(holdout_rows) else None
         parameters = list(self.net.parameters())
         if self.gaussian:

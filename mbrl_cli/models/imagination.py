@@ -39,10 +39,11 @@ def imagine(
     spread = torch.zeros(rows, device=actions.device) if with_disagreement else None  # [M]
     for t in range(horizon):
         state, reward, continues = model.step(state, actions[t], generator, common_noise=True)
-        returns.addcmul_(weight, reward)
+        over = weight == 0.0  # 0 times a diverged number would be NaN
+        returns.addcmul_(weight, reward.masked_fill(over, 0.0))
         if spread is not None:
             spread += weight.mean(1) * model.disagreement(state)
-        weight = weight * continues
+        weight = weight * continues.masked_fill(over, 0.0)
         if discount != 1.0:
             weight *= discount
     return Imagined(

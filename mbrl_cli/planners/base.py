@@ -108,7 +108,7 @@ class TrajectoryPlanner(ABC):
         score = returns
         if imagined.disagreement is not None:
             score = returns + disagreement_bonus * imagined.disagreement
-        finite = score.isfinite()
+        finite = score.isfinite() & imagined.returns.isfinite().all(-1)
         lost = torch.full_like(score, float("-inf"))
         return Scores(torch.where(finite, score, lost), returns, (~finite).sum())
 
@@ -127,7 +127,6 @@ class TrajectoryPlanner(ABC):
         if self.persistence > 0.0:
             keep = torch.rand(shape[:3], generator=generator, device=generator.device)
             fresh = keep >= self.persistence  # [B, N, H]
-            fresh[..., 0] = True
             step = torch.arange(self.horizon, device=generator.device).expand(shape[:3])
             source = torch.where(fresh, step, 0).cummax(dim=-1).values  # last fresh step so far
             noise = noise.gather(2, source[..., None].expand(shape))
@@ -138,7 +137,7 @@ class TrajectoryPlanner(ABC):
         chosen = []
         blocks = torch.split(probabilities, list(self.action.sizes), dim=-1)
         for block, size, number in zip(blocks, self.action.sizes, uniform.unbind(-1), strict=True):
-            above = number[..., None] > block.cumsum(-1)[..., :-1]  # inverse of the distribution
+            above = number[..., None] >= block.cumsum(-1)[..., :-1]  # inverse of the distribution
             chosen.append(F.one_hot(above.sum(-1), size))
         return torch.cat(chosen, dim=-1).to(probabilities.dtype)
 
