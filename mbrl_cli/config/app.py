@@ -49,7 +49,8 @@ def launch(argv: Sequence[str]) -> None:
     import hydra
 
     register_resolvers()
-    sys.argv = ["mbrl train", *(_open_kwargs(argument) for argument in argv)]
+    name = "mbrl" if "-sc" in argv else "mbrl train"  # the shell completes one-word commands
+    sys.argv = [name, *(_open_kwargs(argument) for argument in argv)]
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # a person's own modules, as with `python -m`
     wants_trace = "HYDRA_FULL_ERROR" in os.environ
