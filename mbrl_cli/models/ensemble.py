@@ -152,6 +152,8 @@ class Ensemble(MarkovModel):
         if self.gaussian:
             shape = (1 if common_noise else rows, particles, obs_dim)
             noise = torch.randn(shape, generator=generator, device=generator.device)
+            if self._any_integer:  # a whole number has no Gaussian noise: members alone differ
+                noise = noise.masked_fill(self._integer.to(noise.device), 0.0)
             next_obs = torch.addcmul(next_obs, out[..., obs_dim + 1 :], noise.to(self.device))
         return next_obs, out[..., obs_dim]
 
@@ -164,6 +166,8 @@ class Ensemble(MarkovModel):
 
     def _continues(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
         rows, particles, obs_dim = next_obs.shape
+        if not self.targets.ends_seen:
+            return torch.ones(rows, particles, device=self.device)
         members = len(self.best)
         if self.propagation == "expectation":  # all members judge the one particle
             x = next_obs[:, 0].expand(members, -1, -1)
@@ -323,7 +327,7 @@ class Ensemble(MarkovModel):
         self, train: Batch, held: Batch | None, generator: torch.Generator
     ) -> dict[str, float]:
         """Fit the chance to go on, on its own: ends are rare, and resampling would lose some."""
-        if not self.targets.learns_termination:
+        if not (self.targets.learns_termination and self.targets.ends_seen):
             return {}
         loss = partial(self._ending_loss, weight=self.targets.termination_weight)
         result = fit_members(

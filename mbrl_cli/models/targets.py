@@ -32,6 +32,7 @@ class Targets:
         self.delta = Normalizer(spec.obs_dim, device)
         self.reward = Normalizer(1, device)
         self.termination_weight = 1.0
+        self.ends_seen = False  # until then everything goes on
 
     def fit(self, batch: Batch) -> None:
         """Take the statistics from real transitions."""
@@ -40,6 +41,7 @@ class Targets:
         self.reward.fit(batch.reward[:, None])
         ends = float(batch.terminated.sum())
         if ends:
+            self.ends_seen = True
             balanced = (len(batch.terminated) - ends) / ends
             self.termination_weight = min(max(balanced, 1.0), MAX_TERMINATION_WEIGHT)
 
@@ -59,9 +61,13 @@ class Targets:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics."""
-        return {name: getattr(self, name).state_dict() for name in ("obs", "delta", "reward")}
+        statistics = {name: getattr(self, name).state_dict() for name in self._NORMALIZERS}
+        return statistics | {"ends_seen": self.ends_seen}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the statistics."""
-        for name in ("obs", "delta", "reward"):
+        for name in self._NORMALIZERS:
             getattr(self, name).load_state_dict(state[name])
+        self.ends_seen = state["ends_seen"]
+
+    _NORMALIZERS = ("obs", "delta", "reward")

@@ -84,6 +84,8 @@ def termination_loss(log_continues: Tensor, continues: Tensor, weight: float) ->
         continues: 1 where the task went on, 0 where it ended [E, n].
         weight: of an end.
     """
-    log_continues = log_continues.clamp(max=-1e-6)  # log(1 - p) must stay finite
+    # log(1 - p) must stay finite, but its gradient may not vanish where the net is sure to go on:
+    # an end that comes as a surprise there could never be learned.
+    log_continues = log_continues.clamp(max=-1e-30)
     log_ends = torch.log(-torch.expm1(log_continues))
     return -(continues * log_continues + weight * (1.0 - continues) * log_ends).mean(1)

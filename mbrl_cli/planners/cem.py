@@ -69,9 +69,8 @@ class CEM(TrajectoryPlanner):
             order = scores.score.topk(self.num_elites, dim=1).indices  # [B, num_elites]
             elites = take_plans(plans, order)  # [B, num_elites, H, A]
             finite = scores.score.gather(1, order).isfinite()[..., None, None]
-            elites = torch.where(
-                finite, elites, elites[:, :1]
-            )  # too few good plans: the best again
+            # With fewer finite plans than elites the best one stands in for the rest.
+            elites = torch.where(finite, elites, elites[:, :1])
             mean = self.momentum * mean + (1.0 - self.momentum) * elites.mean(1)
             if self.action.kind == "continuous":
                 new_spread = elites.std(1, unbiased=False)
