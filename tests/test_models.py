@@ -187,6 +187,7 @@ def test_planning_weights_equal_normalising_by_hand(
     t = model.targets
     for normalizer, size in ((t.obs, 3), (t.delta, 3), (t.reward, 1)):
         normalizer.mean, normalizer.std = draw(size), draw(size, low=0.3, high=3.0)
+    model.targets.ends_seen = True  # until then everything goes on
     model.best = torch.tensor([0, 2])
     model._prepare()
 
@@ -217,6 +218,7 @@ def test_expectation_is_the_mean_of_the_members(make_spec, make_ensemble, genera
     model = make_ensemble(make_spec(2), num_members=3, best_members=3, num_particles=3)
     logits = [0.0, math.log(3.0), -math.log(3.0)]  # 0.5, 0.75, 0.25
     constant_members(model, [1.0, 10.0, 100.0], [0.0, 3.0, 6.0], logits)
+    model.targets.ends_seen = True
     next_obs, step = one_step(model, torch.zeros(2, 2), torch.zeros(2, 1), generator)
     assert model.num_particles == 1
     assert next_obs.flatten().tolist() == pytest.approx([37.0] * 4)

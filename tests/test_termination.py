@@ -1,0 +1,58 @@
+"""The chance that the task goes on: what can be learned of it, and when."""
+
+import pytest
+import torch
+
+from mbrl_cli.nets.termination import TerminationNet, termination_loss
+
+
+def test_loss_by_hand():
+    log_continues = torch.log(torch.tensor([[0.8, 0.4]]))
+    continues = torch.tensor([[1.0, 0.0]])
+    # (-log 0.8 - 3 log 0.6) / 2 = (0.22314 + 3 * 0.51083) / 2
+    assert termination_loss(log_continues, continues, 3.0).item() == pytest.approx(0.87781, 1e-4)
+
+
+def test_an_end_is_learned_also_where_the_net_was_sure_to_go_on():
+    net = TerminationNet(1, 2, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        net.b2.fill_(40.0)  # the chance to end is e^-40: 1 - p is 0 in float32
+    loss = termination_loss(net(torch.zeros(1, 1, 2)), torch.zeros(1, 1), 1.0)
+    loss.sum().backward()
+    # The three factors are equal: each gets a third of the slope 1 of the cross entropy.
+    assert net.b2.grad.flatten().tolist() == pytest.approx([1 / 3] * 3, rel=0.3)
+
+
+def test_one_entry_out_of_range_ends_it_whatever_the_others_are():
+    generator = torch.Generator().manual_seed(0)
+    net = TerminationNet(1, 2, generator)
+    optimiser = torch.optim.Adam(net.parameters(), 1e-2)
+    x = torch.empty(1, 400, 2).uniform_(-2.0, 2.0, generator=generator)
+    continues = (x[..., 0].abs() < 1.0).float()
+    for _ in range(400):
+        optimiser.zero_grad()
+        termination_loss(net(x), continues, 1.0).sum().backward()
+        optimiser.step()
+    probes = torch.tensor([[[1.6, 5.0], [-1.6, -5.0], [0.0, 5.0], [0.3, -5.0]]])  # 5 never seen
+    assert net(probes).exp().gt(0.5).tolist() == [[False, False, True, True]]
+
+
+def test_until_an_end_was_seen_everything_goes_on(make_spec, make_ensemble, generator):
+    model = make_ensemble(make_spec(2))
+    state = {"obs": torch.zeros(3, model.num_particles, 2)}
+    step = model.step(state, torch.zeros(3, 1), generator)
+    assert step.continues.eq(1.0).all()
+
+
+def test_whole_numbers_get_no_noise(make_spec, make_ensemble, generator):
+    spec = make_spec(2, integer=True)
+    model = make_ensemble(
+        spec, head="gaussian", num_members=2, best_members=2, num_particles=4, propagation="ts_inf"
+    )
+    with torch.no_grad():
+        model.min_logvar.fill_(4.0)  # a deviation of e^2 at least
+        model.max_logvar.fill_(5.0)
+    model._prepare()
+    obs = model.step({"obs": torch.zeros(5, 4, 2)}, torch.zeros(5, 1), generator).state["obs"]
+    assert torch.equal(obs[:, 0], obs[:, 1])  # particles of one member agree
+    assert torch.equal(obs, obs.round())
