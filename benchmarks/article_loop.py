@@ -105,7 +105,6 @@ class GridDistance(Ensemble):
             action=ActionSpec("discrete", NUM_ACTIONS, (NUM_ACTIONS,)),
             max_episode_steps=None,
             known_reward=reward,
-            known_termination=lambda obs, action, next_obs: obs.new_zeros(obs.shape[:-1]),
         )
         super().__init__(
             spec, torch.device("cpu"), torch.Generator(), head="point", nll_beta=0.0,

@@ -90,6 +90,7 @@ class Ensemble(MarkovModel):
         self.num_particles = num_particles
         self.has_disagreement = best_members > 1
         self.gaussian = head == "gaussian"
+        self._one = torch.ones(1, 1, device=device)
         self.nll_beta = nll_beta
         self.num_members = num_members
         self.propagation = propagation
@@ -167,7 +168,7 @@ class Ensemble(MarkovModel):
     def _continues(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
         rows, particles, obs_dim = next_obs.shape
         if not self.targets.ends_seen:
-            return torch.ones(rows, particles, device=self.device)
+            return self._one.expand(rows, particles)
         members = len(self.best)
         if self.propagation == "expectation":  # all members judge the one particle
             x = next_obs[:, 0].expand(members, -1, -1)

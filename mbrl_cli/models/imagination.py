@@ -33,20 +33,42 @@ def imagine(
     num_envs, num_plans, horizon, _ = plans.shape
     actions = plans.flatten(0, 1).transpose(0, 1).contiguous()  # [H, M, A]
     state = model.branch(state, num_plans)
-    rows = num_envs * num_plans
-    returns = torch.zeros(rows, model.num_particles, device=actions.device)  # [M, P]
-    weight = torch.ones_like(returns)  # discount times the chance that the task still goes on
-    spread = torch.zeros(rows, device=actions.device) if with_disagreement else None  # [M]
+    rewards, continues, spreads = [], [], []
     for t in range(horizon):
-        state, reward, continues = model.step(state, actions[t], generator, common_noise=True)
-        over = weight == 0.0  # 0 times a diverged number would be NaN
-        returns.addcmul_(weight, reward.masked_fill(over, 0.0))
-        if spread is not None:
-            spread += weight.mean(1) * model.disagreement(state)
-        weight = weight * continues.masked_fill(over, 0.0)
+        state, reward, goes_on = model.step(state, actions[t], generator, common_noise=True)
+        rewards.append(reward)
+        continues.append(goes_on)
+        if with_disagreement:
+            spreads.append(model.disagreement(state)[:, None].expand_as(reward))
+    return Imagined(
+        _total(rewards, continues, discount).view(num_envs, num_plans, -1),
+        _total(spreads, continues, discount).mean(1).view(num_envs, num_plans)
+        if with_disagreement
+        else None,
+    )
+
+
+def _total(values: list[Tensor], continues: list[Tensor], discount: float) -> Tensor:
+    """Sum the values [M, P] of all steps, discounted and weighted by the chance to get there."""
+    total = _weighted_sum(values, continues, discount)
+    if bool(total.isfinite().all()):
+        return total
+    # What is imagined after a certain end must not count, but 0 times a diverged number is NaN.
+    over = torch.zeros_like(total, dtype=torch.bool)
+    kept, going = [], []
+    for value, goes_on in zip(values, continues, strict=True):
+        kept.append(value.masked_fill(over, 0.0))
+        going.append(goes_on.masked_fill(over, 0.0))
+        over = over | (going[-1] == 0.0)
+    return _weighted_sum(kept, going, discount)
+
+
+def _weighted_sum(values: list[Tensor], continues: list[Tensor], discount: float) -> Tensor:
+    total = torch.zeros_like(values[0])
+    weight = torch.ones_like(total)
+    for value, goes_on in zip(values, continues, strict=True):
+        total.addcmul_(weight, value)
+        weight = weight * goes_on
         if discount != 1.0:
             weight *= discount
-    return Imagined(
-        returns.view(num_envs, num_plans, -1),
-        None if spread is None else spread.view(num_envs, num_plans),
-    )
+    return total

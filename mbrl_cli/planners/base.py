@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mbrl_cli.planners.world import World
@@ -138,8 +137,10 @@ class TrajectoryPlanner(ABC):
         blocks = torch.split(probabilities, list(self.action.sizes), dim=-1)
         for block, size, number in zip(blocks, self.action.sizes, uniform.unbind(-1), strict=True):
             above = number[..., None] >= block.cumsum(-1)[..., :-1]  # inverse of the distribution
-            chosen.append(F.one_hot(above.sum(-1), size))
-        return torch.cat(chosen, dim=-1).to(probabilities.dtype)
+            index = above.sum(-1)
+            rows = torch.eye(size, device=index.device).index_select(0, index.flatten())
+            chosen.append(rows.view(*index.shape, size))  # one-hot
+        return torch.cat(chosen, dim=-1)
 
     def shifted(self, plan: Tensor) -> Tensor:
         """Move plans [..., H, A] one step on; the last step stands twice."""
