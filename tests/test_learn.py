@@ -40,15 +40,13 @@ def returns_of(compose_run, tmp_path):
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_network_and_cem_find_a_short_path_from_scratch(returns_of, seed):
+def test_a_network_and_cem_find_the_shortest_path_from_scratch(returns_of, seed):
     returns = returns_of(
-        "env=gridworld", "agent=mpc", "model=mlp", "planner=cem", *NET, *CEM, "env.reward=learned",
-        "env.termination=learned", "planner.horizon=15", "agent.fit_every=100",
-        "agent.discount=0.95", "agent.explore=epsilon", "agent.epsilon=0.1", "prefill_steps=500",
-        "total_steps=1000", "final_eval_episodes=1", f"seed={seed}",
+        "env=gridworld", "agent=mpc", "model=mlp", "planner=cem", "final_eval_episodes=2",
+        f"seed={seed}",
     )  # fmt: skip
-    # The 8 steps of the shortest path return 93, each step more costs 1; random walks -14 on
-    # average and -50 in most episodes; measured 93, 92, 93, 93 on 4 seeds.
+    # The defaults, as in the README. The 8 steps of the shortest path return 93, each step more
+    # costs 1; a walk that never gets there -50. Measured: 93.0 on seeds 0 to 4.
     assert returns[0] >= 90
 
 
