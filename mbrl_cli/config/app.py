@@ -128,10 +128,9 @@ def _explain_key(key: str) -> str:
         allowed = _known_keys(section)
     else:
         allowed, name, key = _known_keys(""), key.split(".")[0], key
-    close = nearest(name, allowed)
-    if close:
-        return f"{key}: unknown key; did you mean {', '.join(close)}?"
-    return f"{key}: unknown key; allowed are {', '.join(allowed) or 'none'}"
+    from mbrl_cli.config.values import unknown_key  # the types it checks import torch
+
+    return unknown_key(key, name, allowed)
 
 
 def _known_keys(section: str) -> list[str]:

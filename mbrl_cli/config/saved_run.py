@@ -20,7 +20,8 @@ from mbrl_cli.config.app import explain, register_resolvers
 from mbrl_cli.config.build import Parts, build
 from mbrl_cli.config.groups import GROUPS, config_dir
 from mbrl_cli.config.train import CONFIG
-from mbrl_cli.errors import UserError, nearest
+from mbrl_cli.config.values import unknown_key
+from mbrl_cli.errors import UserError
 from mbrl_cli.evaluation import Evaluation, evaluate
 from mbrl_cli.runner import CHECKPOINT
 
@@ -111,9 +112,7 @@ def _unknown(config: DictConfig, key: str) -> str:
     section, _, name = key.rpartition(".")
     node = OmegaConf.select(config, section) if section else config
     allowed = [str(k) for k in node if k != "_target_"] if OmegaConf.is_dict(node) else []
-    close = nearest(name, allowed)
-    hint = f"did you mean {', '.join(close)}?" if close else f"allowed are {', '.join(allowed)}"
-    return f"{key}: unknown key; {hint}"
+    return unknown_key(key, name, allowed)
 
 
 def _print(title: str, result: Evaluation) -> None:

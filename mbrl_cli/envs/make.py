@@ -45,7 +45,7 @@ def make_env(
             environment's own units (see `ActionCodec.decode`) and next_obs [..., O], which
             returns [...].
         termination: The same choices for the end of the task.
-        recommended: Run-level defaults that `config.py` reads from the YAML; unused here.
+        recommended: Run-level defaults that `config/` reads from the YAML; unused here.
 
     Raises:
         UserError: Where the id, its package, an argument or a space does not fit.

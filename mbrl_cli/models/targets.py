@@ -25,7 +25,6 @@ class Targets:
     """
 
     def __init__(self, spec: EnvSpec, device: torch.device) -> None:
-        self.device = device
         self.learns_reward = spec.known_reward is None
         self.learns_termination = spec.known_termination is None
         self.obs = Normalizer(spec.obs_dim, device)
