@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from mbrl_cli.config.app import register_resolvers
 from mbrl_cli.config.groups import config_dir
-from mbrl_cli.models.base import Prediction
+from mbrl_cli.models.base import Prediction, Unrolled
 from mbrl_cli.models.ensemble import Ensemble
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import ActionSpec, EnvSpec, Step
@@ -111,11 +111,18 @@ class HandMadeModel:
         next_obs, reward, continues = self.transition(state["obs"], action)
         return Step({"obs": next_obs}, reward, continues)
 
+    def unroll(self, state, actions, generator, with_disagreement=False):
+        rewards, continues, spreads = [], [], []
+        for action in actions:
+            state, reward, goes_on = self.step(state, action, generator)
+            rewards.append(reward)
+            continues.append(goes_on)
+            spreads.append(self.spread(state["obs"]) if with_disagreement else None)
+        spread = torch.stack(spreads) if with_disagreement else None
+        return Unrolled(torch.stack(rewards), torch.stack(continues), spread)
+
     def decode(self, state):
         return state["obs"]
-
-    def disagreement(self, state):
-        return self.spread(state["obs"])
 
     def predict(self, obs, action):
         mean, std = self.moments(obs, action)

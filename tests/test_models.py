@@ -155,14 +155,14 @@ def constant_members(model, deltas, rewards=None, continue_logits=None, log_vari
         for parameter in [*model.net.parameters(), *model.ending.parameters()]:
             parameter.zero_()
         model.ending.b2.fill_(50.0)  # every factor of the chance to go on is 1
-        bias = model.net.biases[-1]  # [E, 1, D]
-        bias[:, 0, :obs_dim] = torch.tensor(deltas, dtype=torch.float32)[:, None]
+        bias = model.net.biases[-1][..., 0]  # [E, D]
+        bias[:, :obs_dim] = torch.tensor(deltas, dtype=torch.float32)[:, None]
         if rewards is not None:
-            bias[:, 0, obs_dim] = torch.tensor(rewards, dtype=torch.float32)
+            bias[:, obs_dim] = torch.tensor(rewards, dtype=torch.float32)
         if continue_logits is not None:
             model.ending.b2[:, 0, 0] = torch.tensor(continue_logits, dtype=torch.float32)
         if log_variance is not None:
-            bias[:, 0, -obs_dim:] = log_variance
+            bias[:, -obs_dim:] = log_variance
     model._prepare()
     return model
 
@@ -182,8 +182,8 @@ def test_planning_weights_equal_normalising_by_hand(
 
     with torch.no_grad():
         model.net.skip.copy_(draw(*model.net.skip.shape))
-        model.max_logvar.copy_(draw(3, 1, 3))
-        model.min_logvar.copy_(draw(3, 1, 3) - 4.0)
+        model.max_logvar.copy_(draw(3, 3, 1))
+        model.min_logvar.copy_(draw(3, 3, 1) - 4.0)
     t = model.targets
     for normalizer, size in ((t.obs, 3), (t.delta, 3), (t.reward, 1)):
         normalizer.mean, normalizer.std = draw(size), draw(size, low=0.3, high=3.0)
@@ -193,11 +193,11 @@ def test_planning_weights_equal_normalising_by_hand(
 
     obs, action = 3.0 * draw(7, 3), draw(7, 2)
     x = torch.cat([(obs - t.obs.mean) / t.obs.std, action], -1)
-    plain = model.net(x.expand(3, -1, -1))[[0, 2]]  # [2, 7, D] of the members in use
+    plain = model.net(x.T.expand(3, -1, -1))[[0, 2]].mT  # [2, 7, D] of the members in use
     mean = obs + plain[..., :3] * t.delta.std + t.delta.mean  # [2, 7, 3]
     next_obs, step = one_step(model, obs, action, generator)  # [7, P = 2, 3]
     reached = next_obs.transpose(0, 1)
-    chance = model.ending(((reached - t.obs.mean) / t.obs.std)[[0, 0, 1]]).exp()[[0, 2]]
+    chance = model.ending(((reached - t.obs.mean) / t.obs.std)[[0, 0, 1]].mT).exp()[[0, 2]]
     close = {"rtol": 1e-5, "atol": 1e-5}
     torch.testing.assert_close(step.reward.T, plain[..., 3] * t.reward.std + t.reward.mean, **close)
     torch.testing.assert_close(step.continues.T, chance, **close)
@@ -206,7 +206,8 @@ def test_planning_weights_equal_normalising_by_hand(
     if head == "point":
         torch.testing.assert_close(reached, mean, **close)
     else:
-        high, low, raw = model.max_logvar[[0, 2]], model.min_logvar[[0, 2]], plain[..., -3:]
+        high, low = model.max_logvar[[0, 2]].mT, model.min_logvar[[0, 2]].mT  # [2, 1, 3]
+        raw = plain[..., -3:]
         logvar = high - nn.functional.softplus(high - raw)
         logvar = low + nn.functional.softplus(logvar - low)
         variance = logvar.exp() * t.delta.std.square()
@@ -225,7 +226,9 @@ def test_expectation_is_the_mean_of_the_members(make_spec, make_ensemble, genera
     assert step.reward.flatten().tolist() == pytest.approx([3.0] * 2)
     assert step.continues.flatten().tolist() == pytest.approx([0.5] * 2)
     # The members' spread: deviation of 1, 10, 100 in units of the data's (1 here).
-    assert model.disagreement(step.state).tolist() == pytest.approx([np.std([1, 10, 100])] * 2)
+    start = model.branch({"obs": torch.zeros(2, 2)}, 1)
+    unrolled = model.unroll(start, torch.zeros(4, 2, 1), generator, with_disagreement=True)
+    assert unrolled.disagreement.flatten().tolist() == pytest.approx([np.std([1, 10, 100])] * 8)
 
 
 def rollout(model, steps, generator, rows=2):
@@ -258,8 +261,8 @@ def test_particles_change_members_under_ts1_and_rewards_go_back_to_the_right_one
     )
     constant_members(model, [1.0, 10.0, 100.0])
     with torch.no_grad():
-        model.net.skip[:, 0, 1] = 1.0  # reward = obs + the member's own change
-        model.net.biases[-1][:, 0, 1] = torch.tensor([1.0, 10.0, 100.0])
+        model.net.skip[:, 1, 0] = 1.0  # reward = obs + the member's own change
+        model.net.biases[-1][:, 1, 0] = torch.tensor([1.0, 10.0, 100.0])
     model._prepare()
     obs, rewards = rollout(model, 5, generator)
     assert torch.equal(rewards, obs[1:, ..., 0])

@@ -17,7 +17,7 @@ def test_an_end_is_learned_also_where_the_net_was_sure_to_go_on():
     net = TerminationNet(1, 2, torch.Generator().manual_seed(0))
     with torch.no_grad():
         net.b2.fill_(40.0)  # the chance to end is e^-40: 1 - p is 0 in float32
-    loss = termination_loss(net(torch.zeros(1, 1, 2)), torch.zeros(1, 1), 1.0)
+    loss = termination_loss(net(torch.zeros(1, 2, 1)), torch.zeros(1, 1), 1.0)
     loss.sum().backward()
     # The three factors are equal: each gets a third of the slope 1 of the cross entropy.
     assert net.b2.grad.flatten().tolist() == pytest.approx([1 / 3] * 3, rel=0.3)
@@ -27,14 +27,14 @@ def test_one_entry_out_of_range_ends_it_whatever_the_others_are():
     generator = torch.Generator().manual_seed(0)
     net = TerminationNet(1, 2, generator)
     optimiser = torch.optim.Adam(net.parameters(), 1e-2)
-    x = torch.empty(1, 400, 2).uniform_(-2.0, 2.0, generator=generator)
-    continues = (x[..., 0].abs() < 1.0).float()
+    x = torch.empty(1, 2, 400).uniform_(-2.0, 2.0, generator=generator)
+    continues = (x[:, 0].abs() < 1.0).float()
     for _ in range(400):
         optimiser.zero_grad()
         termination_loss(net(x), continues, 1.0).sum().backward()
         optimiser.step()
     probes = torch.tensor([[[1.6, 5.0], [-1.6, -5.0], [0.0, 5.0], [0.3, -5.0]]])  # 5 never seen
-    assert net(probes).exp().gt(0.5).tolist() == [[False, False, True, True]]
+    assert net(probes.mT).exp().gt(0.5).tolist() == [[False, False, True, True]]
 
 
 def test_until_an_end_was_seen_everything_goes_on(make_spec, make_ensemble, generator):

@@ -24,6 +24,16 @@ class Prediction(NamedTuple):
     disagreement: Tensor  # [n] spread of the members' means, in standard deviations of the data
 
 
+class Unrolled(NamedTuple):
+    """What was imagined along H steps of M rows with P particles each."""
+
+    reward: Tensor  # [H, M, P]
+    continues: (
+        Tensor | None
+    )  # [H, M, P] chance that the task goes on after it; None: it always does
+    disagreement: Tensor | None  # [H, M] spread of the members, in standard deviations of the data
+
+
 class Model(Protocol):
     """What agents and planners may ask of a model; the state's content is the model's own matter.
 
@@ -55,19 +65,25 @@ class Model(Protocol):
     def step(
         self, state: State, action: Tensor, generator: torch.Generator, common_noise: bool = False
     ) -> Step:
-        """Imagine one step of action [M, A].
+        """Imagine one step of action [M, A], or of an action [M, P, A] for each particle.
 
         With `common_noise` all rows see the same random numbers: plans are then compared under
         equal luck, and fewer numbers are drawn.
         """
         ...
 
-    def decode(self, state: State) -> Tensor:
-        """Return the observations [M, P, O] that belong to imagined states."""
+    def unroll(
+        self,
+        state: State,
+        actions: Tensor,
+        generator: torch.Generator,
+        with_disagreement: bool = False,
+    ) -> Unrolled:
+        """Imagine actions [H, M, A] with common noise; disagreement only where it is asked for."""
         ...
 
-    def disagreement(self, state: State) -> Tensor:
-        """Return the spread [M] of the members in a state that was just imagined."""
+    def decode(self, state: State) -> Tensor:
+        """Return the observations [M, P, O] that belong to imagined states."""
         ...
 
     def fit(self, replay: ReplayBuffer, generator: torch.Generator) -> dict[str, float]:
@@ -81,6 +97,18 @@ class Model(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         ...
+
+
+def unroll_by_steps(
+    model: Model, state: State, actions: Tensor, generator: torch.Generator
+) -> Unrolled:
+    """Imagine actions [H, M, A] with one `step` after the other: the plain way, for any model."""
+    rewards, continues = [], []
+    for action in actions:
+        state, reward, goes_on = model.step(state, action, generator, common_noise=True)
+        rewards.append(reward)
+        continues.append(goes_on)
+    return Unrolled(torch.stack(rewards), torch.stack(continues), None)
 
 
 class MarkovModel(ABC):
@@ -125,37 +153,57 @@ class MarkovModel(ABC):
     ) -> Step:
         """Imagine one step; see `Model.step`."""
         obs = state["obs"]
-        next_obs, reward = self._transition(obs, action, generator, common_noise)
+        each = action[:, None].expand(-1, obs.shape[1], -1) if action.dim() == 2 else action
+        next_obs, reward = self._transition(obs, each, generator, common_noise)
         if self._all_integer:
             next_obs = next_obs.round()
         elif self._any_integer:
             next_obs = torch.where(self._integer, next_obs.round(), next_obs)
-        each = action[:, None].expand(-1, obs.shape[1], -1)  # [M, P, A]
-        if self.spec.known_reward is not None:
-            reward = self.spec.known_reward(obs, each, next_obs)
-        if self.spec.known_termination is not None:
-            continues = 1.0 - self.spec.known_termination(obs, each, next_obs).float()
-        else:
-            continues = self._continues(obs, each, next_obs)
+        reward, continues = self._judge(obs, each, next_obs, reward)
+        if continues is None:
+            continues = torch.ones_like(reward)
         return Step({"obs": next_obs}, reward, continues)
+
+    def _judge(
+        self, obs: Tensor, action: Tensor, next_obs: Tensor, reward: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return reward and chance to go on [..., P], known or learned, of transitions [..., P, .].
+
+        The chance is None where nothing can end.
+        """
+        spec = self.spec
+        if spec.known_reward is not None:
+            reward = spec.known_reward(obs, action, next_obs)
+        if spec.known_termination is not None:
+            return reward, 1.0 - spec.known_termination(obs, action, next_obs).float()
+        return reward, self._continues(obs, action, next_obs)
+
+    def unroll(
+        self,
+        state: State,
+        actions: Tensor,
+        generator: torch.Generator,
+        with_disagreement: bool = False,
+    ) -> Unrolled:
+        """Imagine step by step; see `Model.unroll`."""
+        return unroll_by_steps(self, state, actions, generator)
 
     def decode(self, state: State) -> Tensor:
         """Return the observations [M, P, O]."""
         return state["obs"]
 
-    def disagreement(self, state: State) -> Tensor:
-        """Return zeros [M]: one model does not disagree with itself."""
-        return torch.zeros(len(state["obs"]), device=self.device)
-
     @abstractmethod
     def _transition(
         self, obs: Tensor, action: Tensor, generator: torch.Generator, common_noise: bool
     ) -> tuple[Tensor, Tensor]:
-        """Map obs [M, P, O], action [M, A] to next_obs [M, P, O] and reward [M, P]."""
+        """Map obs [M, P, O], action [M, P, A] to next_obs [M, P, O] and reward [M, P]."""
 
     @abstractmethod
-    def _continues(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
-        """Return the chance [M, P] that the task goes on after obs, action, next_obs [M, P, ..]."""
+    def _continues(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor | None:
+        """Return the chance [..., P] that the task goes on after transitions [..., P, .].
+
+        None where nothing can end.
+        """
 
     @abstractmethod
     def predict(self, obs: Tensor, action: Tensor) -> Prediction:

@@ -20,10 +20,11 @@ from torch import Tensor, nn
 
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.accuracy import measure_accuracy
-from mbrl_cli.models.base import MarkovModel, Prediction
+from mbrl_cli.models.base import MarkovModel, Prediction, Unrolled
 from mbrl_cli.models.fitting import FitResult, FitSettings, fit_members
+from mbrl_cli.models.folded_ensemble import FoldedEnsemble
 from mbrl_cli.models.targets import Targets
-from mbrl_cli.nets.ensemble_mlp import EnsembleMLP, forward_stack
+from mbrl_cli.nets.ensemble_mlp import EnsembleMLP
 from mbrl_cli.nets.termination import TerminationNet, log_chance, termination_loss
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import (
@@ -42,7 +43,8 @@ from mbrl_cli.types import (
 class Ensemble(MarkovModel):
     """E MLPs that predict the change of the observation, the reward and whether the task goes on.
 
-    Axes: E members in use (the `best_members`), M rows, P = E * J particles, O obs_dim,
+    Axes: E members in use (the `best_members`), M rows, P particles, O obs_dim, A action dim,
+    G = E networks that imagine with J = P / G particles each (`expectation`: G = 1, their mean),
     D outputs of a member: [change O | reward 1 | log variance O (gaussian only)].
 
     With trajectory sampling particle e * J + j belongs to member e, for a whole imagined rollout
@@ -87,10 +89,12 @@ class Ensemble(MarkovModel):
                 f"model.num_particles={num_particles}: must be a multiple of "
                 f"model.best_members={best_members}, so that every member moves equally many"
             )
+        if not hidden:
+            raise UserError("model.hidden=[]: needs at least one layer; model=linear has none")
         self.num_particles = num_particles
         self.has_disagreement = best_members > 1
         self.gaussian = head == "gaussian"
-        self._one = torch.ones(1, 1, device=device)
+        self.noisy = self.gaussian and propagation != "expectation"  # in imagination
         self.nll_beta = nll_beta
         self.num_members = num_members
         self.propagation = propagation
@@ -116,7 +120,7 @@ class Ensemble(MarkovModel):
         )  # fmt: skip
         self.ending = TerminationNet(num_members, spec.obs_dim, generator, device)
         # Bounds on the log variance, learned for each member and entry as in PETS.
-        bounds = torch.ones(num_members, 1, spec.obs_dim, device=device)
+        bounds = torch.ones(num_members, spec.obs_dim, 1, device=device)
         self.max_logvar = nn.Parameter(0.5 * bounds)
         self.min_logvar = nn.Parameter(-10.0 * bounds)
         self.best = torch.arange(best_members, device=device)  # members in use
@@ -129,129 +133,127 @@ class Ensemble(MarkovModel):
     def _transition(
         self, obs: Tensor, action: Tensor, generator: torch.Generator, common_noise: bool
     ) -> tuple[Tensor, Tensor]:
-        if self.propagation == "expectation":
-            return self._expected_transition(obs, action)
         rows, particles, obs_dim = obs.shape
-        members = len(self.best)
+        x = torch.cat([obs, action], dim=-1)  # [M, P, O+A]
         shuffle = None
-        moved = obs
         if self.propagation == "ts1":
             shuffle = torch.randperm(particles, generator=generator, device=generator.device)
-            moved = obs[:, shuffle.to(self.device)]
-        each = action[:, None].expand(-1, particles, -1)
-        x = torch.cat([moved, each], dim=-1)  # [M, P, O+A]
-        x = x.view(rows, members, particles // members, -1).transpose(0, 1)  # [E, M, J, O+A]
-        out = self._forward(x.reshape(members, -1, x.shape[-1]))  # [E, M*J, D]
-        if self.gaussian:  # bounded here, while it is known whose log variance it is
-            std = self._std(out[..., obs_dim + 1 :], axis=0)
-            out = torch.cat([out[..., : obs_dim + 1], std], dim=-1)
-        out = out.view(members, rows, particles // members, -1).transpose(0, 1)
-        out = out.reshape(rows, particles, -1)  # [M, P, D]
-        if shuffle is not None:
-            out = out[:, shuffle.argsort().to(self.device)]
-        next_obs = obs + out[..., :obs_dim]
-        if self.gaussian:
+            shuffle = shuffle.to(self.device)
+            x = x[:, shuffle]
+        out = self._planned(self._by_group(x))  # [G, D, J*M]
+        reached = out[:, : 1 + obs_dim]  # [reward | next observation]
+        if self.noisy:
             shape = (1 if common_noise else rows, particles, obs_dim)
-            noise = torch.randn(shape, generator=generator, device=generator.device)
-            if self._any_integer:  # a whole number has no Gaussian noise: members alone differ
-                noise = noise.masked_fill(self._integer.to(noise.device), 0.0)
-            next_obs = torch.addcmul(next_obs, out[..., obs_dim + 1 :], noise.to(self.device))
-        return next_obs, out[..., obs_dim]
+            noise = self._noise(shape, generator).expand(rows, -1, -1)  # [M, P, O]
+            std = self._planned.std(out[:, 1 + obs_dim :])  # [G, O, J*M]
+            next_obs = torch.addcmul(reached[:, 1:], std, self._by_group(noise))
+            reached = torch.cat([reached[:, :1], next_obs], dim=1)
+        reached = reached.view(len(out), 1 + obs_dim, -1, rows).permute(3, 0, 2, 1)
+        reached = reached.flatten(1, 2)  # [M, P, 1+O]
+        if shuffle is not None:
+            reached = reached[:, shuffle.argsort()]
+        return reached[..., 1:], reached[..., 0]
 
-    def _expected_transition(self, obs: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-        x = torch.cat([obs[:, 0], action], dim=-1)  # [M, O+A]
-        out = self._forward(x.expand(len(self.best), -1, -1))  # [E, M, D]
-        self._last_delta = out[..., : obs.shape[-1]]  # [E, M, O], for `disagreement`
-        mean = out.mean(0) if len(out) > 1 else out[0]  # [M, D]
-        return obs + mean[:, None, : obs.shape[-1]], mean[:, None, obs.shape[-1]]
+    def _by_group(self, x: Tensor) -> Tensor:
+        """Map [M, P, F] to the networks' order [G, F, J * M]."""
+        by_group = x.view(len(x), len(self._planned.last), -1, x.shape[-1])  # [M, G, J, F]
+        return by_group.permute(1, 3, 2, 0).flatten(2)
 
-    def _continues(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
-        rows, particles, obs_dim = next_obs.shape
+    def _noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Draw standard normal numbers [..., O]; a whole number has none: members alone differ."""
+        noise = torch.randn(shape, generator=generator, device=generator.device).to(self.device)
+        return noise.masked_fill_(self._integer, 0.0) if self._any_integer else noise
+
+    def _continues(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor | None:
+        """Return the chance [..., P] for next_obs [..., P, O]; all members judge a mean."""
         if not self.targets.ends_seen:
-            return self._one.expand(rows, particles)
-        members = len(self.best)
-        if self.propagation == "expectation":  # all members judge the one particle
-            x = next_obs[:, 0].expand(members, -1, -1)
-            return log_chance(x, *self._plan_ending).exp().mean(0)[:, None]
-        x = next_obs.view(rows, members, -1, obs_dim).transpose(0, 1)  # [E, M, J, O]
-        log_continues = log_chance(x.reshape(members, -1, obs_dim), *self._plan_ending)
-        return log_continues.exp().view(members, rows, -1).transpose(0, 1).reshape(rows, particles)
+            return None
+        *rows, particles, obs_dim = next_obs.shape
+        groups = len(self._planned.last)
+        by_group = next_obs.view(*rows, groups, particles // groups, obs_dim)
+        x = by_group.transpose(-3, -2)  # [..., J, G, O]
+        x = x.flatten(0, -3).permute(1, 2, 0).expand(len(self.best), -1, -1)  # [E, O, n]
+        chance = log_chance(x, *self._planned_ending).exp()  # [E, n]
+        if groups < len(chance):
+            chance = chance.mean(0, keepdim=True)  # [G, n]
+        by_row = chance.T.reshape(*rows, -1, groups)  # [..., J, G]
+        return by_row.transpose(-2, -1).flatten(-2)
 
-    def disagreement(self, state: State) -> Tensor:
-        """Return the spread [M] of the members' imagined observations, in data deviations.
+    def unroll(
+        self,
+        state: State,
+        actions: Tensor,
+        generator: torch.Generator,
+        with_disagreement: bool = False,
+    ) -> Unrolled:
+        """Imagine all steps in one go; see `Model.unroll`. What it returns carries no gradient."""
+        obs, obs_dim, horizon = state["obs"], self.spec.obs_dim, len(actions)
+        particles = obs.shape[1]
+        noise = self._noise((horizon, particles, obs_dim), generator) if self.noisy else None
+        places = shuffles = None
+        if self.propagation == "ts1":
+            draw = torch.rand(horizon, particles, generator=generator, device=generator.device)
+            inside = torch.arange(particles).expand(1, -1)  # before the first step, after the last
+            owners = torch.cat([inside, draw.argsort(1), inside]).to(self.device)  # who is where
+            places = owners.argsort(1)  # [H+2, P] where is who
+            obs = obs[:, owners[1]]
+            # After step t a place takes over the particle that it holds in step t + 1.
+            shuffles = places[1:-1].gather(1, owners[2:])  # [H, P]
+        whole = self._integer if self._any_integer else None
+        path = self._planned.unroll(obs, actions, noise, shuffles, whole)  # [H+1, M, P, 1+O+A]
+        if places is not None:
+            path = path.gather(2, places[1:, None, :, None].expand_as(path))
+        obs, action = path[:-1, ..., 1 : 1 + obs_dim], path[:-1, ..., 1 + obs_dim :]
+        next_obs = path[1:, ..., 1 : 1 + obs_dim]
+        reward = path[1:, ..., 0].clone()  # [H, M, P]
+        reward, continues = self._judge(obs, action, next_obs, reward)
+        spread = self._unrolled_spread(obs, action, next_obs) if with_disagreement else None
+        return Unrolled(reward, continues, spread)
 
-        With `expectation` it is the spread of the members' last one-step predictions; with
-        trajectory sampling, of the places to which the members' particles have drifted apart.
+    def _unrolled_spread(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
+        """Return the spread [H, M] of the members, in standard deviations of the data's change.
+
+        With `expectation` it is the spread of the members' one-step predictions; with trajectory
+        sampling, of the places to which the members' particles have drifted apart.
         """
         if self.propagation == "expectation":
-            return self._relative_spread(self._last_delta)
-        obs = state["obs"]
-        by_member = obs.view(len(obs), len(self.best), -1, obs.shape[-1]).mean(2)  # [M, E, O]
-        return self._relative_spread(by_member.transpose(0, 1))
+            flat = obs.flatten(0, -2), action.flatten(0, -2)  # [H*M, O] and [H*M, A]
+            return self.predict(*flat).disagreement.view(obs.shape[:2])
+        members, obs_dim = len(self.best), self.spec.obs_dim
+        by_member = next_obs.reshape(*next_obs.shape[:2], members, -1, obs_dim).mean(3)
+        return self._relative_spread(by_member.movedim(2, 0))  # of [E, H, M, O]
 
     def predict(self, obs: Tensor, action: Tensor) -> Prediction:
         """Return the moments of the equal mixture of the members in use."""
         obs_dim = obs.shape[-1]
-        out = self._forward(torch.cat([obs, action], dim=-1).expand(len(self.best), -1, -1))
-        delta = out[..., :obs_dim]  # [E, n, O]
-        between = delta.var(0, unbiased=False)
+        x = torch.cat([obs, action], dim=-1).T.expand(len(self.best), -1, -1)  # [E, O+A, n]
+        out = self._members(x)  # [E, D, n]
+        next_obs = out[:, 1 : 1 + obs_dim].mT  # [E, n, O]
+        between = next_obs.var(0, unbiased=False)
         if self.gaussian:
-            within = self._std(out[..., obs_dim + 1 :], axis=0).square().mean(0)
+            within = self._members.std(out[:, 1 + obs_dim :]).square().mean(0).T  # [n, O]
         else:
             within = self.residual_std.square().expand_as(between)
-        return Prediction(
-            obs + delta.mean(0), (within + between).sqrt(), self._relative_spread(delta)
-        )
+        spread = self._relative_spread(next_obs)
+        return Prediction(next_obs.mean(0), (within + between).sqrt(), spread)
 
     def _relative_spread(self, by_member: Tensor) -> Tensor:
-        """Map [E, n, O] to the spread over members [n], averaged over entries."""
+        """Map [E, ..., O] to the spread over members [...], averaged over entries."""
         return (by_member.std(0, unbiased=False) / self.targets.delta.std).mean(-1)
-
-    def _std(self, raw: Tensor, axis: int) -> Tensor:
-        """Bound a raw log variance whose members lie on `axis`; return standard deviations."""
-        shape = [1] * raw.dim()
-        shape[axis], shape[-1] = len(self.best), raw.shape[-1]
-        high, low = self._plan_max_logvar.view(shape), self._plan_min_logvar.view(shape)
-        logvar = high - F.softplus(high - raw)
-        logvar = low + F.softplus(logvar - low)
-        return torch.exp(0.5 * logvar)
-
-    def _forward(self, x: Tensor) -> Tensor:
-        """Map raw inputs [E, n, O+A] to raw outputs [E, n, D] of the members in use."""
-        return forward_stack(
-            x, self._plan_weights, self._plan_biases, self._plan_skip, self.net.activation
-        )
 
     @torch.no_grad()
     def _prepare(self) -> None:
-        """Copy the weights of the members in use, with all normalisation folded into them.
-
-        Imagination then works on raw observations and pays for no normalisation at all.
-        """
-        t, obs_dim = self.targets, self.spec.obs_dim
-        weights = [w[self.best].clone() for w in self.net.weights]
-        biases = [b[self.best].clone() for b in self.net.biases]
-        skip = self.net.skip[self.best].clone()
-        # Inputs are (obs - mean) / std; both paths start from them.
-        for first, bias in ((weights[0], biases[0]), (skip, biases[-1])):
-            first[:, :obs_dim] /= t.obs.std[:, None]
-            bias -= (t.obs.mean @ first[:, :obs_dim])[:, None]  # [E, 1, out]
-        # Outputs: change and reward scaled back, log variance shifted.
-        scale = torch.cat([t.delta.std, t.reward.std])
-        shift = torch.cat([t.delta.mean, t.reward.mean])
-        two_log_std = 2.0 * t.delta.std.log()
+        """Copy the weights of the members in use into the form that imagination runs."""
+        t = self.targets
+        self._members = FoldedEnsemble.fold(self.net, self.best, t)
         if self.gaussian:
-            scale = torch.cat([scale, torch.ones(obs_dim, device=self.device)])
-            shift = torch.cat([shift, two_log_std])
-        weights[-1] *= scale
-        skip *= scale
-        biases[-1] = biases[-1] * scale + shift
-        self._plan_weights, self._plan_biases, self._plan_skip = weights, biases, skip
+            bounds = self.max_logvar[self.best], self.min_logvar[self.best]
+            self._members.with_noise(*bounds, t.delta.std)
+        expected = self.propagation == "expectation"
+        self._planned = self._members.mean_of_members() if expected else self._members
         w1, b1, w2, b2 = (layer[self.best] for layer in self.ending.layers())
-        w1 = w1 / t.obs.std[:, None]
-        self._plan_ending = w1, b1 - (t.obs.mean @ w1)[:, None], w2, b2
-        self._plan_max_logvar = self.max_logvar[self.best] + two_log_std  # [E, 1, O]
-        self._plan_min_logvar = self.min_logvar[self.best] + two_log_std
+        w1 = w1 / t.obs.std
+        self._planned_ending = w1, b1 - (w1 @ t.obs.mean)[..., None], w2, b2
 
     # --- fitting ----------------------------------------------------------------------------
 
@@ -293,14 +295,14 @@ class Ensemble(MarkovModel):
         }
 
     def _likelihood_loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the loss [E] of inputs x [E, n, in] and targets y [E, n, O + 1]."""
+        """Return the loss [E] of inputs x [E, in, n] and targets y [E, O + 1, n]."""
         obs_dim = self.spec.obs_dim
-        out = self.net(x)  # [E, n, D]
-        error: Tensor = (out[..., : obs_dim + 1] - y).square()
-        raw = out[..., obs_dim + 1 :]
+        out = self.net(x)  # [E, D, n]
+        error: Tensor = (out[:, : obs_dim + 1] - y).square()
+        raw = out[:, obs_dim + 1 :]
         logvar = self.max_logvar - F.softplus(self.max_logvar - raw)
         logvar = self.min_logvar + F.softplus(logvar - self.min_logvar)
-        likelihood = 0.5 * (error[..., :obs_dim] * torch.exp(-logvar) + logvar)  # [E, n, O]
+        likelihood = 0.5 * (error[:, :obs_dim] * torch.exp(-logvar) + logvar)  # [E, O, n]
         loss = (likelihood * torch.exp(self.nll_beta * logvar.detach())).mean((1, 2))
         # Pull the bounds together a little, or they never move (PETS, appendix A.1).
         loss = loss + 0.01 * (self.max_logvar - self.min_logvar).mean((1, 2))
@@ -308,21 +310,21 @@ class Ensemble(MarkovModel):
         return total
 
     def _squared_loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the loss [E] of inputs x [E, n, in] and targets y [E, n, O + 1].
+        """Return the loss [E] of inputs x [E, in, n] and targets y [E, O + 1, n].
 
         Held-out data are always judged by it: on few of them one surprise ruins a likelihood.
         """
         obs_dim = self.spec.obs_dim
-        error: Tensor = (self.net(x)[..., : obs_dim + 1] - y).square()  # [E, n, O + 1]
-        return error[..., :obs_dim].mean((1, 2)) + self._reward_loss(error)
+        error: Tensor = (self.net(x)[:, : obs_dim + 1] - y).square()  # [E, O + 1, n]
+        return error[:, :obs_dim].mean((1, 2)) + self._reward_loss(error)
 
     def _reward_loss(self, error: Tensor) -> Tensor:
         """Return the mean squared error [E] of the reward, 0 where it is known."""
-        return error[..., -1].mean(1) * float(self.targets.learns_reward)
+        return error[:, -1].mean(1) * float(self.targets.learns_reward)
 
     def _ending_loss(self, next_obs: Tensor, continues: Tensor, weight: float) -> Tensor:
-        """Return the loss [E] of next_obs [E, n, O] normalised and continues [E, n, 1]."""
-        return termination_loss(self.ending(next_obs), continues[..., 0], weight)
+        """Return the loss [E] of next_obs [E, O, n] normalised and continues [E, 1, n]."""
+        return termination_loss(self.ending(next_obs), continues[:, 0], weight)
 
     def _fit_ending(
         self, train: Batch, held: Batch | None, generator: torch.Generator
@@ -343,7 +345,7 @@ class Ensemble(MarkovModel):
         )
         metrics = {"termination_loss": float(result.train_loss.mean())}
         if held is not None:
-            x, y = (part.expand(self.num_members, -1, -1) for part in self.targets.endings(held))
+            x, y = (part.mT.expand(self.num_members, -1, -1) for part in self.targets.endings(held))
             with torch.no_grad():
                 metrics["termination_holdout_loss"] = float(self._ending_loss(x, y, 1.0).mean())
         return metrics

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-# (inputs [E, n, in], targets [E, n, out]) -> loss of each member [E]
+# (inputs [E, in, n], targets [E, out, n]) -> loss of each member [E]
 MemberLoss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -83,8 +83,8 @@ def fit_members(
         train_loss.zero_()
         for step in range(steps, steps + stretch):
             flat = rows[step].flatten()  # [E * batch]
-            x = inputs.index_select(0, flat).view(num_members, batch, -1)
-            y = targets.index_select(0, flat).view(num_members, batch, -1)
+            x = inputs.index_select(0, flat).view(num_members, batch, -1).mT  # [E, in, batch]
+            y = targets.index_select(0, flat).view(num_members, batch, -1).mT
             loss = member_loss(x, y)  # [E]
             optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss.sum())
@@ -120,7 +120,7 @@ def _minibatch_rows(
 def _holdout_loss(
     judged_loss: MemberLoss, holdout: tuple[Tensor, Tensor], num_members: int
 ) -> Tensor:
-    x, y = (part.expand(num_members, -1, -1) for part in holdout)
+    x, y = (part.mT.expand(num_members, -1, -1) for part in holdout)  # [E, in, n], [E, out, n]
     return judged_loss(x, y)
 
 

@@ -1,4 +1,4 @@
-"""The one place that unrolls a model along plans."""
+"""What plans come to in a model: the one place that sums up imagined rewards."""
 
 from __future__ import annotations
 
@@ -31,44 +31,29 @@ def imagine(
     Every plan sees the same random numbers, so that differences are the plans' own.
     """
     num_envs, num_plans, horizon, _ = plans.shape
-    actions = plans.flatten(0, 1).transpose(0, 1).contiguous()  # [H, M, A]
-    state = model.branch(state, num_plans)
-    rewards, continues, spreads = [], [], []
-    for t in range(horizon):
-        state, reward, goes_on = model.step(state, actions[t], generator, common_noise=True)
-        rewards.append(reward)
-        continues.append(goes_on)
-        if with_disagreement:
-            spreads.append(model.disagreement(state)[:, None].expand_as(reward))
-    return Imagined(
-        _total(rewards, continues, discount).view(num_envs, num_plans, -1),
-        _total(spreads, continues, discount).mean(1).view(num_envs, num_plans)
-        if with_disagreement
-        else None,
-    )
+    actions = plans.flatten(0, 1).transpose(0, 1)  # [H, M, A]
+    rows = model.branch(state, num_plans)
+    reward, continues, spread = model.unroll(rows, actions, generator, with_disagreement)
+    discounts = discount ** torch.arange(horizon, device=reward.device)[:, None, None]  # [H, 1, 1]
+    if continues is None:
+        weight, over = discounts, None
+    else:
+        # A step whose end is unknown has no reward either; nor may it hide a certain end before.
+        unknown = continues.isnan()
+        reward = reward.masked_fill(unknown, float("nan"))
+        weight = discounts.repeat(1, *reward.shape[1:])  # [H, M, P]
+        weight[1:] *= continues.masked_fill(unknown, 1.0)[:-1].cumprod(0)
+        # What comes after a certain end must not count, but 0 times a diverged number is NaN.
+        over = weight == 0.0
+    returns = _total(reward, weight, over)  # [M, P]
+    total_spread = None
+    if spread is not None:
+        each = spread[..., None].expand_as(reward)  # [H, M, P]
+        total_spread = _total(each, weight, over).mean(-1).view(num_envs, num_plans)
+    return Imagined(returns.view(num_envs, num_plans, -1), total_spread)
 
 
-def _total(values: list[Tensor], continues: list[Tensor], discount: float) -> Tensor:
-    """Sum the values [M, P] of all steps, discounted and weighted by the chance to get there."""
-    total = _weighted_sum(values, continues, discount)
-    if bool(total.isfinite().all()):
-        return total
-    # What is imagined after a certain end must not count, but 0 times a diverged number is NaN.
-    over = torch.zeros_like(total, dtype=torch.bool)
-    kept, going = [], []
-    for value, goes_on in zip(values, continues, strict=True):
-        kept.append(value.masked_fill(over, 0.0))
-        going.append(goes_on.masked_fill(over, 0.0))
-        over = over | (going[-1] == 0.0)
-    return _weighted_sum(kept, going, discount)
-
-
-def _weighted_sum(values: list[Tensor], continues: list[Tensor], discount: float) -> Tensor:
-    total = torch.zeros_like(values[0])
-    weight = torch.ones_like(total)
-    for value, goes_on in zip(values, continues, strict=True):
-        total.addcmul_(weight, value)
-        weight = weight * goes_on
-        if discount != 1.0:
-            weight *= discount
-    return total
+def _total(values: Tensor, weight: Tensor, over: Tensor | None) -> Tensor:
+    """Sum values [H, M, P] over the horizon -> [M, P]."""
+    counted = values if over is None else values.masked_fill(over, 0.0)
+    return (counted * weight).sum(0)

@@ -71,8 +71,7 @@ class Linear(MarkovModel):
     def _transition(
         self, obs: Tensor, action: Tensor, generator: torch.Generator, common_noise: bool
     ) -> tuple[Tensor, Tensor]:
-        each = action[:, None].expand(-1, obs.shape[1], -1)  # [M, P, A]
-        out = self._features(obs, each) @ self.weight  # [M, P, O+2]
+        out = self._features(obs, action) @ self.weight  # [M, P, O+2]
         obs_dim = obs.shape[-1]
         delta = out[..., :obs_dim] * self.targets.delta.std + self.targets.delta.mean
         reward = out[..., obs_dim] * self.targets.reward.std + self.targets.reward.mean

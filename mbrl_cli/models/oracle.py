@@ -75,9 +75,8 @@ class Oracle(MarkovModel):
         self, obs: Tensor, action: Tensor, generator: torch.Generator, common_noise: bool
     ) -> tuple[Tensor, Tensor]:
         simulator = self._simulator()
-        each = action[:, None].expand(-1, obs.shape[1], -1)  # [M, P, A]
-        next_obs = simulator.step(obs, each)
-        return next_obs, simulator.reward(obs, each, next_obs)
+        next_obs = simulator.step(obs, action)
+        return next_obs, simulator.reward(obs, action, next_obs)
 
     def _continues(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
         return 1.0 - self._simulator().terminated(obs, action, next_obs).float()

@@ -23,8 +23,8 @@ class TerminationNet(nn.Module):
     Axes: E members, n rows, O obs_dim, K hidden units, O + 1 factors.
     """
 
-    sees: Tensor  # [O, K] 1 where a hidden unit sees an entry
-    feeds: Tensor  # [K, O + 1] 1 where a hidden unit feeds a factor
+    sees: Tensor  # [K, O] 1 where a hidden unit sees an entry
+    feeds: Tensor  # [O + 1, K] 1 where a hidden unit feeds a factor
 
     def __init__(
         self,
@@ -37,18 +37,18 @@ class TerminationNet(nn.Module):
         each = min(ENTRY_UNITS, MAX_ENTRY_UNITS // obs_dim)
         hidden = obs_dim * each + JOINT_UNITS  # K
         self.obs_dim = obs_dim
-        self.w1 = nn.Parameter(torch.empty(num_members, obs_dim, hidden))
-        self.b1 = nn.Parameter(torch.empty(num_members, 1, hidden))
-        self.w2 = nn.Parameter(torch.empty(num_members, hidden, obs_dim + 1))
-        self.b2 = nn.Parameter(torch.empty(num_members, 1, obs_dim + 1))
+        self.w1 = nn.Parameter(torch.empty(num_members, hidden, obs_dim))
+        self.b1 = nn.Parameter(torch.empty(num_members, hidden, 1))
+        self.w2 = nn.Parameter(torch.empty(num_members, obs_dim + 1, hidden))
+        self.b2 = nn.Parameter(torch.empty(num_members, obs_dim + 1, 1))
         # Which entry a hidden unit sees, and which factor it feeds: its own, or all and the last.
         owner = torch.arange(obs_dim).repeat_interleave(each)
         owner = torch.cat([owner, torch.full((JOINT_UNITS,), obs_dim)])  # [K]
         factor = torch.arange(obs_dim + 1)[:, None]
         feeds = (owner == factor).float()  # [O+1, K]
         sees = torch.maximum(feeds[:-1], (owner == obs_dim).float())  # [O, K]
-        self.register_buffer("sees", sees, persistent=False)
-        self.register_buffer("feeds", feeds.T.contiguous(), persistent=False)
+        self.register_buffer("sees", sees.T.contiguous(), persistent=False)
+        self.register_buffer("feeds", feeds, persistent=False)
         self.reset(generator)
         self.to(device)
 
@@ -58,11 +58,11 @@ class TerminationNet(nn.Module):
         for parameter, scale in ((self.w1, 1.0), (self.b1, 1.0), (self.w2, 0.1)):
             drawn = torch.empty(parameter.shape).normal_(0.0, scale, generator=generator)
             parameter.copy_(drawn)
-        self.w1[:, :, -JOINT_UNITS:] *= self.obs_dim**-0.5
+        self.w1[:, -JOINT_UNITS:] *= self.obs_dim**-0.5
         self.b2.fill_(3.0)
 
     def forward(self, next_obs: Tensor) -> Tensor:
-        """Map normalised next_obs [E, n, O] to the log chance to go on [E, n]."""
+        """Map normalised next_obs [E, O, n] to the log chance to go on [E, n]."""
         return log_chance(next_obs, *self.layers())
 
     def layers(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -71,9 +71,9 @@ class TerminationNet(nn.Module):
 
 
 def log_chance(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
-    """Map x [E, n, O] to the sum of the log factors [E, n]."""
-    hidden = torch.baddbmm(b1, x, w1).relu_()  # [E, n, K]
-    return F.logsigmoid(torch.baddbmm(b2, hidden, w2)).sum(-1)
+    """Map x [E, O, n] to the sum of the log factors [E, n]."""
+    hidden = torch.baddbmm(b1, w1, x).relu_()  # [E, K, n]
+    return F.logsigmoid(torch.baddbmm(b2, w2, hidden)).sum(1)
 
 
 def termination_loss(log_continues: Tensor, continues: Tensor, weight: float) -> Tensor:

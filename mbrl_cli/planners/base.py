@@ -68,6 +68,7 @@ class TrajectoryPlanner(ABC):
         else:
             neutral = torch.zeros(action.dim)
         self.neutral = neutral.to(device)
+        self.one_hot = [torch.eye(size, device=device) for size in action.sizes]
 
     def initial_memory(self, num_envs: int) -> State:
         """Return what is known before an episode's first step: no plan."""
@@ -135,12 +136,12 @@ class TrajectoryPlanner(ABC):
         """Map probabilities [..., A] and uniform numbers [..., C] to one-hot actions [..., A]."""
         chosen = []
         blocks = torch.split(probabilities, list(self.action.sizes), dim=-1)
-        for block, size, number in zip(blocks, self.action.sizes, uniform.unbind(-1), strict=True):
+        for block, one_hot, number in zip(blocks, self.one_hot, uniform.unbind(-1), strict=True):
             above = number[..., None] >= block.cumsum(-1)[..., :-1]  # inverse of the distribution
             index = above.sum(-1)
-            rows = torch.eye(size, device=index.device).index_select(0, index.flatten())
-            chosen.append(rows.view(*index.shape, size))  # one-hot
-        return torch.cat(chosen, dim=-1)
+            rows = one_hot.index_select(0, index.flatten())
+            chosen.append(rows.view(*index.shape, len(one_hot)))
+        return chosen[0] if len(chosen) == 1 else torch.cat(chosen, dim=-1)
 
     def shifted(self, plan: Tensor) -> Tensor:
         """Move plans [..., H, A] one step on; the last step stands twice."""
