@@ -1,8 +1,8 @@
 """Speed of one random-shooting plan: a Python loop over candidates against one batched rollout.
 
 The loop is how tutorials write it: 100 plans of 10 steps on the 5x5 gridworld, one model call of
-batch 1 for each step of each plan. Both sides use the same network and take turns in one process (one
-plan of the loop, then as many batched ones as take about as long); their medians are compared.
+batch 1 for each step of each plan. Both sides use the same network and take turns in one process:
+one plan of the loop, then as many batched ones as take about as long. Medians are compared.
 
     python benchmarks/article_loop.py --rounds 30 --threads 1 --out article_loop.json
 """
