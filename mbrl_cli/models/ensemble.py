@@ -200,12 +200,13 @@ class Ensemble(MarkovModel):
             # After step t a place takes over the particle that it holds in step t + 1.
             shuffles = places[1:-1].gather(1, owners[2:])  # [H, P]
         whole = self._integer if self._any_integer else None
-        path = self._planned.unroll(obs, actions, noise, shuffles, whole)  # [H+1, M, P, 1+O+A]
+        path = self._planned.unroll(obs, actions, noise, shuffles, whole)  # [H+1, 1+O+A, P, M]
         if places is not None:
             path = path.gather(2, places[1:, None, :, None].expand_as(path))
-        obs, action = path[:-1, ..., 1 : 1 + obs_dim], path[:-1, ..., 1 + obs_dim :]
-        next_obs = path[1:, ..., 1 : 1 + obs_dim]
-        reward = path[1:, ..., 0].clone()  # [H, M, P]
+        reward = path[1:, 0].clone().mT  # [H, M, P]
+        by_row = path.permute(0, 3, 2, 1)  # [H+1, M, P, 1+O+A]
+        obs, action = by_row[:-1, ..., 1 : 1 + obs_dim], by_row[:-1, ..., 1 + obs_dim :]
+        next_obs = by_row[1:, ..., 1 : 1 + obs_dim]
         reward, continues = self._judge(obs, action, next_obs, reward)
         spread = self._unrolled_spread(obs, action, next_obs) if with_disagreement else None
         return Unrolled(reward, continues, spread)

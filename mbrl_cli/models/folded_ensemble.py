@@ -151,8 +151,8 @@ class FoldedEnsemble:
             whole: [O] whether an entry is a whole number; None if none is.
 
         Returns:
-            [H + 1, M, P, 1 + O + A] view of a buffer that the next call overwrites: the reward
-            that led here, the observation, and the action taken in it (undefined at the end).
+            [H + 1, 1 + O + A, P, M], a buffer that the next call overwrites: the reward that led
+            here, the observation, and the action taken in it (undefined at the end).
         """
         horizon, rows, _ = actions.shape
         groups, obs_dim, particles = len(self.last), self.obs_dim, obs.shape[1]
@@ -175,7 +175,7 @@ class FoldedEnsemble:
             if noise is None or floor is None:
                 torch.baddbmm(linear, self.last, w.last_hidden, out=w.reached[t])
             else:
-                linear.baddbmm_(self.last, w.last_hidden)
+                torch.baddbmm(linear, self.last, w.last_hidden, out=w.out)
                 w.raw.sigmoid_().add_(floor).sqrt_()  # std / spread
                 torch.addcmul(w.mean, w.raw_by_particle, noise[t], out=w.reached_obs[t])
                 w.reached_reward[t].copy_(w.reward)
@@ -185,7 +185,7 @@ class FoldedEnsemble:
             if shuffles is not None:
                 now = path[t + 1, : 1 + obs_dim]
                 now.copy_(now.index_select(1, shuffles[t]))
-        return path.permute(0, 3, 2, 1)
+        return path
 
 
 class _Workspace:
@@ -211,9 +211,10 @@ class _Workspace:
         self.wide = empty(groups, wide + outputs, n)  # hidden units, then the outputs
         self.first_hidden = self.wide[:, :wide]
         self.linear = self.wide[:, wide:]
-        self.reward = self.linear[:, 0]
-        self.raw = self.linear[:, 1 + obs_dim :]  # [G, O, n]
-        split = self.linear.view(groups, outputs, each, rows)
+        self.out = empty(groups, outputs, n)
+        self.reward = self.out[:, 0]
+        self.raw = self.out[:, 1 + obs_dim :]  # [G, O, n]
+        split = self.out.view(groups, outputs, each, rows)
         self.mean = split[:, 1 : 1 + obs_dim]  # [G, O, J, M]
         self.raw_by_particle = split[:, 1 + obs_dim :]  # [G, O, J, M]
 

@@ -41,7 +41,7 @@ def imagine(
         # A step whose end is unknown has no reward either; nor may it hide a certain end before.
         unknown = continues.isnan()
         reward = reward.masked_fill(unknown, float("nan"))
-        weight = discounts.repeat(1, *reward.shape[1:])  # [H, M, P]
+        weight = torch.ones_like(reward).mul_(discounts)  # [H, M, P]
         weight[1:] *= continues.masked_fill(unknown, 1.0)[:-1].cumprod(0)
         # What comes after a certain end must not count, but 0 times a diverged number is NaN.
         over = weight == 0.0
