@@ -132,8 +132,9 @@ def our_planner(network: nn.Sequential, seed: int) -> Planner:
     """Return the planner that is measured against the baseline: the one that `mbrl` runs."""
     model, generator = GridDistance(network), torch.Generator().manual_seed(seed)
     shooting = RandomShooting(
-        model.spec.action, model.device, HORIZON, PLANS, persistence=0.0, risk=None
-    )
+        model.spec.action, model.device, HORIZON, PLANS, noise_beta=0.0, risk=None,
+        replan_every=1, max_plan_ms=None,
+    )  # fmt: skip
     world = World(
         action=model.spec.action,
         imagine=lambda state, plans, spread: imagine(model, state, plans, 1.0, generator, spread),
@@ -146,7 +147,7 @@ def our_planner(network: nn.Sequential, seed: int) -> Planner:
     def plan(obs: np.ndarray) -> int:
         state = {"obs": torch.as_tensor(obs, dtype=torch.float32)[None]}
         decision = shooting.plan(world, state, memory, generator)
-        return int(decision.action.argmax())
+        return int(decision.actions[0, 0].argmax())
 
     return plan
 

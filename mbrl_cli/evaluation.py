@@ -40,8 +40,8 @@ def evaluate(agent: Agent, envs: Sequence[Env], seed: int) -> Evaluation:
     """
     seeds = [child_seed(seed, "evaluation", episode) for episode in range(len(envs))]
     policy = agent.policy(envs, explore=False, generator=torch_generator(seed, "evaluation"))
-    policy.reset()
     obs = np.stack([env.reset(s) for env, s in zip(envs, seeds, strict=True)])  # [B, O]
+    policy.reset()
     returns, lengths = np.zeros(len(envs)), np.zeros(len(envs), np.int64)
     running = np.arange(len(envs))  # episodes not over yet
     while len(running):
@@ -68,7 +68,7 @@ def optimism_gap(
     None if no step is left.
 
     Args:
-        predicted: predicted return at each step.
+        predicted: predicted return at each step; NaN where nothing was predicted.
         rewards: reward of each step.
         terminated: whether the episode ended by termination.
         horizon: steps that a prediction covers.
@@ -80,4 +80,6 @@ def optimism_gap(
     padded = np.concatenate([np.asarray(rewards, np.float64), np.zeros(horizon)])
     windows = np.lib.stride_tricks.sliding_window_view(padded, horizon)[:usable]
     came_true = windows @ discount ** np.arange(horizon)
-    return float(np.mean(np.asarray(predicted[:usable], np.float64) - came_true))
+    gaps = np.asarray(predicted[:usable], np.float64) - came_true
+    gaps = gaps[~np.isnan(gaps)]
+    return float(gaps.mean()) if len(gaps) else None

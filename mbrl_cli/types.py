@@ -107,6 +107,7 @@ class Bounds:
 Count = Annotated[int, Bounds(1)]
 CountOrZero = Annotated[int, Bounds(0)]
 Fraction = Annotated[float, Bounds(0.0, 1.0)]
+AtLeastOne = Annotated[float, Bounds(1.0)]
 PositiveFloat = Annotated[float, Bounds(0.0, low_open=True)]
 NonNegativeFloat = Annotated[float, Bounds(0.0)]
 LearningRate = Annotated[float, Bounds(0.0, 1.0, low_open=True)]

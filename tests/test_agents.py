@@ -8,6 +8,7 @@ from mbrl_cli.agents.mpc import MPC
 from mbrl_cli.agents.random import Random, random_actions
 from mbrl_cli.errors import UserError
 from mbrl_cli.planners.base import Plan
+from mbrl_cli.planners.deadline import Deadline
 from mbrl_cli.planners.random_shooting import RandomShooting
 from mbrl_cli.replay.buffer import ReplayBuffer
 
@@ -22,9 +23,11 @@ class FirstChoice:
 
     horizon = 3
     device = CPU
+    deadline = Deadline(None, CPU)
 
-    def __init__(self, action):
+    def __init__(self, action, replan_every=1):
         self.action = torch.tensor([action], dtype=torch.float32)  # [1, A]
+        self.replan_every = replan_every
         self.bonuses, self.memories, self.states = [], [], []
 
     def initial_memory(self, num_envs):
@@ -38,7 +41,8 @@ class FirstChoice:
         action = self.action.expand(num_envs, -1)
         moved = {"env": memory["env"], "step": memory["step"] + 1}
         predicted = 10.0 * memory["env"]
-        return Plan(action, action[:, None], predicted, moved, torch.tensor(2))
+        steps = 1.0 + torch.arange(self.replan_every)[:, None]  # the plan: once, twice, ... that
+        return Plan(steps * action[:, None], predicted, moved, torch.tensor(2))
 
 
 @pytest.fixture
@@ -137,9 +141,36 @@ def test_a_decision_carries_the_plan_s_action_and_predicted_return(make_spec, ma
     assert (policy.prediction_horizon, policy.discount) == (3, 0.9)
 
 
+def test_a_plan_is_followed_until_it_is_time_for_the_next(make_spec, make_model, generator):
+    spec = make_spec()
+    planner = FirstChoice([0.1], replan_every=3)
+    policy = make_mpc(spec, make_model(spec), planner).policy([None] * 2, False, generator)
+    obs = np.zeros((2, 1), np.float32)
+    decisions = [policy.act(obs) for _ in range(4)]
+    policy.keep(np.array([1]))
+    decisions += [policy.act(obs[:1]) for _ in range(3)]
+    taken = [float(decision.action[-1, 0]) for decision in decisions]
+    assert taken == pytest.approx([0.1, 0.2, 0.3, 0.1, 0.2, 0.3, 0.1])
+    predicted = [float(decision.predicted_return[-1]) for decision in decisions]
+    assert predicted == pytest.approx([10, np.nan, np.nan, 10, np.nan, np.nan, 10], nan_ok=True)
+    assert len(planner.states) == 3
+
+
+def test_a_time_budget_that_no_iteration_fits_into_is_refused(
+    make_spec, make_model, generator, monkeypatch
+):
+    spec = make_spec()
+    ticks = iter(range(1000))
+    monkeypatch.setattr("mbrl_cli.planners.deadline.time.perf_counter", lambda: next(ticks))
+    planner = RandomShooting(spec.action, CPU, 5, 20, 0.0, None, 1, max_plan_ms=3.0)
+    policy = make_mpc(spec, make_model(spec), planner).policy([None], False, generator)
+    with pytest.raises(UserError, match=r"planner\.max_plan_ms=3: one iteration takes 1000\.0 ms"):
+        policy.act(np.zeros((1, 1), np.float32))
+
+
 def test_the_world_that_a_planner_sees_is_the_model(make_spec, make_model, generator):
     spec = make_spec()
-    shooting = RandomShooting(spec.action, CPU, 4, 500, 0.0, None)
+    shooting = RandomShooting(spec.action, CPU, 4, 500, 0.0, None, 1, None)
     agent = make_mpc(spec, make_model(spec), shooting, discount=0.5)
     policy = agent.policy([None], explore=False, generator=generator)
     decision = policy.act(np.zeros((1, 1), np.float32))

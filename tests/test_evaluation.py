@@ -133,7 +133,7 @@ def test_the_metrics_sum_up_the_episodes():
 def test_an_evaluation_changes_neither_the_agent_nor_the_training_beside_it():
     env = make_env("CartPole-v1", max_episode_steps=15)
     eval_envs = [make_env("CartPole-v1", max_episode_steps=15) for _ in range(3)]
-    planner = RandomShooting(env.spec.action, CPU, 5, 20, 0.0, None)
+    planner = RandomShooting(env.spec.action, CPU, 5, 20, 0.0, None, 1, None)
 
     def train(evaluate_at):
         agent = MPC(

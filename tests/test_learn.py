@@ -19,7 +19,7 @@ NET = [
 ]  # fmt: skip
 CEM = [
     "planner.population=100", "planner.num_elites=10", "planner.iterations=3",
-    "planner.persistence=0.5", "planner.initial_spread=0.5", "planner.min_spread=0.05",
+    "planner.noise_beta=1.0", "planner.initial_spread=0.5", "planner.min_spread=0.05",
     "planner.momentum=0.1", "planner.risk=null",
 ]  # fmt: skip
 

@@ -9,6 +9,8 @@ import torch
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.imagination import Imagined
 from mbrl_cli.planners.cem import CEM
+from mbrl_cli.planners.mppi import MPPI
+from mbrl_cli.planners.noise import noise_colour
 from mbrl_cli.planners.random_shooting import RandomShooting
 from mbrl_cli.planners.world import World
 
@@ -18,19 +20,38 @@ HORIZON = 6
 
 def make_cem(action, **changes):
     settings = {
-        "horizon": HORIZON, "population": 100, "num_elites": 10, "iterations": 5,
-        "persistence": 0.0, "initial_spread": 0.5, "min_spread": 0.05, "momentum": 0.1,
-        "risk": None,
+        "horizon": HORIZON, "population": 100, "population_decay": 1.0, "num_elites": 10,
+        "kept_elites": 1, "iterations": 5, "noise_beta": 0.0, "initial_spread": 0.5,
+        "min_spread": 0.05, "momentum": 0.1, "try_mean": False, "risk": None, "replan_every": 1,
+        "max_plan_ms": None,
     }  # fmt: skip
     return CEM(action, CPU, **settings | changes)
 
 
 def make_shooting(action, **changes):
-    settings = {"horizon": HORIZON, "population": 200, "persistence": 0.0, "risk": None}
+    settings = {
+        "horizon": HORIZON, "population": 200, "noise_beta": 0.0, "risk": None, "replan_every": 1,
+        "max_plan_ms": None,
+    }  # fmt: skip
     return RandomShooting(action, CPU, **settings | changes)
 
 
-BOTH = pytest.mark.parametrize("make_planner", [make_cem, make_shooting])
+def make_icem(action, **changes):
+    improved = {"population_decay": 1.25, "kept_elites": 3, "noise_beta": 2.0, "try_mean": True}
+    return make_cem(action, **improved | changes)
+
+
+def make_mppi(action, **changes):
+    settings = {
+        "horizon": HORIZON, "population": 100, "iterations": 5, "noise_beta": 1.0, "spread": 0.5,
+        "temperature": 0.3, "risk": None, "replan_every": 1, "max_plan_ms": None,
+    }  # fmt: skip
+    return MPPI(action, CPU, **settings | changes)
+
+
+# Planners that execute the best plan that they have seen, and all of them.
+BEST = pytest.mark.parametrize("make_planner", [make_cem, make_icem, make_shooting])
+ALL = pytest.mark.parametrize("make_planner", [make_cem, make_icem, make_shooting, make_mppi])
 
 
 @dataclass
@@ -87,8 +108,7 @@ def test_cem_finds_the_optimum_of_a_quadratic(make_action, seed):
     # Optimum 0, doing nothing -4.49, best of 1500 random plans -0.9 to -2.0, measured -0.006 to
     # -0.008 on 5 seeds.
     assert float(plan.predicted_return) > -0.05
-    assert float(plan.predicted_return) == pytest.approx(float(below_target(None, plan.plan)))
-    assert plan.action.tolist() == plan.plan[:, 0].tolist()
+    assert float(plan.predicted_return) == pytest.approx(float(below_target(None, plan.actions)))
 
 
 @pytest.mark.parametrize("sizes", [(5,), (3, 4)], ids=["discrete", "multi-discrete"])
@@ -111,20 +131,20 @@ def test_cem_writes_a_given_word(make_action, sizes, seed):
     # All letters are 6 and 12. A random plan has 1.2 and 3.5 on average, the best of 1200 of them
     # 4 to 5 and 8 to 10; measured: all, on 10 seeds, and after 4 iterations already.
     assert float(plan.predicted_return) == HORIZON * len(sizes)
-    assert is_legal(action, plan.plan)
+    assert is_legal(action, plan.actions)
 
 
-@BOTH
+@BEST
 def test_the_best_of_all_that_was_last_sampled_is_taken(make_action, generator, make_planner):
     world = FunctionWorld(below_target)
     plan = decide(make_planner(make_action(2)), world, generator, num_envs=2)
     returns, plans = world.told[-1][..., 0], world.asked[-1]
     best = returns.argmax(1)
     assert torch.equal(plan.predicted_return, returns.max(1).values)
-    assert torch.equal(plan.plan, plans[torch.arange(2), best])
+    assert torch.equal(plan.actions, plans[torch.arange(2), best])
 
 
-@BOTH
+@BEST
 @pytest.mark.parametrize("actions", [2, (3,), (2, 4)])
 def test_every_sampled_plan_is_legal_and_all_choices_are_tried(
     make_action, generator, make_planner, actions
@@ -175,7 +195,7 @@ def test_shooting_draws_continuous_actions_uniformly(make_action, generator):
 # --- plans that diverge -----------------------------------------------------------------------
 
 
-@BOTH
+@BEST
 @pytest.mark.parametrize("lost", [math.nan, math.inf, -math.inf])
 def test_a_diverged_plan_never_wins_and_is_counted(make_action, generator, make_planner, lost):
     def diverges_to_the_right(state, plans):  # where the optimum would be
@@ -187,11 +207,11 @@ def test_a_diverged_plan_never_wins_and_is_counted(make_action, generator, make_
     counted = sum(int((~told.isfinite()).sum()) for told in world.told)
     assert int(plan.nonfinite) == counted > 0
     assert plan.predicted_return.isfinite().all()
-    assert (plan.action <= 0.1).all()
-    assert (plan.action > -0.1).all()  # and the best of the others won
+    assert (plan.actions[:, 0] <= 0.1).all()
+    assert (plan.actions[:, 0] > -0.1).all()  # and the best of the others won
 
 
-@BOTH
+@BEST
 @pytest.mark.parametrize("risk", [None, 0.25])
 def test_one_diverged_particle_loses_the_plan(make_action, generator, make_planner, risk):
     def one_explodes(state, plans):  # the better the plan, the better its three other particles
@@ -201,11 +221,11 @@ def test_one_diverged_particle_loses_the_plan(make_action, generator, make_plann
 
     planner = make_planner(make_action(1), risk=risk)
     plan = decide(planner, FunctionWorld(one_explodes), generator)
-    assert float(plan.action) <= 0.1
+    assert float(plan.actions[:, 0]) <= 0.1
     assert int(plan.nonfinite) > 0
 
 
-@BOTH
+@BEST
 def test_a_world_in_which_everything_diverges_still_gets_a_legal_action(
     make_action, generator, make_planner
 ):
@@ -213,14 +233,14 @@ def test_a_world_in_which_everything_diverges_still_gets_a_legal_action(
         action = make_action(actions)
         world = FunctionWorld(lambda state, plans: torch.full(plans.shape[:2], math.nan))
         plan = decide(make_planner(action), world, generator)
-        assert is_legal(action, plan.action)
+        assert is_legal(action, plan.actions[:, 0])
         assert int(plan.nonfinite) == sum(told.numel() for told in world.told)
 
 
 # --- from step to step ------------------------------------------------------------------------
 
 
-@BOTH
+@BEST
 @pytest.mark.parametrize("actions", [2, (3,)])
 def test_the_next_decision_starts_from_the_best_plan_moved_one_step_on(
     make_action, generator, make_planner, actions
@@ -228,7 +248,7 @@ def test_the_next_decision_starts_from_the_best_plan_moved_one_step_on(
     planner = make_planner(make_action(actions))
     world = FunctionWorld(lambda state, plans: plans[..., 0].sum(-1))
     first = decide(planner, world, generator, num_envs=2)
-    moved = torch.cat([first.plan[:, 1:], first.plan[:, -1:]], dim=1)
+    moved = torch.cat([first.actions[:, 1:], first.actions[:, -1:]], dim=1)
     again = FunctionWorld(lambda state, plans: plans[..., 0].sum(-1))
     second = decide(planner, again, generator, num_envs=2, memory=first.memory)
     assert torch.equal(again.asked[0][:, 0], moved)  # it is among the candidates
@@ -274,11 +294,11 @@ def test_discrete_cem_keeps_drawing_every_choice(make_action, generator):
 
 
 @pytest.mark.parametrize("actions", [3, (2, 3)], ids=["continuous", "discrete"])
-@pytest.mark.parametrize("persistence", [0.0, 0.7, 1.0])
-def test_persistence_repeats_numbers_and_leaves_each_step_s_distribution(
-    make_action, generator, actions, persistence
+@pytest.mark.parametrize("beta", [0.0, 1.0, 2.5])
+def test_coloured_noise_leaves_each_step_s_distribution_as_it_is(
+    make_action, generator, actions, beta
 ):
-    planner = make_cem(make_action(actions), persistence=persistence)
+    planner = make_cem(make_action(actions), noise_beta=beta)
     noise = planner.sample_noise(2, 20_000, generator)  # [2, N, H, C]
     low, high = (0.0, 1.0) if isinstance(actions, tuple) else (-1.0, 1.0)
     mean, std = (low + high) / 2, (12**-0.5 if low == 0.0 else 1.0)
@@ -289,9 +309,120 @@ def test_persistence_repeats_numbers_and_leaves_each_step_s_distribution(
     torch.testing.assert_close(
         noise.std((0, 1)), torch.full(noise.shape[2:], std), atol=0.02, rtol=0.0
     )
-    same = noise[:, :, 1:] == noise[:, :, :-1]  # [2, N, H - 1, C]
-    assert same.all(-1).float().mean((0, 1)).tolist() == pytest.approx([persistence] * 5, abs=0.01)
-    assert torch.equal(same.all(-1), same.any(-1))  # a step is repeated as a whole
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("horizon", [15, 16])
+def test_the_power_of_coloured_noise_falls_with_the_frequency(beta, horizon):
+    colour = noise_colour(horizon, beta).double()
+    # The covariance of the noise is circulant: its eigenvalues are the power spectrum.
+    power = torch.fft.rfft((colour.T @ colour)[0]).real
+    frequency = torch.arange(len(power)).clamp_min(1).double()
+    torch.testing.assert_close(power / power[1], frequency**-beta, rtol=1e-4, atol=1e-6)
+    if beta == 0.0:
+        torch.testing.assert_close(colour, torch.eye(horizon).double())
+
+
+# --- iCEM and MPPI ----------------------------------------------------------------------------
+
+
+def test_icem_samples_fewer_plans_each_time_but_twice_the_elites(make_action, generator):
+    world = FunctionWorld(below_target)
+    planner = make_icem(make_action(2), population=50, population_decay=2.0, num_elites=5)
+    decide(planner, world, generator)
+    assert [plans.shape[1] for plans in world.asked] == [50, 25, 12, 10, 10]
+
+
+def test_icem_keeps_its_elites_and_tries_the_mean_last(make_action, generator):
+    world = FunctionWorld(below_target)
+    planner = make_icem(make_action(2), iterations=2, momentum=0.0, num_elites=10)
+    plan = decide(planner, world, generator)
+    first, last = world.asked  # [1, N, H, A]
+    order = world.told[0][0, :, 0].argsort(descending=True)
+    assert torch.equal(last[0, :3], first[0, order[:3]])
+    torch.testing.assert_close(last[0, -1], first[0, order[:10]].mean(0))
+    best = last[0, world.told[1][0, :, 0].argsort(descending=True)[:3]]  # [3, H, A]
+    again = FunctionWorld(below_target)
+    decide(planner, again, generator, memory=plan.memory)
+    moved = torch.cat([best[:, 1:], best[:, -1:]], dim=1)
+    assert torch.equal(again.asked[0][0, :3], moved)
+
+
+def test_mppi_weighs_plans_by_their_returns(make_action, generator):
+    world = FunctionWorld(lambda state, plans: plans[..., 0, 0])
+    plan = decide(make_mppi(make_action(1), iterations=1, temperature=0.5), world, generator)
+    returns = world.told[0][0, :, 0]
+    weights = torch.exp(returns / (0.5 * returns.std(unbiased=False)))
+    weights /= weights.sum()
+    torch.testing.assert_close(plan.actions[0, :, 0], weights @ world.asked[0][0, :, :, 0])
+
+
+def test_mppi_finds_the_optimum_of_a_quadratic(make_action, generator):
+    planner = make_mppi(make_action(2), iterations=40, spread=0.2, noise_beta=0.0, temperature=0.2)
+    plan = decide(planner, FunctionWorld(below_target), generator)
+    # Optimum 0, doing nothing -4.49; the mean of noisy plans stays a little off.
+    assert float(below_target(None, plan.actions)) > -0.2
+
+
+def test_mppi_ignores_diverged_plans(make_action, generator):
+    world = FunctionWorld(
+        lambda state, plans: torch.where(plans[..., 0, 0] > 0.1, math.inf, plans[..., 0, 0])
+    )
+    plan = decide(make_mppi(make_action(1)), world, generator)
+    assert float(plan.actions[0, 0]) <= 0.1
+    assert int(plan.nonfinite) > 0
+
+
+# --- budgets ----------------------------------------------------------------------------------
+
+
+@ALL
+def test_plans_move_on_by_as_many_steps_as_are_executed(make_action, generator, make_planner):
+    planner = make_planner(make_action(1), replan_every=2)
+    ramp = torch.arange(float(HORIZON)).view(1, HORIZON, 1)
+    assert planner.shifted(ramp).flatten().tolist() == [2, 3, 4, 5, 5, 5]
+    with pytest.raises(UserError, match=r"planner\.replan_every=7: more than planner\.horizon=6"):
+        make_planner(make_action(1), replan_every=7)
+
+
+class Clock:
+    """A clock that the world moves: `cost` milliseconds for each time that it is asked."""
+
+    def __init__(self, cost):
+        self.now, self.cost = 0.0, cost
+
+    def __call__(self):
+        return self.now
+
+    def returns(self, state, plans):
+        self.now += 1e-3 * self.cost
+        return below_target(state, plans)
+
+
+@ALL
+def test_iterations_stop_before_the_budget_is_over(
+    make_action, generator, make_planner, monkeypatch
+):
+    clock = Clock(cost=10.0)
+    monkeypatch.setattr("mbrl_cli.planners.deadline.time.perf_counter", clock)
+    planner = make_planner(make_action(2), max_plan_ms=25.0)
+    memory = planner.initial_memory(1)
+    for _ in range(3):
+        before, world = clock.now, FunctionWorld(clock.returns)
+        plan = decide(planner, world, generator, memory=memory)
+        memory = plan.memory
+        assert len(world.asked) == (1 if make_planner is make_shooting else 2)
+        assert clock.now - before <= 25e-3
+        assert not planner.deadline.was_late
+    # Work that has become too slow is late once, then left out; the old plan goes on.
+    clock.cost = 30.0
+    decide(planner, FunctionWorld(clock.returns), generator, memory=memory)
+    assert planner.deadline.was_late
+    world = FunctionWorld(clock.returns)
+    plan = decide(planner, world, generator, memory=memory)
+    assert not world.asked
+    assert plan.predicted_return.isnan().all()
+    assert plan.actions.shape == (1, HORIZON, 2)
 
 
 # --- risk and bonus ---------------------------------------------------------------------------
@@ -303,18 +434,18 @@ def gamble(state, plans):
     return 4.0 * (1.0 - risky) + risky * torch.tensor([0.0, 10.0, 0.0, 10.0, 0.0, 10.0])
 
 
-@BOTH
+@BEST
 @pytest.mark.parametrize(("risk", "choice", "worth"), [(None, 1, 5.0), (0.25, 0, 4.0)])
 def test_a_low_quantile_picks_the_safe_plan_where_the_mean_picks_the_risky_one(
     make_action, generator, make_planner, risk, choice, worth
 ):
     planner = make_planner(make_action((2,)), risk=risk)
     plan = decide(planner, FunctionWorld(gamble), generator)
-    assert int(plan.action.argmax()) == choice
+    assert int(plan.actions[:, 0].argmax()) == choice
     assert float(plan.predicted_return) == worth
 
 
-@BOTH
+@BEST
 @pytest.mark.parametrize(("bonus", "choice", "worth"), [(0.0, 0, 5.0), (0.5, 1, 4.0)])
 def test_a_disagreement_bonus_changes_the_choice_but_not_what_is_predicted(
     make_action, generator, make_planner, bonus, choice, worth
@@ -324,7 +455,7 @@ def test_a_disagreement_bonus_changes_the_choice_but_not_what_is_predicted(
         spread=lambda plans: 3.0 * plans[..., 0, 1],  # 4 + 0.5 * 3 > 5
     )
     plan = decide(make_planner(make_action((2,))), world, generator, bonus=bonus)
-    assert int(plan.action.argmax()) == choice
+    assert int(plan.actions[:, 0].argmax()) == choice
     assert float(plan.predicted_return) == worth
 
 
@@ -345,14 +476,14 @@ def test_environments_planned_together_do_as_well_as_alone(make_action, generato
     # Doing nothing: -3.84, -0.06, -2.94; optimum 0; measured -0.004 and better in either way.
     assert (together.predicted_return > -0.01).all()
     assert all(float(plan.predicted_return) > -0.01 for plan in alone)
-    torch.testing.assert_close(together.action, goals, atol=0.1, rtol=0.0)
+    torch.testing.assert_close(together.actions[:, 0], goals, atol=0.1, rtol=0.0)
 
 
-@BOTH
+@BEST
 def test_a_seed_decides_the_plan(make_action, make_planner):
     def plan(seed):
         generator = torch.Generator().manual_seed(seed)
-        return decide(make_planner(make_action(2)), FunctionWorld(below_target), generator).plan
+        return decide(make_planner(make_action(2)), FunctionWorld(below_target), generator).actions
 
     assert torch.equal(plan(0), plan(0))
     assert not torch.equal(plan(0), plan(1))

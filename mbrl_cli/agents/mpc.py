@@ -112,7 +112,8 @@ class _MPCPolicy:
         self.world = agent.world(generator)
         self.prediction_horizon = agent.planner.horizon
         self.discount = agent.discount
-        self.nonfinite = 0
+        self.nonfinite, self.late = torch.zeros(()), 0
+        self.rehearsed = agent.planner.deadline.max_ms is None
         self.reset()
 
     def reset(self) -> None:
@@ -121,18 +122,44 @@ class _MPCPolicy:
         self.memory = self.agent.planner.initial_memory(num_envs)
         self.state = self.agent.model.initial(num_envs)
         self.action = torch.zeros(num_envs, spec.action.dim, device=self.agent.planner.device)
+        self.planned: torch.Tensor | None = None  # [B, H, A] of the last decision
+        self.step = 0
+
+    def _rehearse(self, obs: torch.Tensor) -> None:
+        """Decide for obs [B, O] to no effect, so that a time budget knows how long it takes."""
+        planner, deadline = self.agent.planner, self.agent.planner.deadline
+        generator = torch.Generator(self.generator.device)
+        state = self.agent.model.observe(self.state, self.action, obs, self.envs)
+        for _ in range(2):  # the first also makes buffers and warms caches
+            deadline.forget()
+            planner.plan(self.agent.world(generator), state, self.memory, generator)
+        self.rehearsed = True
+        if deadline.is_hopeless:
+            raise UserError(
+                f"planner.max_plan_ms={deadline.max_ms:g}: one iteration takes "
+                f"{deadline.slowest_ms:.1f} ms here; allow more, or lower "
+                "planner.population or planner.horizon"
+            )
 
     @torch.inference_mode()
     def act(self, obs: np.ndarray) -> Decision:
-        """Plan for obs [B, O]."""
-        agent = self.agent
+        """Plan for obs [B, O], or go on with the plan where `planner.replan_every` says so."""
+        agent, planner = self.agent, self.agent.planner
+        if not self.rehearsed:
+            self._rehearse(torch.from_numpy(obs))
         bonus = agent.disagreement_bonus if self.explore == "disagreement" else 0.0
         self.state = agent.model.observe(self.state, self.action, torch.from_numpy(obs), self.envs)
-        plan = agent.planner.plan(self.world, self.state, self.memory, self.generator, bonus)
-        self.memory = plan.memory
-        self.action = self._explored(plan.action)
-        self.nonfinite += int(plan.nonfinite)
-        return Decision(self.action.cpu().numpy(), plan.predicted_return.cpu().numpy())
+        since = self.step % planner.replan_every
+        self.step += 1
+        predicted = np.full(len(obs), np.nan)
+        if since == 0 or self.planned is None:
+            plan = planner.plan(self.world, self.state, self.memory, self.generator, bonus)
+            self.memory, self.planned = plan.memory, plan.actions
+            predicted = plan.predicted_return.cpu().numpy()
+            self.nonfinite = self.nonfinite + plan.nonfinite  # counted without waiting for it
+            self.late += planner.deadline.was_late
+        self.action = self._explored(self.planned[:, since])
+        return Decision(self.action.cpu().numpy(), predicted)
 
     def _explored(self, action: torch.Tensor) -> torch.Tensor:
         """Disturb planned actions [B, A] as `agent.explore` says."""
@@ -155,8 +182,13 @@ class _MPCPolicy:
         self.memory = {key: value[index] for key, value in self.memory.items()}
         self.state = {key: value[index] for key, value in self.state.items()}
         self.action = self.action[index]
+        if self.planned is not None:
+            self.planned = self.planned[index]
 
     def metrics(self) -> dict[str, float]:
-        """Return the number of imagined plans whose return was not finite."""
-        counted, self.nonfinite = self.nonfinite, 0
-        return {"planner/nonfinite": float(counted)}
+        """Return the number of imagined plans whose return was not finite, and late decisions."""
+        counts = {"planner/nonfinite": float(self.nonfinite)}
+        if self.agent.planner.deadline.max_ms is not None:
+            counts["planner/late"] = float(self.late)
+        self.nonfinite, self.late = torch.zeros(()), 0
+        return counts

@@ -8,6 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mbrl_cli.errors import UserError
+from mbrl_cli.planners.deadline import Deadline
+from mbrl_cli.planners.noise import noise_colour
 from mbrl_cli.planners.world import World
 from mbrl_cli.types import ActionSpec, State
 
@@ -15,10 +18,9 @@ from mbrl_cli.types import ActionSpec, State
 class Plan(NamedTuple):
     """A decision for B environments."""
 
-    action: Tensor  # [B, A] to execute now
-    plan: Tensor  # [B, H, A] the plan that it starts
-    predicted_return: Tensor  # [B] what the model expects of that plan, without any bonus
-    memory: State  # carried to the next step: tensors with leading axis B
+    actions: Tensor  # [B, H, A] the first is to be executed now
+    predicted_return: Tensor  # [B] what the model expects of them, without any bonus; NaN: unknown
+    memory: State  # carried to the next decision: tensors with leading axis B
     nonfinite: Tensor  # [] number of imagined plans whose return was not finite
 
 
@@ -41,10 +43,14 @@ class TrajectoryPlanner(ABC):
         device: where plans live; the model's device.
         horizon: imagined steps per plan.
         population: plans sampled at a time.
-        persistence: chance that a step reuses the random number of the step before it; then
-            plans push the same way for 1 / (1 - persistence) steps on average.
+        noise_beta: exponent of the power spectrum of a plan's random numbers: 0 is white noise,
+            with 1 (pink) and 2 (red) plans push the same way for longer.
         risk: None judges a plan by its mean over particles, a number in (0, 1] by that quantile
             (below 0.5 is cautious).
+        replan_every: environment steps from one decision to the next; the actions between are the
+            plan's own.
+        max_plan_ms: milliseconds that a decision may take for each environment; None: as many as
+            it needs.
     """
 
     def __init__(
@@ -53,15 +59,23 @@ class TrajectoryPlanner(ABC):
         device: torch.device,
         horizon: int,
         population: int,
-        persistence: float,
+        noise_beta: float,
         risk: float | None,
+        replan_every: int,
+        max_plan_ms: float | None,
     ) -> None:
+        if replan_every > horizon:
+            raise UserError(
+                f"planner.replan_every={replan_every}: more than planner.horizon={horizon}"
+            )
         self.action = action
         self.device = device
         self.horizon = horizon
         self.population = population
-        self.persistence = persistence
         self.risk = risk
+        self.replan_every = replan_every
+        self.deadline = Deadline(max_plan_ms, device)
+        self.colour = noise_colour(horizon, noise_beta).to(device)  # [H, H]
         # The mean of a plan that knows nothing [A]: the middle, or each choice equally likely.
         if action.kind == "discrete":
             neutral = torch.cat([torch.full((size,), 1.0 / size) for size in action.sizes])
@@ -74,7 +88,7 @@ class TrajectoryPlanner(ABC):
         """Return what is known before an episode's first step: no plan."""
         mean = self.neutral.repeat(num_envs, self.horizon, 1)  # [B, H, A]
         # `best` is only offered as a candidate again; before there is one it is any legal plan.
-        best = self._nearest_actions(mean)
+        best = self.nearest_actions(mean)
         return {"mean": mean, "best": best}
 
     @abstractmethod
@@ -100,7 +114,7 @@ class TrajectoryPlanner(ABC):
 
     def score(self, world: World, state: State, plans: Tensor, disagreement_bonus: float) -> Scores:
         """Judge plans [B, N, H, A]; a return that is not finite never wins."""
-        imagined = world.imagine(state, plans, disagreement_bonus != 0.0)
+        imagined = world.imagine(state, plans, disagreement_bonus > 0.0)
         if self.risk is None:
             returns = imagined.returns.mean(-1)  # [B, N]
         else:
@@ -113,24 +127,29 @@ class TrajectoryPlanner(ABC):
         return Scores(torch.where(finite, score, lost), returns, (~finite).sum())
 
     def sample_noise(self, num_envs: int, num_plans: int, generator: torch.Generator) -> Tensor:
-        """Draw the random numbers behind N plans: [B, N, H, C].
+        """Draw the random numbers behind N plans: [B, N, H, C], coloured along the horizon.
 
         C is A standard normal numbers for continuous actions and, for discrete ones, a uniform
-        number in [0, 1) for each block. A step keeps the number before it with `persistence`, which
-        leaves each step's own distribution as it is.
+        number in [0, 1) for each block: the normal number's place in its distribution.
         """
         discrete = self.action.kind == "discrete"
         columns = len(self.action.sizes) if discrete else self.action.dim
-        shape = (num_envs, num_plans, self.horizon, columns)
-        draw = torch.rand if discrete else torch.randn
-        noise = draw(shape, generator=generator, device=generator.device)
-        if self.persistence > 0.0:
-            keep = torch.rand(shape[:3], generator=generator, device=generator.device)
-            fresh = keep >= self.persistence  # [B, N, H]
-            step = torch.arange(self.horizon, device=generator.device).expand(shape[:3])
-            source = torch.where(fresh, step, 0).cummax(dim=-1).values  # last fresh step so far
-            noise = noise.gather(2, source[..., None].expand(shape))
-        return noise.to(self.device)
+        shape = (num_envs, num_plans, columns, self.horizon)
+        white = torch.randn(shape, generator=generator, device=generator.device).to(self.device)
+        noise = (white @ self.colour).mT  # [B, N, H, C]
+        return torch.special.ndtr(noise).clamp_(max=1.0 - 1e-6) if discrete else noise
+
+    def sample_around(self, mean: Tensor, spread: Tensor | float, noise: Tensor) -> Tensor:
+        """Turn noise [B, N, H, C] into plans [B, N, H, A] around mean [B, H, A].
+
+        Spread is a standard deviation or, for discrete actions, the probability that a step is
+        drawn uniformly instead of from the mean.
+        """
+        if self.action.kind == "continuous":
+            scaled = spread * noise if isinstance(spread, float) else spread[:, None] * noise
+            return (mean[:, None] + scaled).clamp_(-1.0, 1.0)
+        probabilities = (1.0 - spread) * mean + spread * self.neutral  # [B, H, A]
+        return self.choose_discrete(probabilities[:, None], noise)
 
     def choose_discrete(self, probabilities: Tensor, uniform: Tensor) -> Tensor:
         """Map probabilities [..., A] and uniform numbers [..., C] to one-hot actions [..., A]."""
@@ -144,10 +163,12 @@ class TrajectoryPlanner(ABC):
         return chosen[0] if len(chosen) == 1 else torch.cat(chosen, dim=-1)
 
     def shifted(self, plan: Tensor) -> Tensor:
-        """Move plans [..., H, A] one step on; the last step stands twice."""
-        return torch.cat([plan[..., 1:, :], plan[..., -1:, :]], dim=-2)
+        """Move plans [..., H, A] on to the next decision; the last step stands in for the rest."""
+        steps = self.replan_every
+        return torch.cat([plan[..., steps:, :], *[plan[..., -1:, :]] * steps], dim=-2)
 
-    def _nearest_actions(self, mean: Tensor) -> Tensor:
+    def nearest_actions(self, mean: Tensor) -> Tensor:
+        """Return the legal actions [..., A] nearest to a mean [..., A]."""
         if self.action.kind == "continuous":
             return mean
         half = torch.full((*mean.shape[:-1], len(self.action.sizes)), 0.5, device=mean.device)

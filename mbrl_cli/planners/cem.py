@@ -1,27 +1,37 @@
-"""Cross-entropy method over plans, for continuous and for discrete actions.
+"""Cross-entropy method over plans, with the improvements of iCEM, each of them a setting.
 
-Source: Botev et al. 2013, "The cross-entropy method for optimization"; as a planner with warm
-start and momentum: Chua et al. 2018 (PETS), section 5 and appendix A.
-Notation: alpha -> momentum, N_e -> num_elites.
+Sources: Botev et al. 2013, "The cross-entropy method for optimization"; as a planner with warm
+start and momentum: Chua et al. 2018 (PETS), section 5 and appendix A; coloured noise, kept and
+shifted elites, a shrinking population and the mean as a last candidate: Pinneri et al. 2020,
+"Sample-efficient Cross-Entropy Method for Real-time Planning".
+Notation there: alpha -> momentum, K -> num_elites, beta -> noise_beta, gamma -> population_decay.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from mbrl_cli.errors import UserError
 from mbrl_cli.planners.base import Plan, TrajectoryPlanner, take_plans
 from mbrl_cli.planners.world import World
-from mbrl_cli.types import ActionSpec, Count, Fraction, State
+from mbrl_cli.types import (
+    ActionSpec,
+    AtLeastOne,
+    Count,
+    Fraction,
+    NonNegativeFloat,
+    PositiveFloat,
+    State,
+)
 
 
 class CEM(TrajectoryPlanner):
-    """Sample plans, refit the distribution to the best of them, repeat.
+    """Sample plans, refit the distribution to the best of them, repeat; execute the best plan.
 
     The distribution is, for each step of the horizon, a Gaussian clipped to [-1, 1] or, for
-    discrete actions, a probability for each choice. It starts from the step before, moved one step
-    on, widened to `initial_spread`.
+    discrete actions, a probability for each choice. It starts from the decision before, moved on,
+    widened to `initial_spread`. The best `kept_elites` plans of an iteration stay in the race in
+    the next one, and those of a decision, moved on, in the next decision.
     """
 
     def __init__(
@@ -30,24 +40,45 @@ class CEM(TrajectoryPlanner):
         device: torch.device,
         horizon: Count,
         population: Count,
+        population_decay: AtLeastOne,
         num_elites: Count,
+        kept_elites: Count,
         iterations: Count,
-        persistence: Fraction,
+        noise_beta: NonNegativeFloat,
         initial_spread: Fraction,
         min_spread: Fraction,
         momentum: Fraction,
+        try_mean: bool,
         risk: Fraction | None,
+        replan_every: Count,
+        max_plan_ms: PositiveFloat | None,
     ) -> None:
-        super().__init__(action, device, horizon, population, persistence, risk)
+        super().__init__(
+            action, device, horizon, population, noise_beta, risk, replan_every, max_plan_ms
+        )
         if num_elites > population:
             raise UserError(
                 f"planner.num_elites={num_elites}: more than planner.population={population}"
             )
+        if kept_elites > num_elites:
+            raise UserError(
+                f"planner.kept_elites={kept_elites}: more than planner.num_elites={num_elites}"
+            )
         self.num_elites = num_elites
-        self.iterations = iterations
+        self.kept_elites = kept_elites
         self.initial_spread = initial_spread
         self.min_spread = min_spread
         self.momentum = momentum
+        self.try_mean = try_mean
+        # A shrinking population keeps twice the elites, or there would be nothing to choose from.
+        smallest = min(2 * num_elites, population)
+        shrunk = [int(population * population_decay**-i) for i in range(iterations)]
+        self.populations = [max(size, smallest) for size in shrunk]
+
+    def initial_memory(self, num_envs: int) -> State:
+        """Return what is known before an episode's first step: a mean that knows nothing."""
+        memory = super().initial_memory(num_envs)
+        return {"mean": memory["mean"], "elites": memory["best"][:, None]}  # [B, 1, H, A]
 
     def plan(
         self,
@@ -58,13 +89,17 @@ class CEM(TrajectoryPlanner):
         disagreement_bonus: float = 0.0,
     ) -> Plan:
         """Decide for B environments; see `TrajectoryPlanner.plan`."""
-        mean, best = memory["mean"], memory["best"]  # [B, H, A]
+        mean, kept = memory["mean"], memory["elites"]  # [B, H, A], [B, K, H, A]
         spread = torch.full_like(mean, self.initial_spread)
         nonfinite = torch.zeros((), dtype=torch.long, device=self.device)
-        predicted = torch.zeros(len(mean), device=self.device)
-        for _ in range(self.iterations):
-            plans = self._sample(mean, spread, generator)  # [B, N, H, A]
-            plans[:, 0] = best  # the best plan so far stays in the race
+        predicted = torch.full((len(mean),), float("nan"), device=self.device)
+        noise = self.sample_noise(len(mean), sum(self.populations), generator)
+        parts = torch.split(noise, self.populations, dim=1)  # each [B, N, H, C]
+        for iteration in self.deadline.rounds(len(parts), len(mean)):
+            plans = self.sample_around(mean, spread, parts[iteration])  # [B, N, H, A]
+            plans[:, : kept.shape[1]] = kept
+            if self.try_mean and iteration == len(parts) - 1:
+                plans[:, -1] = self.nearest_actions(mean)
             scores = self.score(world, state, plans, disagreement_bonus)
             order = scores.score.topk(self.num_elites, dim=1).indices  # [B, num_elites]
             elites = take_plans(plans, order)  # [B, num_elites, H, A]
@@ -78,26 +113,12 @@ class CEM(TrajectoryPlanner):
                 spread = spread.clamp_min(self.min_spread)
             else:
                 spread = torch.full_like(mean, self.min_spread)
-            best = elites[:, 0]
+            kept = elites[:, : self.kept_elites]
             predicted = scores.returns.gather(1, order[:, :1])[:, 0]
             nonfinite += scores.nonfinite
         return Plan(
-            action=best[:, 0],
-            plan=best,
+            actions=kept[:, 0],
             predicted_return=predicted,
-            memory={"mean": self.shifted(mean), "best": self.shifted(best)},
+            memory={"mean": self.shifted(mean), "elites": self.shifted(kept)},
             nonfinite=nonfinite,
         )
-
-    def _sample(self, mean: Tensor, spread: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw plans [B, N, H, A] around mean [B, H, A].
-
-        Spread is a standard deviation or, for discrete actions, the probability that a step is
-        drawn uniformly instead of from the mean.
-        """
-        noise = self.sample_noise(len(mean), self.population, generator)
-        if self.action.kind == "continuous":
-            plans = mean[:, None] + spread[:, None] * noise
-            return plans.clamp_(-1.0, 1.0)
-        probabilities = (1.0 - spread) * mean + spread * self.neutral  # [B, H, A]
-        return self.choose_discrete(probabilities[:, None], noise)

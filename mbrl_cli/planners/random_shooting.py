@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mbrl_cli.planners.base import Plan, TrajectoryPlanner, take_plans
 from mbrl_cli.planners.world import World
-from mbrl_cli.types import ActionSpec, Count, Fraction, State
+from mbrl_cli.types import ActionSpec, Count, Fraction, NonNegativeFloat, PositiveFloat, State
 
 
 class RandomShooting(TrajectoryPlanner):
@@ -19,10 +19,14 @@ class RandomShooting(TrajectoryPlanner):
         device: torch.device,
         horizon: Count,
         population: Count,
-        persistence: Fraction,
+        noise_beta: NonNegativeFloat,
         risk: Fraction | None,
+        replan_every: Count,
+        max_plan_ms: PositiveFloat | None,
     ) -> None:
-        super().__init__(action, device, horizon, population, persistence, risk)
+        super().__init__(
+            action, device, horizon, population, noise_beta, risk, replan_every, max_plan_ms
+        )
 
     def plan(
         self,
@@ -33,16 +37,21 @@ class RandomShooting(TrajectoryPlanner):
         disagreement_bonus: float = 0.0,
     ) -> Plan:
         """Decide for B environments; see `TrajectoryPlanner.plan`."""
-        plans = self._sample(memory, generator)  # [B, N, H, A]
-        scores = self.score(world, state, plans, disagreement_bonus)
-        best = scores.score.argmax(1, keepdim=True)  # [B, 1]
-        plan = take_plans(plans, best)[:, 0]  # [B, H, A]
+        best = memory["best"]  # [B, H, A]
+        nonfinite = torch.zeros((), dtype=torch.long, device=self.device)
+        predicted = torch.full((len(best),), float("nan"), device=self.device)
+        for _ in self.deadline.rounds(1, len(best)):
+            plans = self._sample(memory, generator)  # [B, N, H, A]
+            scores = self.score(world, state, plans, disagreement_bonus)
+            chosen = scores.score.argmax(1, keepdim=True)  # [B, 1]
+            best = take_plans(plans, chosen)[:, 0]
+            predicted = scores.returns.gather(1, chosen)[:, 0]
+            nonfinite = scores.nonfinite
         return Plan(
-            action=plan[:, 0],
-            plan=plan,
-            predicted_return=scores.returns.gather(1, best)[:, 0],
-            memory={"mean": memory["mean"], "best": self.shifted(plan)},
-            nonfinite=scores.nonfinite,
+            actions=best,
+            predicted_return=predicted,
+            memory={"mean": memory["mean"], "best": self.shifted(best)},
+            nonfinite=nonfinite,
         )
 
     def _sample(self, memory: State, generator: torch.Generator) -> Tensor:
