@@ -15,7 +15,7 @@ TINY = [
     "env.max_episode_steps=10", "planner.horizon=3", "planner.population=8",
     "model.max_steps=5", "model.hidden=[8]", "model.termination_steps=5",
 ]  # fmt: skip
-CEM = ["planner.num_elites=2", "planner.iterations=1"]
+CEM = ["planner.elite_ratio=0.5", "planner.iterations=1"]
 
 
 def mbrl(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -41,7 +41,7 @@ MISTAKES = [
     ("train ~model.hidden", "model.hidden", "missing"),
     ("train model.best_members=9", "model.best_members=9", "model.num_members=5"),
     ("train model.num_particles=7", "model.num_particles=7", "multiple"),
-    ("train planner.num_elites=999", "planner.num_elites=999", "planner.population"),
+    ("train planner.replan_every=99", "planner.replan_every=99", "planner.horizon"),
     ("train env=gym", "env.id", "must be given"),
     ("train env=gym env.id=CartPol-v1", "env.id=CartPol-v1", "CartPole-v1"),
     ("train env=gym env.id=no_such_module:X-v0", "env.id=no_such_module:X-v0", "cannot import"),

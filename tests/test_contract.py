@@ -22,7 +22,7 @@ PREFILL, TOTAL = 20, 40
 # What makes any run tiny; a key is only overridden in the choices that have it.
 SMALL = {
     "model": {"hidden": "[8]", "max_steps": 5, "termination_steps": 5},
-    "planner": {"horizon": 3, "population": 8, "num_elites": 3, "iterations": 2},
+    "planner": {"horizon": 3, "population": 8, "elite_ratio": 0.4, "iterations": 2},
     "agent": {"fit_every": 10},
 }
 RUN = [

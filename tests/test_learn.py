@@ -18,7 +18,7 @@ NET = [
     "model.batch_size=256", "model.max_steps=300", "model.check_every=50", "model.patience=3",
 ]  # fmt: skip
 CEM = [
-    "planner.population=100", "planner.num_elites=10", "planner.iterations=3",
+    "planner.population=100", "planner.elite_ratio=0.1", "planner.iterations=3",
     "planner.noise_beta=1.0", "planner.initial_spread=0.5", "planner.min_spread=0.05",
     "planner.momentum=0.1", "planner.risk=null",
 ]  # fmt: skip
@@ -55,7 +55,7 @@ def test_pets_balances_a_pole_after_400_steps(returns_of):
     returns = returns_of(
         "env=cartpole_continuous", "agent=mpc", "model=gaussian_ensemble", "planner=cem", *NET,
         *CEM, "env.reward=known", "env.termination=known", "planner.horizon=20",
-        "planner.population=50", "planner.num_elites=5", "agent.discount=1.0",
+        "planner.population=50", "agent.discount=1.0",
         "agent.fit_every=100", "agent.explore=none", "prefill_steps=200", "total_steps=400",
         "final_eval_episodes=3",
     )  # fmt: skip
@@ -67,7 +67,7 @@ def test_a_linear_model_balances_a_pole_after_200_steps(returns_of):
     returns = returns_of(
         "env=cartpole_continuous", "agent=mpc", "model=linear", "model.ridge=1e-6", "planner=cem",
         *CEM, "env.reward=known", "env.termination=known", "planner.horizon=20",
-        "planner.population=50", "planner.num_elites=5", "agent.discount=1.0",
+        "planner.population=50", "agent.discount=1.0",
         "agent.fit_every=50", "agent.explore=none", "prefill_steps=100", "total_steps=200",
         "final_eval_episodes=3",
     )  # fmt: skip
@@ -78,7 +78,7 @@ def test_a_linear_model_balances_a_pole_after_200_steps(returns_of):
 def test_cem_swings_a_pendulum_up_in_the_true_simulator(returns_of):
     returns = returns_of(
         "env=pendulum", "agent=mpc", "model=oracle", "planner=cem", *CEM, "planner.horizon=20",
-        "planner.population=64", "planner.num_elites=8", "agent.discount=1.0",
+        "planner.population=64", "agent.discount=1.0",
         "agent.explore=none", "prefill_steps=0", "total_steps=1", "final_eval_episodes=5",
     )  # fmt: skip
     # Random -1260 +- 300, the best 0 to about -350 from start to start; measured -142, -97, -172,

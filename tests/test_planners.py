@@ -20,8 +20,8 @@ HORIZON = 6
 
 def make_cem(action, **changes):
     settings = {
-        "horizon": HORIZON, "population": 100, "population_decay": 1.0, "num_elites": 10,
-        "kept_elites": 1, "iterations": 5, "noise_beta": 0.0, "initial_spread": 0.5,
+        "horizon": HORIZON, "population": 100, "population_decay": 1.0, "elite_ratio": 0.1,
+        "kept_ratio": 0.0, "iterations": 5, "noise_beta": 0.0, "initial_spread": 0.5,
         "min_spread": 0.05, "momentum": 0.1, "try_mean": False, "risk": None, "replan_every": 1,
         "max_plan_ms": None,
     }  # fmt: skip
@@ -37,7 +37,7 @@ def make_shooting(action, **changes):
 
 
 def make_icem(action, **changes):
-    improved = {"population_decay": 1.25, "kept_elites": 3, "noise_beta": 2.0, "try_mean": True}
+    improved = {"population_decay": 1.25, "kept_ratio": 0.3, "noise_beta": 2.0, "try_mean": True}
     return make_cem(action, **improved | changes)
 
 
@@ -257,7 +257,7 @@ def test_the_next_decision_starts_from_the_best_plan_moved_one_step_on(
 
 def test_cem_refits_with_momentum_and_moves_the_mean_on(make_action, generator):
     world = FunctionWorld(below_target)
-    planner = make_cem(make_action(2), iterations=1, num_elites=5, momentum=0.25)
+    planner = make_cem(make_action(2), iterations=1, elite_ratio=0.05, momentum=0.25)
     start = planner.initial_memory(1)
     start["mean"] = torch.full_like(start["mean"], 0.4)
     plan = decide(planner, world, generator, memory=start)
@@ -275,7 +275,7 @@ def test_cem_refits_with_momentum_and_moves_the_mean_on(make_action, generator):
 def test_the_spread_of_cem_shrinks_but_not_below_its_minimum(make_action, generator):
     world = FunctionWorld(lambda state, plans: -plans.square().sum((-2, -1)))
     decide(
-        make_cem(make_action(1), iterations=12, population=500, num_elites=20, momentum=0.0),
+        make_cem(make_action(1), iterations=12, population=500, elite_ratio=0.04, momentum=0.0),
         world, generator,
     )  # fmt: skip
     spreads = [float(plans[0].std(0).mean()) for plans in world.asked]
@@ -328,14 +328,14 @@ def test_the_power_of_coloured_noise_falls_with_the_frequency(beta, horizon):
 
 def test_icem_samples_fewer_plans_each_time_but_twice_the_elites(make_action, generator):
     world = FunctionWorld(below_target)
-    planner = make_icem(make_action(2), population=50, population_decay=2.0, num_elites=5)
+    planner = make_icem(make_action(2), population=50, population_decay=2.0)
     decide(planner, world, generator)
     assert [plans.shape[1] for plans in world.asked] == [50, 25, 12, 10, 10]
 
 
 def test_icem_keeps_its_elites_and_tries_the_mean_last(make_action, generator):
     world = FunctionWorld(below_target)
-    planner = make_icem(make_action(2), iterations=2, momentum=0.0, num_elites=10)
+    planner = make_icem(make_action(2), iterations=2, momentum=0.0)
     plan = decide(planner, world, generator)
     first, last = world.asked  # [1, N, H, A]
     order = world.told[0][0, :, 0].argsort(descending=True)
@@ -501,6 +501,7 @@ def test_the_world_is_asked_once_an_iteration_for_the_whole_population(
     assert [tuple(plans.shape) for plans in world.asked] == [(3, 200, HORIZON, 2)]
 
 
-def test_cem_refuses_more_elites_than_plans(make_action):
-    with pytest.raises(UserError, match=r"planner\.num_elites=20: more than planner\.population=9"):
-        make_cem(make_action(1), num_elites=20, population=9)
+def test_there_are_two_elites_at_least_and_one_is_kept(make_action):
+    planner = make_cem(make_action(1), population=9)
+    assert (planner.num_elites, planner.num_kept) == (2, 1)
+    assert make_cem(make_action(1), population=1).num_elites == 1

@@ -4,14 +4,16 @@ Sources: Botev et al. 2013, "The cross-entropy method for optimization"; as a pl
 start and momentum: Chua et al. 2018 (PETS), section 5 and appendix A; coloured noise, kept and
 shifted elites, a shrinking population and the mean as a last candidate: Pinneri et al. 2020,
 "Sample-efficient Cross-Entropy Method for Real-time Planning".
-Notation there: alpha -> momentum, K -> num_elites, beta -> noise_beta, gamma -> population_decay.
+Notation there: alpha -> momentum, K -> elites, xi -> kept_ratio, beta -> noise_beta, gamma ->
+population_decay.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
 
-from mbrl_cli.errors import UserError
 from mbrl_cli.planners.base import Plan, TrajectoryPlanner, take_plans
 from mbrl_cli.planners.world import World
 from mbrl_cli.types import (
@@ -21,6 +23,7 @@ from mbrl_cli.types import (
     Fraction,
     NonNegativeFloat,
     PositiveFloat,
+    PositiveFraction,
     State,
 )
 
@@ -30,8 +33,8 @@ class CEM(TrajectoryPlanner):
 
     The distribution is, for each step of the horizon, a Gaussian clipped to [-1, 1] or, for
     discrete actions, a probability for each choice. It starts from the decision before, moved on,
-    widened to `initial_spread`. The best `kept_elites` plans of an iteration stay in the race in
-    the next one, and those of a decision, moved on, in the next decision.
+    widened to `initial_spread`. The best plan of an iteration, or more (`kept_ratio` of
+    the elites), stays in the race in the next one and, moved on, in the next decision.
     """
 
     def __init__(
@@ -41,8 +44,8 @@ class CEM(TrajectoryPlanner):
         horizon: Count,
         population: Count,
         population_decay: AtLeastOne,
-        num_elites: Count,
-        kept_elites: Count,
+        elite_ratio: PositiveFraction,
+        kept_ratio: Fraction,
         iterations: Count,
         noise_beta: NonNegativeFloat,
         initial_spread: Fraction,
@@ -56,22 +59,14 @@ class CEM(TrajectoryPlanner):
         super().__init__(
             action, device, horizon, population, noise_beta, risk, replan_every, max_plan_ms
         )
-        if num_elites > population:
-            raise UserError(
-                f"planner.num_elites={num_elites}: more than planner.population={population}"
-            )
-        if kept_elites > num_elites:
-            raise UserError(
-                f"planner.kept_elites={kept_elites}: more than planner.num_elites={num_elites}"
-            )
-        self.num_elites = num_elites
-        self.kept_elites = kept_elites
+        self.num_elites = min(max(2, round(elite_ratio * population)), population)
+        self.num_kept = max(1, math.ceil(kept_ratio * self.num_elites))
         self.initial_spread = initial_spread
         self.min_spread = min_spread
         self.momentum = momentum
         self.try_mean = try_mean
         # A shrinking population keeps twice the elites, or there would be nothing to choose from.
-        smallest = min(2 * num_elites, population)
+        smallest = min(2 * self.num_elites, population)
         shrunk = [int(population * population_decay**-i) for i in range(iterations)]
         self.populations = [max(size, smallest) for size in shrunk]
 
@@ -113,7 +108,7 @@ class CEM(TrajectoryPlanner):
                 spread = spread.clamp_min(self.min_spread)
             else:
                 spread = torch.full_like(mean, self.min_spread)
-            kept = elites[:, : self.kept_elites]
+            kept = elites[:, : self.num_kept]
             predicted = scores.returns.gather(1, order[:, :1])[:, 0]
             nonfinite += scores.nonfinite
         return Plan(
