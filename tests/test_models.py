@@ -108,6 +108,18 @@ def test_ends_weigh_as_much_as_all_other_transitions_up_to_a_limit(make_spec, ro
     assert targets.termination_weight == weight  # 80 / 20; never below 1; cut; nothing to balance
 
 
+def test_no_reward_is_believed_that_lies_outside_all_that_were_paid(make_spec):
+    zeros = torch.zeros(3, 1)
+    targets = Targets(make_spec(), CPU)
+    predicted = torch.tensor([-9.0, 0.5, 9.0, math.inf, math.nan])
+    assert targets.limit_reward(predicted).tolist()[:3] == [-9.0, 0.5, 9.0]  # nothing seen yet
+    targets.fit(Batch(zeros, zeros, torch.tensor([-1.0, 0.0, 2.0]), zeros, torch.zeros(3)))
+    restored = Targets(make_spec(), CPU)
+    restored.load_state_dict(targets.state_dict())
+    limited = restored.limit_reward(predicted).tolist()
+    assert limited == pytest.approx([-1.0, 0.5, 2.0, math.nan, math.nan], nan_ok=True)
+
+
 def test_an_end_counts_as_often_as_its_weight_says():
     # Chance to go on 1/2 in every row: each costs ln 2, the one end in four counts 5 times.
     log_continues = torch.full((2, 4), math.log(0.5))

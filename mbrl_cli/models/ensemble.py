@@ -152,7 +152,7 @@ class Ensemble(MarkovModel):
         reached = reached.flatten(1, 2)  # [M, P, 1+O]
         if shuffle is not None:
             reached = reached[:, shuffle.argsort()]
-        return reached[..., 1:], reached[..., 0]
+        return reached[..., 1:], self.targets.limit_reward(reached[..., 0])
 
     def _by_group(self, x: Tensor) -> Tensor:
         """Map [M, P, F] to the networks' order [G, F, J * M]."""
@@ -203,7 +203,7 @@ class Ensemble(MarkovModel):
         path = self._planned.unroll(obs, actions, noise, shuffles, whole)  # [H+1, 1+O+A, P, M]
         if places is not None:
             path = path.gather(2, places[1:, None, :, None].expand_as(path))
-        reward = path[1:, 0].clone().mT  # [H, M, P]
+        reward = self.targets.limit_reward(path[1:, 0].mT)  # [H, M, P]
         by_row = path.permute(0, 3, 2, 1)  # [H+1, M, P, 1+O+A]
         obs, action = by_row[:-1, ..., 1 : 1 + obs_dim], by_row[:-1, ..., 1 + obs_dim :]
         next_obs = by_row[1:, ..., 1 : 1 + obs_dim]

@@ -75,7 +75,7 @@ class Linear(MarkovModel):
         obs_dim = obs.shape[-1]
         delta = out[..., :obs_dim] * self.targets.delta.std + self.targets.delta.mean
         reward = out[..., obs_dim] * self.targets.reward.std + self.targets.reward.mean
-        return obs + delta, reward
+        return obs + delta, self.targets.limit_reward(reward)
 
     def _continues(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
         return (self._features(obs, action) @ self.weight[:, -1]).clamp(0.0, 1.0)

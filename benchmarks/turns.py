@@ -1,0 +1,69 @@
+"""What the benchmarks share: jobs take turns, so that a busy moment hits all of them."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+GEMM_SIZE = 2048
+
+
+def take_turns(jobs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Run every job once a round, after one round to warm up; return the seconds of each."""
+    seconds: dict[str, list[float]] = {name: [] for name in jobs}
+    for turn in range(rounds + 1):
+        for name, job in jobs.items():
+            start = time.perf_counter()
+            job()
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def gemm_job(device: torch.device) -> Callable[[], object]:
+    """Return a job that multiplies two float32 matrices: the machine's practical peak."""
+    a, b = (torch.randn(GEMM_SIZE, GEMM_SIZE, device=device) for _ in range(2))
+    out = torch.empty_like(a)
+
+    def multiply() -> None:
+        torch.mm(a, b, out=out)
+        wait_for(device)
+
+    return multiply
+
+
+def peak_flops(seconds: Sequence[float]) -> float:
+    """Return the floating-point operations per second of the median turn of `gemm_job`."""
+    return 2.0 * GEMM_SIZE**3 / median(seconds)
+
+
+def wait_for(device: torch.device) -> None:
+    """Return when the device has done all that it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def report(rows: Sequence[Mapping[str, Any]], out: Path | None, **settings: Any) -> None:
+    """Print rows as a table; write them as JSON, with the settings and the machine, to `out`."""
+    columns = list(rows[0])
+    cells = [columns, *([_text(row[column]) for column in columns] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    for line in cells:
+        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+    if out:
+        machine = f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads"
+        content = {"torch": torch.__version__, "machine": machine, **settings, "rows": list(rows)}
+        out.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
