@@ -175,7 +175,7 @@ def test_the_world_that_a_planner_sees_is_the_model(make_spec, make_model, gener
     policy = agent.policy([None], explore=False, generator=generator)
     decision = policy.act(np.zeros((1, 1), np.float32))
     plan = agent.planner.plan(policy.world, policy.state, policy.memory, generator)
-    worth = plan.plan[0, :, 0] @ torch.tensor([1.0, 0.5, 0.25, 0.125])  # reward = action
+    worth = plan.actions[0, :, 0] @ torch.tensor([1.0, 0.5, 0.25, 0.125])  # reward = action
     assert plan.predicted_return.tolist() == pytest.approx([worth.item()], rel=1e-5)
     assert decision.predicted_return[0] > 0.9  # of 1.875; the best of 500 plans
 

@@ -17,7 +17,8 @@ from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.base import Model
 from mbrl_cli.models.imagination import Imagined, imagine
-from mbrl_cli.planners.base import TrajectoryPlanner
+from mbrl_cli.planners.base import Plan, TrajectoryPlanner
+from mbrl_cli.planners.captured import CapturedPlanner
 from mbrl_cli.planners.world import World
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import Count, EnvSpec, Fraction, NonNegativeFloat, State
@@ -65,6 +66,7 @@ class MPC:
         self.epsilon = epsilon
         self.disagreement_bonus = disagreement_bonus
         self.last_fit = 0
+        self.fits = 0  # how often the model's weights were replaced
 
     def policy(self, envs: Sequence[Env], explore: bool, generator: torch.Generator) -> _MPCPolicy:
         """Return a policy that plans with the model as it is at each step."""
@@ -75,6 +77,7 @@ class MPC:
         if self.model.is_fitted and env_step - self.last_fit < self.fit_every:
             return {}
         self.last_fit = env_step
+        self.fits += 1
         metrics = self.model.fit(replay, self.generator)
         return {f"model/{name}": value for name, value in metrics.items()}
 
@@ -99,6 +102,7 @@ class MPC:
         """Restore what `state_dict` returned."""
         self.model.load_state_dict(state["model"])
         self.last_fit = state["last_fit"]
+        self.fits += 1
 
 
 class _MPCPolicy:
@@ -108,7 +112,13 @@ class _MPCPolicy:
         self.agent = agent
         self.envs = list(envs)
         self.explore = agent.explore if explore else "none"
+        device = agent.planner.device
+        if device.type == "cuda":  # numbers drawn where they are used: nothing waits for a copy
+            seed = int(torch.randint(2**31, (1,), generator=generator))
+            generator = torch.Generator(device).manual_seed(seed)
         self.generator = generator
+        self.captured: CapturedPlanner | None = None
+        self.captured_fit = -1
         self.world = agent.world(generator)
         self.prediction_horizon = agent.planner.horizon
         self.discount = agent.discount
@@ -153,13 +163,22 @@ class _MPCPolicy:
         self.step += 1
         predicted = np.full(len(obs), np.nan)
         if since == 0 or self.planned is None:
-            plan = planner.plan(self.world, self.state, self.memory, self.generator, bonus)
+            plan = self._plan(bonus)
             self.memory, self.planned = plan.memory, plan.actions
             predicted = plan.predicted_return.cpu().numpy()
             self.nonfinite = self.nonfinite + plan.nonfinite  # counted without waiting for it
             self.late += planner.deadline.was_late
         self.action = self._explored(self.planned[:, since])
         return Decision(self.action.cpu().numpy(), predicted)
+
+    def _plan(self, bonus: float) -> Plan:
+        planner = self.agent.planner
+        if planner.device.type != "cuda" or planner.deadline.max_ms is not None:
+            return planner.plan(self.world, self.state, self.memory, self.generator, bonus)
+        if self.captured is None or self.captured_fit != self.agent.fits:
+            self.captured = CapturedPlanner(planner, self.world, self.generator, bonus)
+            self.captured_fit = self.agent.fits
+        return self.captured.plan(self.state, self.memory)
 
     def _explored(self, action: torch.Tensor) -> torch.Tensor:
         """Disturb planned actions [B, A] as `agent.explore` says."""

@@ -193,7 +193,8 @@ class Ensemble(MarkovModel):
         places = shuffles = None
         if self.propagation == "ts1":
             draw = torch.rand(horizon, particles, generator=generator, device=generator.device)
-            inside = torch.arange(particles).expand(1, -1)  # before the first step, after the last
+            # In their own order before the first step and after the last.
+            inside = torch.arange(particles, device=draw.device).expand(1, -1)
             owners = torch.cat([inside, draw.argsort(1), inside]).to(self.device)  # who is where
             places = owners.argsort(1)  # [H+2, P] where is who
             obs = obs[:, owners[1]]

@@ -1,0 +1,67 @@
+"""What is different on a GPU; nothing here runs without one."""
+
+import numpy as np
+import pytest
+import torch
+
+from mbrl_cli.config.build import build
+from mbrl_cli.planners.captured import CapturedPlanner
+from mbrl_cli.seeding import torch_generator
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+PLANNERS = ["cem", "icem", "mppi", "random_shooting"]
+
+
+def build_on_gpu(compose_run, *overrides):
+    return build(compose_run("device=cuda", "model=gaussian_ensemble", *overrides))
+
+
+@pytest.mark.parametrize("env", ["cartpole", "pendulum"])
+@pytest.mark.parametrize("planner", PLANNERS)
+def test_a_captured_decision_is_the_decision(compose_run, planner, env):
+    agent = build_on_gpu(compose_run, f"env={env}", f"planner={planner}").agent
+    state = {"obs": torch.zeros(3, agent.spec.obs_dim, device="cuda")}
+    decided = []
+    for captured in (False, True):
+        generator = torch.Generator("cuda").manual_seed(1)
+        world, memory = agent.world(generator), agent.planner.initial_memory(3)
+        replay = CapturedPlanner(agent.planner, world, generator, 0.0)
+        for _ in range(3):
+            with torch.inference_mode():
+                if captured:
+                    plan = replay.plan(state, memory)
+                else:
+                    plan = agent.planner.plan(world, state, memory, generator)
+            memory = plan.memory
+            decided.append(plan.actions)
+    for plain, replayed in zip(decided[:3], decided[3:], strict=True):
+        torch.testing.assert_close(plain, replayed, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["linear", "mlp", "ensemble", "gaussian_ensemble", "oracle"])
+def test_every_model_acts_on_a_gpu(compose_run, model):
+    parts = build(compose_run("device=cuda", "env=pendulum", f"model={model}", "planner=cem"))
+    env = parts.env
+    policy = parts.agent.policy([env], True, torch_generator(0, "policy"))
+    obs = env.reset(0)
+    policy.reset()
+    for _ in range(3):
+        obs = env.step(policy.act(obs[None]).action[0])[0]
+    assert np.isfinite(obs).all()
+
+
+def test_a_captured_policy_uses_the_weights_of_the_last_fit(compose_run):
+    parts = build_on_gpu(compose_run, "env=pendulum", "planner=cem")
+    agent, env = parts.agent, parts.env
+    policy = agent.policy([env], True, torch_generator(0, "policy"))
+    obs = env.reset(0)
+    policy.reset()
+    policy.act(obs[None])
+    first = policy.captured
+    agent.load_state_dict(agent.state_dict())
+    policy.act(obs[None])
+    assert policy.captured is not first
