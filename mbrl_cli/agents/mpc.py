@@ -92,13 +92,18 @@ class MPC:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the model and when it was last fitted."""
-        return {"model": self.model.state_dict(), "last_fit": self.last_fit}
+        """Return the model, when it was last fitted and the random numbers of the next fit."""
+        return {
+            "model": self.model.state_dict(),
+            "last_fit": self.last_fit,
+            "generator": self.generator.get_state(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.model.load_state_dict(state["model"])
         self.last_fit = state["last_fit"]
+        self.generator.set_state(state["generator"])
 
 
 class _MPCPolicy:

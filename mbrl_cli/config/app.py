@@ -59,9 +59,6 @@ def launch(argv: Sequence[str]) -> None:
     try:
         with refusing():
             main()
-    except KeyboardInterrupt:
-        print("mbrl: interrupted; what was learned so far is saved", file=sys.stderr)
-        raise SystemExit(130) from None
     except Exception as error:
         text = None if wants_trace else explain(error)
         if text is None:
@@ -80,12 +77,14 @@ def task(cfg: DictConfig) -> float:
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """Let a UserError inside the block end the program: its text on stderr, exit code 2."""
+    """Let an error with an exit code of its own end the program: its text on stderr, no trace."""
     try:
         yield
     except UserError as error:
         print(f"mbrl: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt as stopped:
+        raise SystemExit(getattr(stopped, "exit_code", 130)) from None
 
 
 def _open_kwargs(argument: str) -> str:
