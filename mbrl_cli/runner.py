@@ -15,12 +15,15 @@ import numpy as np
 from mbrl_cli.agents.base import Agent, Policy
 from mbrl_cli.agents.random import Random
 from mbrl_cli.envs.env import Env
+from mbrl_cli.envs.known_check import check_known
 from mbrl_cli.evaluation import Evaluation, evaluate, optimism_gap
 from mbrl_cli.logger import Logger
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.seeding import child_seed, torch_generator
 from mbrl_cli.store import RunStore
 from mbrl_cli.types import Bounds, Count, CountOrZero, PositiveFloat
+
+CHECKED = 200  # first real transitions that known functions are held against
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,11 @@ class RunSettings:
     checkpoint_every: CountOrZero
     checkpoint_minutes: PositiveFloat
     keep_checkpoints: Count
+    env_timeout: PositiveFloat | None
+    check_known: bool
+    model_from: str | None
+    model_from_frozen: bool
+    model_from_replay: bool
     log_every: Count
     console: bool
 
@@ -94,6 +102,7 @@ class Runner:
         self._prefill = prefill.policy([env], True, self._generators["prefill"])
         self._policy = agent.policy([env], True, self._generators["policy"])
         self._boundary: dict[str, Any] = {}  # state between the last two episodes
+        self._checked = range(0)  # rows of the replay that known functions agreed with
         self._saved_time = time.monotonic()
 
     def run(self) -> Evaluation:
@@ -107,7 +116,9 @@ class Runner:
                 self._at_boundary()
                 # Random until the prefill is full, then on to that episode's end.
                 prefilled = self.env_step >= settings.prefill_steps
-                self._episode(self._policy if prefilled else self._prefill, learn=prefilled)
+                policy = self._policy if prefilled else self._prefill
+                self._episode(policy, learn=prefilled and not settings.model_from_frozen)
+                self._check_known()
             final = self._evaluate(settings.final_eval_episodes)
         finally:
             if self._boundary and self._boundary["env_step"] > self.store.saved_step:
@@ -140,6 +151,7 @@ class Runner:
         self.watch.seconds |= state["seconds"]
         self.store = RunStore(self.store.folder, self.settings.keep_checkpoints, state)
         self._make_replay(stored, state["episodes"])
+        self._checked = range(len(self.replay), len(self.replay))
 
     def _at_boundary(self) -> None:
         """Remember the state between two episodes, and write it when it is time to."""
@@ -165,6 +177,11 @@ class Runner:
             self.logger.sync()
             self.store.save(self._boundary, self.replay)
         self._saved_time = time.monotonic()
+
+    def bring_replay(self, stored: dict[str, np.ndarray], episodes: int) -> None:
+        """Start with the transitions of another run; call before `run`."""
+        self._make_replay(stored, episodes)
+        self._checked = range(len(self.replay), len(self.replay))
 
     # --- playing ----------------------------------------------------------------------------
 
@@ -194,6 +211,13 @@ class Runner:
             if terminated or truncated:
                 self._log_episode(policy, rewards, predicted, terminated)
             self._at_cadence()
+
+    def _check_known(self) -> None:
+        """Hold known functions against the first transitions of this process."""
+        if self.settings.check_known and len(self._checked) < CHECKED:
+            rows = range(self._checked.stop, self.replay.total_added)
+            check_known(self.env.spec, self.replay.batch(np.asarray(rows)))
+            self._checked = range(self._checked.start, rows.stop)
 
     def _log_episode(
         self, policy: Policy, rewards: list[float], predicted: list[float], terminated: bool

@@ -121,7 +121,8 @@ def newest_replay(folder: Path) -> tuple[dict[str, np.ndarray], int]:
     """Return the newest intact replay of a run folder by field, and its number of episodes."""
     refusals: list[str] = []
     for state in _intact(_newest_first(folder), refusals):
-        return read_replay(folder, state), state["episodes"]
+        if state["segments"]:
+            return read_replay(folder, state), state["episodes"]
     raise UserError(f"{folder}: has no replay ({'; '.join(refusals) or 'no checkpoints'})")
 
 

@@ -14,13 +14,15 @@ import torch
 from mbrl_cli.agents.base import Decision
 from mbrl_cli.agents.random import random_actions
 from mbrl_cli.envs.env import Env
-from mbrl_cli.errors import UserError
+from mbrl_cli.errors import Diverged, UserError
 from mbrl_cli.models.base import Model
 from mbrl_cli.models.imagination import Imagined, imagine
 from mbrl_cli.planners.base import TrajectoryPlanner
 from mbrl_cli.planners.world import World
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import Count, EnvSpec, Fraction, NonNegativeFloat, State
+
+MAX_DIVERGED_FITS = 3
 
 
 class MPC:
@@ -65,6 +67,7 @@ class MPC:
         self.epsilon = epsilon
         self.disagreement_bonus = disagreement_bonus
         self.last_fit = 0
+        self.diverged_fits = 0  # in a row
 
     def policy(self, envs: Sequence[Env], explore: bool, generator: torch.Generator) -> _MPCPolicy:
         """Return a policy that plans with the model as it is at each step."""
@@ -76,6 +79,12 @@ class MPC:
             return {}
         self.last_fit = env_step
         metrics = self.model.fit(replay, self.generator)
+        self.diverged_fits = self.diverged_fits + 1 if metrics.get("rolled_back") else 0
+        if self.diverged_fits == MAX_DIVERGED_FITS:
+            raise Diverged(
+                f"the model diverged in {MAX_DIVERGED_FITS} fits in a row and was rolled back each "
+                "time; lower model.learning_rate, or raise agent.fit_every to fit more data at once"
+            )
         return {f"model/{name}": value for name, value in metrics.items()}
 
     def world(self, generator: torch.Generator) -> World:
@@ -96,6 +105,7 @@ class MPC:
         return {
             "model": self.model.state_dict(),
             "last_fit": self.last_fit,
+            "diverged_fits": self.diverged_fits,
             "generator": self.generator.get_state(),
         }
 
@@ -103,6 +113,7 @@ class MPC:
         """Restore what `state_dict` returned."""
         self.model.load_state_dict(state["model"])
         self.last_fit = state["last_fit"]
+        self.diverged_fits = state["diverged_fits"]
         self.generator.set_state(state["generator"])
 
 

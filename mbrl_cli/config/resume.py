@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mbrl_cli.config.saved_run import apply_overrides, run_folder, saved_config
+from mbrl_cli.config.run_folder import run_folder, saved_config
+from mbrl_cli.config.saved_run import apply_overrides
 from mbrl_cli.config.train import go_on
 
 USAGE = "usage: mbrl resume RUN_DIR [total_steps=5000] [key=value ...] [--trust]"

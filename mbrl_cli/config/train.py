@@ -22,9 +22,10 @@ from omegaconf import DictConfig, OmegaConf
 from mbrl_cli import __version__
 from mbrl_cli.checkpoint import write_atomically
 from mbrl_cli.config.before_run import check_folder
-from mbrl_cli.config.build import Parts, build
+from mbrl_cli.config.build import Parts, build, run_level
 from mbrl_cli.config.changes import Changes, changes, flat, refuse_fixed, refuse_sizes
-from mbrl_cli.config.saved_run import CONFIG, saved_config
+from mbrl_cli.config.reuse import replay_of
+from mbrl_cli.config.run_folder import CONFIG, saved_config
 from mbrl_cli.errors import DiskFault, Diverged, EnvironmentFault, Stopped, UserError
 from mbrl_cli.lock import locked
 from mbrl_cli.logger import Logger
@@ -83,8 +84,7 @@ def go_on(folder: Path, cfg: DictConfig, trust: bool = True) -> float:
         before = _resolved(saved_config(folder, trust))
         changed = changes(before, now)
         refuse_fixed(changed, folder)
-        parts = build(cfg)
-        total = parts.settings.total_steps
+        total = run_level(cfg)[0].total_steps
         finished = finished_state(folder)
         if finished is not None and finished["env_step"] == total:
             result = float(finished["result"])
@@ -94,6 +94,7 @@ def go_on(folder: Path, cfg: DictConfig, trust: bool = True) -> float:
             )
             return result
         state, stored, damaged = newest_state(folder)
+        parts = build(cfg, restored=state is not None)
         reached = max(point["env_step"] for point in (state, finished, {"env_step": 0}) if point)
         if total < reached:
             raise UserError(f"total_steps={total}: the run has taken {reached} steps already")
@@ -141,6 +142,8 @@ def _play(
             runner = Runner(parts.env, eval_envs, parts.agent, settings, logger, folder)
             if state is not None:
                 runner.load(state, stored)
+            elif settings.model_from_replay:
+                runner.bring_replay(*replay_of(settings, parts.env.spec))
             final = runner.run()
             logger.message(
                 f"final evaluation  return {final.returns.mean():.1f} "
