@@ -238,15 +238,19 @@ def _hparam(value: object) -> float | str:
     return value if isinstance(value, int | float | str) else str(value)
 
 
-def _open_csv(path: Path, position: int) -> TextIO:
-    """Open metrics.csv to go on after its first `position` bytes; a new one gets its header."""
-    file = path.open("a", newline="", encoding="utf-8")
-    if path.stat().st_size < position:
-        file.close()
+def check_rows(path: Path, position: int) -> None:
+    """Raise UserError where the metrics.csv at `path` does not reach up to `position`."""
+    if position and (not path.exists() or path.stat().st_size < position):
         raise UserError(
             f"{path}: shorter than when the checkpoint was written, rows were lost; restore the "
             f"file, or start a new run with model_from={path.parent}"
         )
+
+
+def _open_csv(path: Path, position: int) -> TextIO:
+    """Open metrics.csv to go on after its first `position` bytes; a new one gets its header."""
+    check_rows(path, position)
+    file = path.open("a", newline="", encoding="utf-8")
     file.truncate(position)
     file.seek(0, os.SEEK_END)
     if position == 0:

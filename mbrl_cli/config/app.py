@@ -69,10 +69,16 @@ def launch(argv: Sequence[str]) -> None:
 
 def task(cfg: DictConfig) -> float:
     """Run one job; importable, so that every Hydra launcher can pickle it."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
     from mbrl_cli.config.train import train
 
     register_resolvers()  # a launcher's worker process starts without them
-    return train(cfg)
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return train(cfg)  # one job's mistake does not end the others
+    with refusing():  # here: Hydra would print all overrides before the error
+        return train(cfg)
 
 
 @contextmanager
@@ -98,7 +104,10 @@ def _open_kwargs(argument: str) -> str:
 def explain(error: Exception) -> str | None:
     """Return one line for a mistake that Hydra found, None if it was no mistake of the user's."""
     from hydra.errors import HydraException, MissingConfigException
+    from yaml import YAMLError
 
+    if isinstance(error, YAMLError):
+        return " ".join(str(error).split())
     if isinstance(error, MissingConfigException):
         return _explain_choice(error)
     if not isinstance(error, HydraException):

@@ -5,6 +5,7 @@ Below this package there are plain arguments: no other room imports hydra or ome
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import os
 from collections.abc import Callable, Mapping
@@ -162,10 +163,12 @@ def _checked_group(cfg: DictConfig, group: str) -> _Group:
 
 
 def _target(group: str, path: Any) -> Callable[..., Any]:
+    module, _, name = str(path).rpartition(".")
     try:
-        target: Any = get_object(str(path))
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"{group}._target_={path}: cannot be imported ({error})") from error
+        target: Any = getattr(importlib.import_module(module), name)
+    except Exception as error:  # whatever the module does when it is imported
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UserError(f"{group}._target_={path}: cannot be imported ({reason})") from error
     if not callable(target):
         raise UserError(f"{group}._target_={path}: is no class or function")
     return cast(Callable[..., Any], target)

@@ -41,10 +41,14 @@ def saved_config(folder: Path, trust: bool) -> DictConfig:
         config = OmegaConf.load(path)
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path}: is no YAML that can be read") from error
-    if not isinstance(config, DictConfig):
+    if not isinstance(config, DictConfig) or any(group not in config for group in GROUPS):
         raise UserError(f"{path}: is no config of a run")
     if not trust:
         _refuse_foreign(config, path)
+    # Keys that are younger than the run.
+    for key, value in OmegaConf.load(config_dir() / "train.yaml").items():
+        if key not in config and key not in ("defaults", "hydra"):
+            config[key] = value
     return config
 
 
@@ -55,14 +59,14 @@ def _refuse_foreign(config: DictConfig, path: Path) -> None:
     remedy = f"{TRUST} allows it, if you know where the folder comes from"
     for key, value in flat(raw).items():
         group = key.partition(".")[0]
+        if "${" in f"{key}{value}":
+            raise UserError(f"{path}: {key}={value} is no plain value; {remedy}")
         if key.endswith("_target_"):
             known = key == f"{group}._target_" and group in GROUPS and value in _targets(group)
             if not known:
                 raise UserError(f"{path}: {key}={value} is none of mbrl's own; {remedy}")
         elif key in ("env.id", "env.reward", "env.termination") and ":" in str(value):
             raise UserError(f"{path}: {key}={value} imports other code; {remedy}")
-        elif "${" in str(value):
-            raise UserError(f"{path}: {key}={value} is no plain value; {remedy}")
 
 
 def _targets(group: str) -> set[Any]:

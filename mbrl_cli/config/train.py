@@ -28,7 +28,7 @@ from mbrl_cli.config.reuse import replay_of
 from mbrl_cli.config.run_folder import CONFIG, saved_config
 from mbrl_cli.errors import DiskFault, Diverged, EnvironmentFault, Stopped, UserError
 from mbrl_cli.lock import locked
-from mbrl_cli.logger import Logger
+from mbrl_cli.logger import METRICS, Logger, check_rows
 from mbrl_cli.runner import Runner
 from mbrl_cli.signals import stopping
 from mbrl_cli.store import finished_state, newest_state, set_aside
@@ -99,6 +99,7 @@ def go_on(folder: Path, cfg: DictConfig, trust: bool = True) -> float:
         if total < reached:
             raise UserError(f"total_steps={total}: the run has taken {reached} steps already")
         if state is not None:
+            check_rows(folder / METRICS, state["log"]["csv"])
             sized = [key for key in changed if key.startswith("model.")]
             hint = f"{', '.join(sized) or folder}: cannot go on"
             refuse_sizes(state["agent"], parts.agent.state_dict(), hint, "agent")

@@ -64,6 +64,8 @@ def make_env(
             )
     except (ImportError, DependencyNotInstalled) as error:
         raise UserError(f"env.id={id}: {_remedy(error)}") from error
+    except UserError:
+        raise
     except Exception as error:
         reason = f"{type(error).__name__}: {_first_line(error)}"
         if not kwargs:  # not what the user asked for
