@@ -11,6 +11,7 @@ writes its new transitions as one more segment and lists those before it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def newest_learned(folder: Path) -> dict[str, Any]:
     """
     refusals: list[str] = []
     states = list(_intact([folder / f"{CHECKPOINT}{SUFFIX}"], refusals))
-    states += list(_intact(_newest_first(folder), refusals))[:1]
+    states += islice(_intact(_newest_first(folder), refusals), 1)
     if not states:
         raise UserError(refusals[0])
     return max(states, key=lambda state: int(state["env_step"]))

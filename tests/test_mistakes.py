@@ -168,6 +168,8 @@ COMMAND_LINE = [
     ("train model.learning_rate=99", 2, "model.learning_rate=99: must be a number in (0, 1]"),
     ("train model.learning_rate=nan", 2, "model.learning_rate=nan: must be a number in (0, 1]"),
     ("train model.weight_decay=-1", 2, "model.weight_decay=-1: must be a number >= 0"),
+    ("train model.weight_decay=inf", 2, "model.weight_decay=inf: must be a number >= 0"),
+    ("train env_timeout=1e400", 2, "env_timeout=inf: must be a number > 0 or null"),
     ("train model.hidden=[]", 2, "model.hidden=[]: must be a list of a whole number >= 1"),
     ("train model.hidden=[64,x]", 2, "model.hidden=[64, 'x']: must be a list"),
     ("train model.hidden=[99999999999]", 2, "model: cannot be built"),
@@ -452,7 +454,19 @@ def keys():
 VALUES = st.one_of(
     st.integers(-2, 40).map(str),
     st.sampled_from(
-        [str(10**18), "1e300", "-1e300", "nan", "inf", "null", "true", "''", "[]", "{}"]
+        [
+            str(10**18),
+            str(10**400),
+            "1e300",
+            "-1e300",
+            "nan",
+            "inf",
+            "null",
+            "true",
+            "''",
+            "[]",
+            "{}",
+        ]
     ),
     st.floats().map(str),
     st.text(max_size=8),

@@ -94,7 +94,7 @@ def _check_replay(settings: RunSettings, spec: EnvSpec) -> None:
     """Refuse a replay that has no room in memory; what is not written to takes none."""
     try:
         ReplayBuffer(settings.total_steps, spec.obs_dim, spec.action.dim)
-    except (MemoryError, ValueError) as error:
+    except (MemoryError, OverflowError, ValueError) as error:
         raise UserError(
             f"total_steps={settings.total_steps}: the replay does not fit into memory ({error})"
         ) from error
