@@ -80,7 +80,7 @@ def newest_state(
     damaged: dict[Path, str] = {}
     for path in _newest_first(folder):
         try:
-            state = load_checkpoint(path)
+            state = _read(path)
             return state, read_replay(folder, state), damaged
         except UserError as error:
             damaged[path] = str(error)
@@ -142,9 +142,24 @@ def _intact(paths: list[Path], refusals: list[str]) -> Iterator[dict[str, Any]]:
     """Yield the states at `paths` that can be read; note why the others cannot."""
     for path in paths:
         try:
-            yield load_checkpoint(path)
+            yield _read(path)
         except UserError as error:
             refusals.append(str(error))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Load a state; its checksum says that it is whole, not that it is one."""
+    state = load_checkpoint(path)
+    wanted = {"env_step": int, "agent": dict}
+    if path.parent.name == CHECKPOINTS:
+        wanted |= {
+            "rows": int, "episodes": int, "generators": dict, "seconds": dict, "log": dict,
+            "segments": list,
+        }  # fmt: skip
+    for key, kind in wanted.items():
+        if not isinstance(state.get(key), kind):
+            raise UserError(f"{path} is no state of a run: {key} is missing or wrong")
+    return state
 
 
 def _newest_first(folder: Path) -> list[Path]:

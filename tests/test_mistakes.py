@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from mbrl_cli.checkpoint import save_checkpoint
 from mbrl_cli.config.groups import GROUPS, choices, config_dir
 
 TABLE = Path(__file__).parent.parent / "docs" / "mistakes.md"
@@ -124,6 +125,11 @@ def every_checkpoint(change):
 def lose_replay(root):
     for path in (root / "run" / "replay").iterdir():
         path.unlink()
+
+
+def another_state(root):
+    for path in (root / "run" / "checkpoints").iterdir():
+        save_checkpoint(path.parent, path.stem, {"env_step": "many"})
 
 
 def yaml_of_mine(text):
@@ -229,6 +235,7 @@ FOLDERS = [
     ("resume run model.hidden=[16] total_steps=99", 2, "model.hidden: cannot go on", "", NOTHING),
     ("resume run total_steps=5", 2, "total_steps=5: the run has taken 60 steps", "", NOTHING),
     ("resume run planner.horizn=3", 2, "planner.horizn: unknown key", "", NOTHING),
+    ("eval run model.hidden=[16]", 2, "run: does not fit: agent.model.net", "", NOTHING),
     ("eval run eval_episodes=0", 2, "eval_episodes=0: must be a whole number >= 1", "", NOTHING),
     ("train hydra.run.dir=run", 2, "already holds a run", "", NOTHING),
     ("train model=linear model_from=run", 2, "model_from=run: model.", "", NOTHING),
@@ -269,6 +276,8 @@ FOLDERS = [
     ("eval run", 2, "has checkpoint format 9", "checkpoints of another version",
      every_checkpoint(lambda old: old.replace(b'\\"format\\": 1', b'\\"format\\": 9'))),
     ("resume run total_steps=99", 2, "cannot read the checkpoint", "the replay lost", lose_replay),
+    ("resume run total_steps=99", 2, "is no state of a run", "checkpoints of something else",
+     another_state),
     ("resume run total_steps=99", 2, "rows were lost", "metrics.csv cut", lambda root: os.truncate(
         root / "run" / "metrics.csv", 100)),
 ]  # fmt: skip

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from mbrl_cli.config.app import explain
 from mbrl_cli.config.build import Parts, build
+from mbrl_cli.config.changes import refuse_sizes
 from mbrl_cli.config.groups import GROUPS, config_dir
 from mbrl_cli.config.run_folder import run_folder, saved_config
 from mbrl_cli.config.values import unknown_key
@@ -57,6 +58,7 @@ def load_run(folder: Path, overrides: Sequence[str] = (), trust: bool = False) -
     apply_overrides(config, overrides)
     parts = build(config, restored=True)
     torch.set_num_threads(parts.threads)
+    refuse_sizes(loaded["agent"], parts.agent.state_dict(), f"{folder}: does not fit", "agent")
     parts.agent.load_state_dict(loaded["agent"])
     return parts, loaded["env_step"]
 
