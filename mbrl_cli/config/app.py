@@ -51,8 +51,7 @@ def launch(argv: Sequence[str]) -> None:
     register_resolvers()
     name = "mbrl" if "-sc" in argv else "mbrl train"  # the shell completes one-word commands
     sys.argv = [name, *(_open_kwargs(argument) for argument in argv)]
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # a person's own modules, as with `python -m`
+    import_from_here()
     wants_trace = "HYDRA_FULL_ERROR" in os.environ
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra shall hand its errors over, not print them
     main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(task)
@@ -65,6 +64,12 @@ def launch(argv: Sequence[str]) -> None:
             raise  # a fault of ours or of the environment: the trace is what helps
         print(f"mbrl: {text}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def import_from_here() -> None:
+    """Find a person's own modules in the current folder, as with `python -m`."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
 
 
 def task(cfg: DictConfig) -> float:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from mbrl_cli.config.app import register_resolvers
+from mbrl_cli.config.app import import_from_here, register_resolvers
 from mbrl_cli.config.changes import flat
 from mbrl_cli.config.groups import GROUPS, choices, config_dir
 from mbrl_cli.errors import UserError
@@ -28,6 +28,8 @@ def run_folder(argv: Sequence[str], usage: str) -> tuple[Path, list[str], bool]:
     words = [word for word in argv if word != TRUST]
     if not words or words[0].startswith("-"):
         raise UserError(usage)
+    if TRUST in argv:
+        import_from_here()
     return Path(words[0]), words[1:], TRUST in argv
 
 
