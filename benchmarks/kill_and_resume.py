@@ -80,7 +80,7 @@ def kill_at_random(
     process.send_signal(signal.SIGKILL)
     process.wait()
     if not (folder / "config.yaml").exists():
-        return "before there was a run"
+        return "too early"
     unfinished = len(list(folder.glob("*/.*.tmp")))
     metrics = folder / "metrics.csv"
     last = metrics.read_bytes().rsplit(b"\n", 2)[-2:] if metrics.exists() else []
@@ -105,14 +105,11 @@ def main(arguments: list[str]) -> int:
                 whole = root / env
                 seconds[env] = finish("train", f"env={env}", *RUN, f"hydra.run.dir={whole}")
                 wholes[env] = outcome(whole)
-            reached, folder = "finished", root / str(number)
-            while reached == "finished":  # too late: another moment
+            reached, folder = "too early", root / str(number)
+            while reached in ("too early", "finished"):  # no run, or no run any more: again
                 folder = root / f"{number}_{rng.random()}"
                 reached = kill_at_random(env, folder, seconds[env], number % 5 == 4, rng)
-            if (folder / "config.yaml").exists():
-                finish("resume", str(folder))
-            else:
-                finish("train", f"env={env}", *RUN, f"hydra.run.dir={folder}")
+            finish("resume", str(folder))
             now = outcome(folder)
             differ = [part for part, value in wholes[env].items() if now[part] != value]
             found.append({"env": env, "killed": reached, "differ": differ})
