@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from mbrl_cli.errors import UserError
@@ -39,14 +40,19 @@ def save_checkpoint(folder: Path, name: str, state: dict[str, Any]) -> Path:
 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}{SUFFIX}"
-    unfinished = folder / f".{name}{SUFFIX}.tmp"
+    write_atomically(path, content)
+    return path
+
+
+def write_atomically(path: Path, content: bytes | bytearray) -> None:
+    """Write a file so that a crash or a power cut leaves the old one or the new one, whole."""
+    unfinished = path.with_name(f".{path.name}.tmp")
     with unfinished.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
     unfinished.replace(path)
-    _sync_folder(folder)
-    return path
+    _sync_folder(path.parent)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -70,7 +76,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     content[start : start + len(checksum)] = _BLANK.encode()
     if _checksum(content) != checksum:
         raise UserError(f"{path} is damaged: its checksum does not match")
-    state: dict[str, Any] = _unpack(entry["state"], safetensors.torch.load(bytes(content)))
+    try:
+        state: dict[str, Any] = _unpack(entry["state"], safetensors.torch.load(bytes(content)))
+    except (ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
+        raise UserError(f"{path} is no checkpoint of mbrl, though its checksum matches") from error
     return state
 
 

@@ -11,6 +11,7 @@ mbrl: experiments in model-based reinforcement learning
 
   mbrl train [key=value ...]       run an experiment:  mbrl train env=cartpole planner=cem
   mbrl train -m key=a,b ...        a sweep: one run for each combination
+  mbrl resume RUN_DIR [key=value]  go on with a run that was cut, or extend it: total_steps=...
   mbrl eval RUN_DIR [key=value ..] play evaluation episodes with a saved run
   mbrl list [GROUP]                what there is: env, model, planner, agent
 
@@ -24,7 +25,7 @@ Runs go to outputs/; look at them with: tensorboard --logdir outputs
 
 def main() -> None:
     """Dispatch `mbrl WORD ...`; exit code 2 for a mistake in what was asked."""
-    words = {"train": _train, "eval": _eval, "list": _list}
+    words = {"train": _train, "resume": _resume, "eval": _eval, "list": _list}
     argv = sys.argv[1:]
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(HELP, end="")
@@ -55,6 +56,14 @@ def _train(argv: list[str]) -> None:
     launch(argv)
 
 
+def _resume(argv: list[str]) -> None:
+    from mbrl_cli.config.app import refusing
+    from mbrl_cli.config.resume import resume
+
+    with refusing():
+        resume(argv)
+
+
 def _eval(argv: list[str]) -> None:
     from mbrl_cli.config.app import refusing
     from mbrl_cli.config.saved_run import evaluate_saved
@@ -83,7 +92,7 @@ def _complete(argv: list[str]) -> None:
     first, _, rest = line.partition(" ")
     word, space, rest = rest.lstrip().partition(" ")
     if argv and argv[0].startswith("query") and not space:
-        print("\n".join(w for w in ("train", "eval", "list") if w.startswith(word)))
+        print("\n".join(w for w in ("train", "resume", "eval", "list") if w.startswith(word)))
         return
     if argv and argv[0].startswith("query") and word != "train":
         return

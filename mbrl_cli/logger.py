@@ -7,15 +7,19 @@ so reports read the CSV.
 from __future__ import annotations
 
 import csv
+import os
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mbrl_cli.errors import UserError
+from mbrl_cli.event_file import EventFile
 
 Status = Literal["finished", "interrupted", "failed"]
 
@@ -35,23 +39,28 @@ PLAIN_SECONDS = 30.0  # ... or this much time, whichever comes first
 class Logger:
     """Writes scalars to all three places; a context manager, so that Ctrl-C leaves them whole.
 
-    A run that goes on (`start_step` > 0) first drops what it had logged after that step, so the CSV
-    of a run that was cut equals that of one that was not. For that, call `flush` before a
-    checkpoint is saved.
+    A run that goes on hands over the `position` that was saved with its checkpoint, and the step:
+    what was logged after it is dropped, so the files of a run that was cut equal those of one that
+    was not. An event file that does not reach that far is written anew from metrics.csv.
+
+    Raises UserError where metrics.csv itself does not reach that far.
     """
 
     def __init__(
-        self, folder: Path, total_steps: int, console: bool = True, start_step: int = 0
+        self,
+        folder: Path,
+        total_steps: int,
+        console: bool = True,
+        start_step: int = 0,
+        position: Mapping[str, int] | None = None,
     ) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # seconds; nobody pays for `--help`
-
         folder.mkdir(parents=True, exist_ok=True)
-        _drop_rows_after(folder / METRICS, start_step)
-        self._csv = (folder / METRICS).open("a", newline="", encoding="utf-8")
+        at = position or {"csv": 0, "events": 0}
+        self._csv = _open_csv(folder / METRICS, at["csv"])
         self._rows = csv.writer(self._csv, lineterminator="\n")  # writes floats with repr
-        self._events = SummaryWriter(
-            str(folder), purge_step=start_step + 1 if start_step else None, flush_secs=10
-        )
+        self._events = EventFile(folder, at["events"])
+        if position is not None and self._events.is_new:
+            self._rewrite_events(folder / METRICS)
         self._view = _make_view(total_steps, start_step) if console else None
         self._last: dict[str, float] = {}
         self._evaluated = False
@@ -73,21 +82,22 @@ class Logger:
             self.close("interrupted" if issubclass(kind, KeyboardInterrupt) else "failed")
 
     def hparams(self, flat: Mapping[str, object]) -> None:
-        """Record the run's settings for TensorBoard's HPARAMS tab; call once, at the start."""
+        """Record the run's settings for TensorBoard's HPARAMS tab; call once, before scalars."""
         from torch.utils.tensorboard.summary import hparams
 
         # The experiment record is left out: with several different ones in a log folder the tab
         # hides the metrics of all runs but the first; with none it shows the union.
         settings = {key: _hparam(value) for key, value in flat.items()}
         _, start, self._success = hparams(settings, {})  # type: ignore[no-untyped-call]
-        self._write_summary(start)
+        if self._events.is_new:
+            self._events.add_summary(start)
 
     def scalars(self, env_step: int, values: Mapping[str, float]) -> None:
         """Record `values`, tag -> number, at `env_step`; NaN and infinities are recorded too."""
         for tag, number in values.items():
             value = float(number)
             self._rows.writerow((env_step, tag, value))
-            self._events.add_scalar(tag, value, env_step)
+            self._events.add_scalar(env_step, tag, value)
             self._last[tag] = value
         self._csv.flush()  # one write a call: a run that is killed loses no row
         self._evaluated |= "eval/return" in values
@@ -103,10 +113,15 @@ class Logger:
         if self._view is not None:
             self._view.message(text)
 
-    def flush(self) -> None:
-        """Hand everything logged so far to the operating system."""
+    def position(self) -> dict[str, int]:
+        """Return where the files are now, for a run that goes on from this moment."""
+        return {"csv": self._csv.tell(), "events": self._events.position}
+
+    def sync(self) -> None:
+        """Make everything logged so far survive a power cut; before a checkpoint that counts it."""
         self._csv.flush()
-        self._events.flush()
+        os.fsync(self._csv.fileno())
+        self._events.sync()
 
     def close(self, status: Status) -> None:
         """Give the terminal back, record how the run ended, close the files; only once."""
@@ -118,12 +133,14 @@ class Logger:
         # Only success is final: of several end records TensorBoard believes the first, and a run
         # that was cut or failed may yet go on in this folder.
         if status == "finished" and self._success is not None:
-            self._write_summary(self._success)
+            self._events.add_summary(self._success)
         self._events.close()
         self._csv.close()
 
-    def _write_summary(self, summary: Any) -> None:
-        self._events._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
+    def _rewrite_events(self, path: Path) -> None:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                self._events.add_scalar(int(row["env_step"]), row["tag"], float(row["value"]))
 
 
 class _View(Protocol):
@@ -221,14 +238,22 @@ def _hparam(value: object) -> float | str:
     return value if isinstance(value, int | float | str) else str(value)
 
 
-def _drop_rows_after(path: Path, env_step: int) -> None:
-    """Leave at `path` the header and the whole rows up to `env_step`, whatever was there before."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    kept = [
-        line
-        for line in lines[1:]
-        if line.endswith("\n") and int(line.partition(",")[0]) <= env_step  # a cut may split a row
-    ]
-    unfinished = path.with_name(f".{path.name}.tmp")
-    unfinished.write_text("".join([",".join(HEADER) + "\n", *kept]), encoding="utf-8", newline="")
-    unfinished.replace(path)
+def check_rows(path: Path, position: int) -> None:
+    """Raise UserError where the metrics.csv at `path` does not reach up to `position`."""
+    if position and (not path.exists() or path.stat().st_size < position):
+        raise UserError(
+            f"{path}: shorter than when the checkpoint was written, rows were lost; restore the "
+            f"file, or start a new run with model_from={path.parent}"
+        )
+
+
+def _open_csv(path: Path, position: int) -> TextIO:
+    """Open metrics.csv to go on after its first `position` bytes; a new one gets its header."""
+    check_rows(path, position)
+    file = path.open("a", newline="", encoding="utf-8")
+    file.truncate(position)
+    file.seek(0, os.SEEK_END)
+    if position == 0:
+        file.write(",".join(HEADER) + "\n")
+        file.flush()
+    return file

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
+
+import numpy as np
 
 from mbrl_cli.agents.base import Agent, Policy
 from mbrl_cli.agents.random import Random
-from mbrl_cli.checkpoint import save_checkpoint
 from mbrl_cli.envs.env import Env
+from mbrl_cli.envs.known_check import check_known
 from mbrl_cli.evaluation import Evaluation, evaluate, optimism_gap
 from mbrl_cli.logger import Logger
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.seeding import child_seed, torch_generator
-from mbrl_cli.types import Bounds, Count, CountOrZero
+from mbrl_cli.store import RunStore
+from mbrl_cli.types import Bounds, Count, CountOrZero, PositiveFloat
 
-CHECKPOINT = "checkpoint"
+CHECKED = 200  # first real transitions that known functions are held against
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,13 @@ class RunSettings:
     final_eval_episodes: Count
     holdout_ratio: Annotated[float, Bounds(0.0, 0.5)]
     checkpoint_every: CountOrZero
+    checkpoint_minutes: PositiveFloat
+    keep_checkpoints: Count
+    env_timeout: PositiveFloat | None
+    check_known: bool
+    model_from: str | None
+    model_from_frozen: bool
+    model_from_replay: bool
     log_every: Count
     console: bool
 
@@ -42,7 +53,7 @@ class Stopwatch:
     """Seconds spent in each part of a run."""
 
     def __init__(self) -> None:
-        self.seconds = dict.fromkeys(("env", "plan", "fit", "eval"), 0.0)
+        self.seconds = dict.fromkeys(("env", "plan", "fit", "eval", "save"), 0.0)
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
@@ -59,7 +70,12 @@ class Stopwatch:
 
 
 class Runner:
-    """One run: collects data on the real environment while the agent learns from it."""
+    """One run: collects data on the real environment while the agent learns from it.
+
+    Between two episodes there is nothing but this object's state: the reset seed of episode k
+    depends on (seed, k) alone, and an evaluation leaves no trace. So a checkpoint is such a moment,
+    and a run that goes on from it is the run that was never cut, to the bit.
+    """
 
     def __init__(
         self,
@@ -75,28 +91,99 @@ class Runner:
         self.agent = agent
         self.settings = settings
         self.logger = logger
-        self.folder = folder
+        self.store = RunStore(folder, settings.keep_checkpoints)
         self.env_step = 0
         self.watch = Stopwatch()
-        spec, seed = env.spec, settings.seed
-        self.replay = ReplayBuffer(
-            settings.total_steps, spec.obs_dim, spec.action.dim, settings.holdout_ratio
-        )
-        self._prefill = Random(spec).policy([env], True, torch_generator(seed, "prefill"))
-        self._policy = agent.policy([env], True, torch_generator(seed, "policy"))
+        self._make_replay({}, 0)
+        self._generators = {
+            name: torch_generator(settings.seed, name) for name in ("prefill", "policy")
+        }
+        prefill = Random(env.spec)
+        self._prefill = prefill.policy([env], True, self._generators["prefill"])
+        self._policy = agent.policy([env], True, self._generators["policy"])
+        self._boundary: dict[str, Any] = {}  # state between the last two episodes
+        self._checked = range(0)  # rows of the replay that known functions agreed with
+        self._saved_time = time.monotonic()
 
     def run(self) -> Evaluation:
-        """Take `total_steps` environment steps; return the final evaluation."""
+        """Take `total_steps` environment steps; return the final evaluation.
+
+        Whatever ends the run before that, the state before the current episode is saved.
+        """
         settings = self.settings
         try:
             while self.env_step < settings.total_steps:
+                self._at_boundary()
                 # Random until the prefill is full, then on to that episode's end.
                 prefilled = self.env_step >= settings.prefill_steps
-                self._episode(self._policy if prefilled else self._prefill, learn=prefilled)
+                policy = self._policy if prefilled else self._prefill
+                self._episode(policy, learn=prefilled and not settings.model_from_frozen)
+                self._check_known()
             final = self._evaluate(settings.final_eval_episodes)
         finally:
-            self.save()  # also after Ctrl-C
+            if self._boundary and self._boundary["env_step"] > self.store.saved_step:
+                self._save()
+        state = copy.deepcopy(self.agent.state_dict())
+        self.store.finish(self.env_step, state, float(final.returns.mean()))
         return final
+
+    def _make_replay(self, stored: dict[str, np.ndarray], episodes: int) -> None:
+        """Start the replay with these transitions, with room for the steps that are left."""
+        spec, settings = self.env.spec, self.settings
+        rows = len(stored["reward"]) if stored else 0
+        self.replay = ReplayBuffer(
+            rows + settings.total_steps - self.env_step,
+            spec.obs_dim,
+            spec.action.dim,
+            settings.holdout_ratio,
+        )
+        if stored:
+            self.replay.load_state_dict({"total_added": rows, "num_episodes": episodes, **stored})
+
+    # --- saving -----------------------------------------------------------------------------
+
+    def load(self, state: dict[str, Any], stored: dict[str, np.ndarray]) -> None:
+        """Go on from what `newest_state` returned; call before `run`."""
+        self.env_step = state["env_step"]
+        self.agent.load_state_dict(state["agent"])
+        for name, generator in self._generators.items():
+            generator.set_state(state["generators"][name])
+        self.watch.seconds |= state["seconds"]
+        self.store = RunStore(self.store.folder, self.settings.keep_checkpoints, state)
+        self._make_replay(stored, state["episodes"])
+        self._checked = range(len(self.replay), len(self.replay))
+
+    def _at_boundary(self) -> None:
+        """Remember the state between two episodes, and write it when it is time to."""
+        self._boundary = {
+            "env_step": self.env_step,
+            "agent": copy.deepcopy(self.agent.state_dict()),
+            "generators": {name: g.get_state() for name, g in self._generators.items()},
+            "rows": self.replay.total_added,
+            "episodes": self.replay.num_episodes,
+            "seconds": dict(self.watch.seconds),
+            "log": self.logger.position(),
+        }
+        settings = self.settings
+        steps = self.env_step - max(self.store.saved_step, 0)
+        minutes = (time.monotonic() - self._saved_time) / 60.0
+        if steps and (
+            0 < settings.checkpoint_every <= steps or minutes >= settings.checkpoint_minutes
+        ):
+            self._save()
+
+    def _save(self) -> None:
+        with self.watch("save"):
+            self.logger.sync()
+            self.store.save(self._boundary, self.replay)
+        self._saved_time = time.monotonic()
+
+    def bring_replay(self, stored: dict[str, np.ndarray], episodes: int) -> None:
+        """Start with the transitions of another run; call before `run`."""
+        self._make_replay(stored, episodes)
+        self._checked = range(len(self.replay), len(self.replay))
+
+    # --- playing ----------------------------------------------------------------------------
 
     def _episode(self, policy: Policy, learn: bool) -> None:
         """Play one episode of the training environment, or what the step budget leaves of it."""
@@ -125,6 +212,13 @@ class Runner:
                 self._log_episode(policy, rewards, predicted, terminated)
             self._at_cadence()
 
+    def _check_known(self) -> None:
+        """Hold known functions against the first transitions of this process."""
+        if self.settings.check_known and len(self._checked) < CHECKED:
+            rows = range(self._checked.stop, self.replay.total_added)
+            check_known(self.env.spec, self.replay.batch(np.asarray(rows)))
+            self._checked = range(self._checked.start, rows.stop)
+
     def _log_episode(
         self, policy: Policy, rewards: list[float], predicted: list[float], terminated: bool
     ) -> None:
@@ -134,7 +228,7 @@ class Runner:
         )
         if gap is not None:
             metrics["planner/optimism_gap"] = gap
-            metrics["planner/predicted_return"] = sum(predicted) / len(predicted)
+            metrics["planner/predicted_return"] = float(np.nanmean(predicted))
         self.logger.scalars(self.env_step, metrics | policy.metrics())
 
     def _at_cadence(self) -> None:
@@ -145,8 +239,6 @@ class Runner:
             self._evaluate(settings.eval_episodes)
         if step % settings.log_every == 0:
             self.logger.scalars(step, self.watch.metrics())
-        if settings.checkpoint_every and step % settings.checkpoint_every == 0:
-            self.save()
         self.logger.progress(step)
 
     def _evaluate(self, episodes: int) -> Evaluation:
@@ -156,9 +248,3 @@ class Runner:
         self.logger.scalars(self.env_step, result.metrics())
         self.logger.progress(self.env_step)
         return result
-
-    def save(self) -> None:
-        """Write a checkpoint that `mbrl eval` loads."""
-        self.logger.flush()
-        state = {"env_step": self.env_step, "agent": self.agent.state_dict()}
-        save_checkpoint(self.folder, CHECKPOINT, state)

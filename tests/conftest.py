@@ -1,13 +1,17 @@
 """What the tests of several rooms share: small specs, filled replays, a model written by hand."""
 
+import sys
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+from mbrl_cli.cli import main
 from mbrl_cli.config.app import register_resolvers
 from mbrl_cli.config.groups import config_dir
 from mbrl_cli.models.base import Prediction, Unrolled
@@ -173,3 +177,48 @@ def compose_run() -> Callable[..., object]:
             return compose("train", overrides=["console=false", "device=cpu", *overrides])
 
     return composed
+
+
+class Done(NamedTuple):
+    """What a person sees of a command."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def mbrl(monkeypatch, capfd, tmp_path) -> Callable[..., Done]:
+    """Return a function that runs `mbrl WORDS` in this process, in the test's own folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def run(*words):
+        monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+        GlobalHydra.instance().clear()
+        monkeypatch.setattr(sys, "argv", ["mbrl", *words])
+        capfd.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as exit:
+            code = exit.code
+        out, err = capfd.readouterr()
+        return Done(code, out, err)
+
+    return run
+
+
+# A run of a second, with everything in it: prefill, fits, plans, evaluations, checkpoints.
+TINY_RUN = [
+    "agent=mpc", "planner=cem", "total_steps=60", "prefill_steps=20", "eval_every=25",
+    "eval_episodes=1", "final_eval_episodes=1", "planner.horizon=3", "planner.population=12",
+    "planner.iterations=1", "agent.fit_every=10", "model.max_steps=5", "model.hidden=[8]",
+    "model.termination_steps=5", "env.max_episode_steps=10", "checkpoint_every=10",
+    "console=false", "device=cpu",
+]  # fmt: skip
+
+
+@pytest.fixture
+def tiny_run() -> list[str]:
+    return TINY_RUN

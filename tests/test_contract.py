@@ -16,7 +16,8 @@ from mbrl_cli.config.build import build
 from mbrl_cli.config.groups import config_dir
 from mbrl_cli.errors import UserError
 from mbrl_cli.logger import METRICS, Logger
-from mbrl_cli.runner import CHECKPOINT, Runner
+from mbrl_cli.runner import Runner
+from mbrl_cli.store import CHECKPOINT
 
 PREFILL, TOTAL = 20, 40
 # What makes any run tiny; a key is only overridden in the choices that have it.

@@ -16,7 +16,7 @@ from mbrl_cli.envs.cartpole_continuous import CartPoleContinuous
 from mbrl_cli.envs.env import Env
 from mbrl_cli.envs.make import make_env
 from mbrl_cli.envs.spaces import ActionCodec
-from mbrl_cli.errors import UserError
+from mbrl_cli.errors import EnvironmentFault, UserError
 
 
 class Fake(gymnasium.Env):
@@ -258,14 +258,15 @@ def test_a_missing_dependency_names_the_extra(monkeypatch, message, extra):
         make_env("Needy-v0")
 
 
-def test_a_fault_inside_the_environment_keeps_its_traceback(monkeypatch):
+def test_a_fault_inside_the_environment_is_named_and_keeps_its_cause(monkeypatch):
     def creator():
         raise ValueError("a bug")
 
     spec = gymnasium.envs.registration.EnvSpec("Buggy-v0", entry_point=creator)
     monkeypatch.setitem(gymnasium.registry, "Buggy-v0", spec)
-    with pytest.raises(ValueError, match="a bug"):
+    with pytest.raises(EnvironmentFault, match=r"Buggy-v0: cannot be built .*a bug") as fault:
         make_env("Buggy-v0")
+    assert isinstance(fault.value.__cause__, ValueError)
 
 
 def test_an_id_may_name_the_package_that_registers_it():

@@ -11,12 +11,14 @@ PACKAGE = Path(mbrl_cli.__file__).parent
 # A room may import from the rows above its own, and from itself.
 ROWS = (
     ("types", "errors", "seeding", "nets"),
+    ("lock", "signals", "event_file"),
     ("envs",),
     ("replay",),
     ("models",),
     ("planners",),
     ("agents",),
     ("evaluation", "logger", "checkpoint"),
+    ("store",),
     ("runner",),
     ("report",),
     ("config",),

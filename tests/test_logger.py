@@ -11,6 +11,7 @@ from tensorboard.backend.event_processing.event_file_loader import LegacyEventFi
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from mbrl_cli import logger
+from mbrl_cli.errors import UserError
 from mbrl_cli.logger import METRICS, Logger
 
 
@@ -108,21 +109,56 @@ def test_a_run_that_failed_has_no_end_record(tmp_path: Path) -> None:
     assert set(hparams_records(tmp_path)) == {"_hparams_/session_start_info"}
 
 
-def test_a_resumed_run_has_the_csv_of_one_that_was_never_cut(tmp_path: Path) -> None:
-    def run(folder: Path, start: int, end: int) -> None:
-        with Logger(folder, total_steps=8, console=False, start_step=start) as log:
-            for step in range(start + 1, end + 1):
-                log.scalars(step, {"train/return": step / 3, "time/sps": 1.0})
+def log_steps(folder: Path, steps: range, position: dict[str, int] | None = None) -> dict[str, int]:
+    """Log each of `steps`; return where the files were after step 4."""
+    four: dict[str, int] = {}
+    start = steps.start - 1
+    with Logger(folder, 8, console=False, start_step=start, position=position) as log:
+        log.hparams({"seed": 1})
+        for step in steps:
+            log.scalars(step, {"train/return": step / 3, "time/sps": 1.0})
+            if step == 4:
+                four = log.position()
+    return four
 
-    run(tmp_path / "whole", 0, 8)
-    run(tmp_path / "cut", 0, 6)  # the checkpoint was at 4; 5 and 6 are done again
-    with (tmp_path / "cut" / METRICS).open("a") as file:
+
+def test_a_resumed_run_has_the_files_of_one_that_was_never_cut(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    log_steps(whole, range(1, 9))
+    position = log_steps(cut, range(1, 7))  # the checkpoint was at 4; 5 and 6 are done again
+    with (cut / METRICS).open("a") as file:
         file.write("7,train/ret")  # killed in the middle of a row
-    run(tmp_path / "cut", 4, 8)
-    whole, cut = ((tmp_path / name / METRICS).read_bytes() for name in ("whole", "cut"))
-    assert whole == cut
-    steps = [point.step for point in read_events(tmp_path / "cut").Scalars("train/return")]
+    log_steps(cut, range(5, 9), position)
+    assert (whole / METRICS).read_bytes() == (cut / METRICS).read_bytes()
+    steps = [point.step for point in read_events(cut).Scalars("train/return")]
     assert steps == list(range(1, 9))
+    assert len(hparams_records(cut)) == 2  # reads the one event file; one start, one end
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "overwritten"])
+def test_an_event_file_that_lost_its_end_is_written_anew_from_the_csv(
+    tmp_path: Path, damage: str
+) -> None:
+    position = log_steps(tmp_path, range(1, 7))
+    (path,) = tmp_path.glob("events.out.tfevents.*")
+    content = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(content[: position["events"] - 1])
+    else:
+        path.write_bytes(b"x" * len(content))
+    log_steps(tmp_path, range(5, 9), position)
+    points = read_events(tmp_path).Scalars("train/return")
+    assert [(p.step, p.value) for p in points] == [(i, float32(i / 3)) for i in range(1, 9)]
+
+
+def test_lost_rows_are_refused_and_not_papered_over(tmp_path: Path) -> None:
+    position = log_steps(tmp_path, range(1, 7))
+    path = tmp_path / METRICS
+    path.write_bytes(path.read_bytes()[: position["csv"] - 1])
+    with pytest.raises(UserError, match=r"metrics\.csv: shorter than when the checkpoint"):
+        log_steps(tmp_path, range(5, 9), position)
 
 
 @pytest.mark.usefixtures("clock")

@@ -467,6 +467,30 @@ def test_without_held_out_data_a_fit_takes_all_its_steps(generator):
     assert weight.item() > 1.5  # 30 steps of 0.1 falling to 0.01: 1.65 in sum
 
 
+@pytest.mark.parametrize("held_out", [True, False])
+def test_a_member_that_diverges_gets_its_last_good_weights_back(generator, held_out):
+    weight = nn.Parameter(torch.tensor([1.0, 2.0]).view(2, 1, 1))
+    calls = []
+
+    def loss(x, y):
+        calls.append(1)
+        wild = torch.tensor([1.0, float("nan") if len(calls) > 25 else 1.0])
+        return (weight.flatten() - 10.0).square() * wild
+
+    def judged(x, y):
+        return (weight.detach().flatten() - 10.0).square()
+
+    data = (torch.zeros(8, 1), torch.zeros(8, 1))
+    holdout = data if held_out else None
+    chosen = settings(max_steps=30, check_every=10)
+    result = fit_members([weight], loss, judged, data, holdout, 2, chosen, generator)
+    assert result.rolled_back == 1
+    good, rolled_back = weight.flatten().tolist()
+    assert good > 2.5  # 1 + 30 steps of 0.1 falling to 0.01: 2.65
+    # Its best weights of this fit, 20 steps after 2, or where nothing was held out those before it.
+    assert rolled_back == pytest.approx(3.5, abs=0.2) if held_out else rolled_back == 2.0
+
+
 @pytest.mark.parametrize("bootstrap", [True, False])
 def test_members_see_their_own_resample_of_the_data(generator, bootstrap):
     rows = torch.arange(1000.0)[:, None]

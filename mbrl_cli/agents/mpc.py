@@ -14,7 +14,7 @@ import torch
 from mbrl_cli.agents.base import Decision
 from mbrl_cli.agents.random import random_actions
 from mbrl_cli.envs.env import Env
-from mbrl_cli.errors import UserError
+from mbrl_cli.errors import Diverged, UserError
 from mbrl_cli.models.base import Model
 from mbrl_cli.models.imagination import Imagined, imagine
 from mbrl_cli.planners.base import Plan, TrajectoryPlanner
@@ -22,6 +22,8 @@ from mbrl_cli.planners.captured import CapturedPlanner
 from mbrl_cli.planners.world import World
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import Count, EnvSpec, Fraction, NonNegativeFloat, State
+
+MAX_DIVERGED_FITS = 3
 
 
 class MPC:
@@ -67,6 +69,7 @@ class MPC:
         self.disagreement_bonus = disagreement_bonus
         self.last_fit = 0
         self.fits = 0  # how often the model's weights were replaced
+        self.diverged_fits = 0  # in a row
 
     def policy(self, envs: Sequence[Env], explore: bool, generator: torch.Generator) -> _MPCPolicy:
         """Return a policy that plans with the model as it is at each step."""
@@ -79,6 +82,12 @@ class MPC:
         self.last_fit = env_step
         self.fits += 1
         metrics = self.model.fit(replay, self.generator)
+        self.diverged_fits = self.diverged_fits + 1 if metrics.get("rolled_back") else 0
+        if self.diverged_fits == MAX_DIVERGED_FITS:
+            raise Diverged(
+                f"the model diverged in {MAX_DIVERGED_FITS} fits in a row and was rolled back each "
+                "time; lower model.learning_rate, or raise agent.fit_every to fit more data at once"
+            )
         return {f"model/{name}": value for name, value in metrics.items()}
 
     def world(self, generator: torch.Generator) -> World:
@@ -95,14 +104,21 @@ class MPC:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the model and when it was last fitted."""
-        return {"model": self.model.state_dict(), "last_fit": self.last_fit}
+        """Return the model, when it was last fitted and the random numbers of the next fit."""
+        return {
+            "model": self.model.state_dict(),
+            "last_fit": self.last_fit,
+            "diverged_fits": self.diverged_fits,
+            "generator": self.generator.get_state(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.model.load_state_dict(state["model"])
         self.last_fit = state["last_fit"]
         self.fits += 1
+        self.diverged_fits = state["diverged_fits"]
+        self.generator.set_state(state["generator"])
 
 
 class _MPCPolicy:
@@ -112,14 +128,13 @@ class _MPCPolicy:
         self.agent = agent
         self.envs = list(envs)
         self.explore = agent.explore if explore else "none"
+        self.source = generator
         device = agent.planner.device
-        if device.type == "cuda":  # numbers drawn where they are used: nothing waits for a copy
-            seed = int(torch.randint(2**31, (1,), generator=generator))
-            generator = torch.Generator(device).manual_seed(seed)
-        self.generator = generator
+        on_gpu = device.type == "cuda"  # numbers are drawn where they are used, or it would wait
+        self.generator = torch.Generator(device) if on_gpu else generator
         self.captured: CapturedPlanner | None = None
         self.captured_fit = -1
-        self.world = agent.world(generator)
+        self.world = agent.world(self.generator)
         self.prediction_horizon = agent.planner.horizon
         self.discount = agent.discount
         self.nonfinite, self.late = torch.zeros(()), 0
@@ -129,6 +144,8 @@ class _MPCPolicy:
     def reset(self) -> None:
         """Start episodes in all environments: no plan, no past."""
         num_envs, spec = len(self.envs), self.agent.spec
+        if self.generator is not self.source:  # all that an episode draws follows from `source`
+            self.generator.manual_seed(int(torch.randint(2**31, (1,), generator=self.source)))
         self.memory = self.agent.planner.initial_memory(num_envs)
         self.state = self.agent.model.initial(num_envs)
         self.action = torch.zeros(num_envs, spec.action.dim, device=self.agent.planner.device)
@@ -190,7 +207,7 @@ class _MPCPolicy:
         if self.explore == "epsilon":
             luck = torch.rand(len(action), 1, generator=self.generator, device=device)
             lucky = (luck < self.agent.epsilon).to(action.device)
-            other = random_actions(self.agent.spec.action, len(action), self.generator)
+            other = random_actions(self.agent.spec.action, len(action), self.source)
             return torch.where(lucky, torch.from_numpy(other).to(action), action)
         return action
 

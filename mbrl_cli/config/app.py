@@ -51,17 +51,13 @@ def launch(argv: Sequence[str]) -> None:
     register_resolvers()
     name = "mbrl" if "-sc" in argv else "mbrl train"  # the shell completes one-word commands
     sys.argv = [name, *(_open_kwargs(argument) for argument in argv)]
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # a person's own modules, as with `python -m`
+    import_from_here()
     wants_trace = "HYDRA_FULL_ERROR" in os.environ
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra shall hand its errors over, not print them
     main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(task)
     try:
         with refusing():
             main()
-    except KeyboardInterrupt:
-        print("mbrl: interrupted; what was learned so far is saved", file=sys.stderr)
-        raise SystemExit(130) from None
     except Exception as error:
         text = None if wants_trace else explain(error)
         if text is None:
@@ -70,22 +66,36 @@ def launch(argv: Sequence[str]) -> None:
         raise SystemExit(2) from None
 
 
+def import_from_here() -> None:
+    """Find a person's own modules in the current folder, as with `python -m`."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+
+
 def task(cfg: DictConfig) -> float:
     """Run one job; importable, so that every Hydra launcher can pickle it."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
     from mbrl_cli.config.train import train
 
     register_resolvers()  # a launcher's worker process starts without them
-    return train(cfg)
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return train(cfg)  # one job's mistake does not end the others
+    with refusing():  # here: Hydra would print all overrides before the error
+        return train(cfg)
 
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """Let a UserError inside the block end the program: its text on stderr, exit code 2."""
+    """Let an error with an exit code of its own end the program: its text on stderr, no trace."""
     try:
         yield
     except UserError as error:
         print(f"mbrl: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt as stopped:
+        raise SystemExit(getattr(stopped, "exit_code", 130)) from None
 
 
 def _open_kwargs(argument: str) -> str:
@@ -99,7 +109,10 @@ def _open_kwargs(argument: str) -> str:
 def explain(error: Exception) -> str | None:
     """Return one line for a mistake that Hydra found, None if it was no mistake of the user's."""
     from hydra.errors import HydraException, MissingConfigException
+    from yaml import YAMLError
 
+    if isinstance(error, YAMLError):
+        return " ".join(str(error).split())
     if isinstance(error, MissingConfigException):
         return _explain_choice(error)
     if not isinstance(error, HydraException):

@@ -61,7 +61,10 @@ def _sweep_jobs(config: DictConfig) -> list[list[str]]:
 def check_folder(folder: Path) -> None:
     """Refuse a folder that holds a run already, or that cannot be written."""
     if (folder / METRICS).exists():
-        raise UserError(f"hydra.run.dir={folder}: already holds a run; runs are never overwritten")
+        raise UserError(
+            f"hydra.run.dir={folder}: already holds a run; runs are never overwritten; "
+            f"go on with it: mbrl resume {folder}"
+        )
     parent = folder.absolute()
     while not parent.exists():
         parent = parent.parent

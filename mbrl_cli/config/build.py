@@ -5,6 +5,7 @@ Below this package there are plain arguments: no other room imports hydra or ome
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import os
 from collections.abc import Callable, Mapping
@@ -18,13 +19,15 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from mbrl_cli.agents.base import Agent
 from mbrl_cli.config.groups import GROUPS, choices, config_dir
+from mbrl_cli.config.reuse import load_model
 from mbrl_cli.config.values import LIVE, check_arguments, check_value
 from mbrl_cli.envs.env import Env
 from mbrl_cli.envs.make import make_env
 from mbrl_cli.errors import UserError
+from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.runner import RunSettings
 from mbrl_cli.seeding import torch_generator
-from mbrl_cli.types import Bounds
+from mbrl_cli.types import Bounds, EnvSpec
 
 
 @dataclass(frozen=True)
@@ -39,28 +42,62 @@ class Parts:
     threads: int
 
 
-def build(cfg: DictConfig) -> Parts:
-    """Check the whole config, then build what a run needs; UserError for any mistake."""
+def build(cfg: DictConfig, restored: bool = False) -> Parts:
+    """Check the whole config, then build what a run needs; UserError for any mistake.
+
+    With `restored` what was learned comes from a checkpoint afterwards, not from `model_from`.
+    """
     settings, device, threads = run_level(cfg)
+    for key in ("model_from_frozen", "model_from_replay"):
+        if getattr(settings, key) and settings.model_from is None:
+            raise UserError(f"{key}=true: needs model_from, the run folder to start from")
     groups = {group: _checked_group(cfg, group) for group in GROUPS}
     _check_roles(groups)
-    env = make_env(**groups["env"].arguments)
+
+    def new_env() -> Env:
+        env = make_env(**groups["env"].arguments)
+        env.timeout = settings.env_timeout
+        return env
+
+    env = new_env()
     spec = env.spec
     live: dict[str, Any] = {"spec": spec, "action": spec.action, "device": device}
     for group in ("model", "planner", "agent"):
         live["generator"] = torch_generator(settings.seed, group)
-        live[group] = groups[group].build(live)
+        live[group] = _built(groups[group], live)
     model = live["model"]
-    if settings.prefill_steps == 0 and model is not None and not model.is_fitted:
+    _check_replay(settings, spec)
+    if settings.model_from is not None and not restored:
+        load_model(settings, model, groups["env"].arguments)
+    if not restored and settings.prefill_steps == 0 and model is not None and not model.is_fitted:
         raise UserError("prefill_steps=0: must be >= 1, a learned model needs data to start from")
     return Parts(
         env=env,
-        make_eval_envs=lambda num: [make_env(**groups["env"].arguments) for _ in range(num)],
+        make_eval_envs=lambda num: [new_env() for _ in range(num)],
         agent=live["agent"],
         settings=settings,
         device=device,
         threads=threads,
     )
+
+
+def _built(group: _Group, live: Mapping[str, Any]) -> Any:
+    try:
+        return group.build(live)
+    except (MemoryError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+        # Sizes that nobody's memory can hold, or a class of the user's own that fails.
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{group.name}: cannot be built ({reason})") from error
+
+
+def _check_replay(settings: RunSettings, spec: EnvSpec) -> None:
+    """Refuse a replay that has no room in memory; what is not written to takes none."""
+    try:
+        ReplayBuffer(settings.total_steps, spec.obs_dim, spec.action.dim)
+    except (MemoryError, OverflowError, ValueError) as error:
+        raise UserError(
+            f"total_steps={settings.total_steps}: the replay does not fit into memory ({error})"
+        ) from error
 
 
 def run_level(cfg: DictConfig) -> tuple[RunSettings, torch.device, int]:
@@ -126,10 +163,12 @@ def _checked_group(cfg: DictConfig, group: str) -> _Group:
 
 
 def _target(group: str, path: Any) -> Callable[..., Any]:
+    module, _, name = str(path).rpartition(".")
     try:
-        target: Any = get_object(str(path))
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"{group}._target_={path}: cannot be imported ({error})") from error
+        target: Any = getattr(importlib.import_module(module), name)
+    except Exception as error:  # whatever the module does when it is imported
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UserError(f"{group}._target_={path}: cannot be imported ({reason})") from error
     if not callable(target):
         raise UserError(f"{group}._target_={path}: is no class or function")
     return cast(Callable[..., Any], target)

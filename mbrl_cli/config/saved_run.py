@@ -15,26 +15,24 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.table import Table
 
-from mbrl_cli.checkpoint import SUFFIX, load_checkpoint
-from mbrl_cli.config.app import explain, register_resolvers
+from mbrl_cli.config.app import explain
 from mbrl_cli.config.build import Parts, build
+from mbrl_cli.config.changes import refuse_sizes
 from mbrl_cli.config.groups import GROUPS, config_dir
-from mbrl_cli.config.train import CONFIG
+from mbrl_cli.config.run_folder import run_folder, saved_config
 from mbrl_cli.config.values import unknown_key
 from mbrl_cli.errors import UserError
 from mbrl_cli.evaluation import Evaluation, evaluate
-from mbrl_cli.runner import CHECKPOINT
+from mbrl_cli.store import newest_learned
 
-USAGE = "usage: mbrl eval RUN_DIR [eval_episodes=20] [seed=0] [planner=cem] [key=value ...]"
+USAGE = "usage: mbrl eval RUN_DIR [eval_episodes=20] [planner=cem] [key=value ...] [--trust]"
 LEARNED = ("env", "model", "agent")  # another choice of these would not fit what was learned
 
 
 def evaluate_saved(argv: Sequence[str]) -> None:
     """Print a table of the evaluation returns of the run in `argv[0]`."""
-    if not argv or argv[0].startswith("-"):
-        raise UserError(USAGE)
-    folder, overrides = Path(argv[0]), list(argv[1:])
-    parts, env_step = load_run(folder, overrides)
+    folder, overrides, trust = run_folder(argv, USAGE)
+    parts, env_step = load_run(folder, overrides, trust)
     asked = any(override.startswith("eval_episodes=") for override in overrides)
     settings = parts.settings
     envs = parts.make_eval_envs(settings.eval_episodes if asked else settings.final_eval_episodes)
@@ -44,31 +42,28 @@ def evaluate_saved(argv: Sequence[str]) -> None:
     _print(f"{folder.name} after {env_step:,} steps", result)
 
 
-def load_run(folder: Path, overrides: Sequence[str] = ()) -> tuple[Parts, int]:
+def load_run(folder: Path, overrides: Sequence[str] = (), trust: bool = False) -> tuple[Parts, int]:
     """Return the parts of a saved run with what they had learned, and its environment step.
 
     Args:
         folder: a run folder.
         overrides: `key=value` for keys of the run's config, and `planner=NAME` for another planner.
+        trust: whether the folder's config may name code outside of this package.
 
     Raises:
         UserError: if the folder holds no run, an override does not fit, or a file is damaged.
     """
-    path = folder / CONFIG
-    if not path.is_file():
-        raise UserError(f"{folder}: is no run folder (it has no {CONFIG})")
-    loaded = load_checkpoint(folder / f"{CHECKPOINT}{SUFFIX}")
-    register_resolvers()
-    config = OmegaConf.load(path)
-    assert isinstance(config, DictConfig)
-    _apply(config, overrides)
-    parts = build(config)
+    config = saved_config(folder, trust)
+    loaded = newest_learned(folder)
+    apply_overrides(config, overrides)
+    parts = build(config, restored=True)
     torch.set_num_threads(parts.threads)
+    refuse_sizes(loaded["agent"], parts.agent.state_dict(), f"{folder}: does not fit", "agent")
     parts.agent.load_state_dict(loaded["agent"])
     return parts, loaded["env_step"]
 
 
-def _apply(config: DictConfig, overrides: Sequence[str]) -> None:
+def apply_overrides(config: DictConfig, overrides: Sequence[str]) -> None:
     """Change the run's resolved config as the command line says."""
     OmegaConf.set_struct(config, True)
     try:

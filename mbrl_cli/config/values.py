@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -80,6 +81,7 @@ def _convert(value: Any, hint: Any) -> tuple[bool, Any]:
         return value is None, value
     if hint is float:
         number = isinstance(value, int | float) and not isinstance(value, bool)
+        number = number and abs(value) <= sys.float_info.max  # neither NaN nor infinite
         return number, float(value) if number else value
     if hint is int:
         if isinstance(value, float) and value.is_integer():

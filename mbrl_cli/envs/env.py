@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium
 import numpy as np
@@ -13,16 +15,22 @@ from numpy.typing import NDArray
 from mbrl_cli.envs.known_functions import known_function
 from mbrl_cli.envs.simulators.lookup import simulator_for
 from mbrl_cli.envs.spaces import ActionCodec, check_spaces, flatten_obs, obs_integer
-from mbrl_cli.errors import UserError
+from mbrl_cli.envs.time_limit import time_limit
+from mbrl_cli.errors import EnvironmentFault
 from mbrl_cli.types import EnvSpec
+
+_Result = TypeVar("_Result")
 
 
 class Env:
     """Adapter around a gymnasium environment; it is no `gymnasium.Env` itself.
 
     Observations leave as float32 [O], actions enter encoded [A] (see `ActionSpec`), and
-    `terminated` and `truncated` stay apart.
+    `terminated` and `truncated` stay apart. Whatever an environment may do wrong (raise, hang for
+    `timeout` seconds, return what is no number) leaves here as an `EnvironmentFault`.
     """
+
+    timeout: float | None = None
 
     def __init__(
         self,
@@ -57,25 +65,48 @@ class Env:
 
     def reset(self, seed: int | None) -> NDArray[np.float32]:
         """Start an episode and return its first obs [O]; None goes on with the env's own RNG."""
-        obs, _ = self.gym.reset(seed=seed)
-        return self._flat(obs)
+
+        def reset() -> NDArray[np.float32]:
+            obs, _ = self.gym.reset(seed=seed)
+            return self._flat(obs)
+
+        return self._guarded("reset", reset)
 
     def step(self, action: NDArray[Any]) -> tuple[NDArray[np.float32], float, bool, bool]:
         """Take one encoded action [A] and return obs [O], reward, terminated, truncated."""
-        obs, reward, terminated, truncated, _ = self.gym.step(self._codec.to_env(action))
-        return self._flat(obs), float(reward), bool(terminated), bool(truncated)
+
+        def step() -> tuple[NDArray[np.float32], float, bool, bool]:
+            obs, reward, terminated, truncated, _ = self.gym.step(self._codec.to_env(action))
+            reward = float(reward)
+            if not math.isfinite(reward):
+                raise ValueError(f"the reward is {reward}")
+            return self._flat(obs), reward, bool(terminated), bool(truncated)
+
+        return self._guarded("step", step)
 
     def close(self) -> None:
         """Free what the environment holds (windows, simulators)."""
         self.gym.close()
 
+    def _guarded(self, what: str, call: Callable[[], _Result]) -> _Result:
+        try:
+            with time_limit(self.timeout):
+                return call()
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise EnvironmentFault(
+                f"env.id={self.spec.id}: {what} failed ({type(error).__name__}: {reason})"
+            ) from error
+
     def _flat(self, obs: Any) -> NDArray[np.float32]:
         flat = flatten_obs(self.gym.observation_space, obs)
         if flat.shape != (self.spec.obs_dim,):
-            raise UserError(
-                f"env.id={self.spec.id}: an observation has {flat.size} entries, "
+            raise ValueError(
+                f"an observation has {flat.size} entries, "
                 f"its observation_space says {self.spec.obs_dim}"
             )
+        if not np.isfinite(flat).all():
+            raise ValueError(f"an observation is not finite: {flat.tolist()}")
         return flat
 
 

@@ -12,7 +12,7 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.error import DependencyNotInstalled
 
 from mbrl_cli.envs.env import Env
-from mbrl_cli.errors import UserError, nearest
+from mbrl_cli.errors import EnvironmentFault, UserError, nearest
 
 # What a "not installed" text mentions -> the extra of mbrl-cli that brings it.
 _EXTRAS = {"mujoco": "mujoco", "box2d": "box2d", "ale_py": "atari", "pygame": "render"}
@@ -64,10 +64,12 @@ def make_env(
             )
     except (ImportError, DependencyNotInstalled) as error:
         raise UserError(f"env.id={id}: {_remedy(error)}") from error
-    except (AssertionError, KeyError, TypeError, ValueError) as error:
-        if not kwargs:
-            raise  # not what the user asked for, but a fault inside the environment
+    except UserError:
+        raise
+    except Exception as error:
         reason = f"{type(error).__name__}: {_first_line(error)}"
+        if not kwargs:  # not what the user asked for
+            raise EnvironmentFault(f"env.id={id}: cannot be built ({reason})") from error
         raise UserError(f"env.kwargs={kwargs}: {id} refused them: {reason}") from error
     return Env(gym_env, reward=reward, termination=termination)
 

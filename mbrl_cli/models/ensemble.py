@@ -390,7 +390,11 @@ class Ensemble(MarkovModel):
 
 
 def _loss_metrics(result: FitResult) -> dict[str, float]:
-    metrics = {"train_loss": float(result.train_loss.mean()), "fit_steps": float(result.steps)}
+    metrics = {
+        "train_loss": float(result.train_loss.mean()),
+        "fit_steps": float(result.steps),
+        "rolled_back": float(result.rolled_back),
+    }
     if result.holdout_loss is not None:
         losses: Sequence[float] = result.holdout_loss.tolist()
         metrics["holdout_loss"] = math.fsum(losses) / len(losses)

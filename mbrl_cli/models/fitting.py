@@ -35,6 +35,7 @@ class FitResult:
     train_loss: Tensor  # [E] mean over the last stretch between two checks
     holdout_loss: Tensor | None  # [E] of the weights that were kept; None without held-out data
     steps: int
+    rolled_back: int  # members that diverged and have their last good weights again
 
 
 def fit_members(
@@ -52,7 +53,8 @@ def fit_members(
     Every parameter's leading axis is the member. With held-out data each member keeps its own best
     weights of this fit (never those from before it, which know less of the world), and the fit
     stops when no member has improved for `patience` checks in a row; without, it runs to
-    `max_steps`.
+    `max_steps`. A member whose loss is not finite any more gets its last good weights back: its
+    best ones of this fit or, where there are none, those from before it.
 
     Args:
         parameters: leaves to optimise.
@@ -75,7 +77,7 @@ def fit_members(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
         optimiser, settings.max_steps, settings.learning_rate / 10.0
     )
-    best = _BestWeights(parameters, num_members) if holdout is not None else None
+    kept = _KeptWeights(parameters, num_members)
     train_loss = torch.zeros(num_members, device=device)
     checks_without_gain, steps = 0, 0
     while steps < settings.max_steps:
@@ -92,15 +94,17 @@ def fit_members(
             schedule.step()
             train_loss += loss.detach() / stretch
         steps += stretch
-        if best is not None and holdout is not None:
-            gained = best.offer(_holdout_loss(judged_loss, holdout, num_members))
+        if holdout is not None:
+            gained = kept.offer(_holdout_loss(judged_loss, holdout, num_members))
             checks_without_gain = 0 if gained else checks_without_gain + 1
             if checks_without_gain >= settings.patience:
                 break
-    if best is None:
-        return FitResult(train_loss, None, steps)
-    best.restore()
-    return FitResult(train_loss, best.loss, steps)
+    good = train_loss.isfinite()  # [E]
+    for parameter in parameters:
+        good &= parameter.detach().isfinite().flatten(1).all(1)
+    kept.restore(~good if holdout is None else torch.ones_like(good))
+    found = None if holdout is None else kept.loss
+    return FitResult(train_loss, found, steps, int((~good).sum()))
 
 
 def _minibatch_rows(
@@ -124,8 +128,8 @@ def _holdout_loss(
     return judged_loss(x, y)
 
 
-class _BestWeights:
-    """Each member's weights at its lowest held-out loss."""
+class _KeptWeights:
+    """Each member's weights at its lowest held-out loss; at first those from before the fit."""
 
     def __init__(self, parameters: list[nn.Parameter], num_members: int) -> None:
         self.parameters = parameters
@@ -138,12 +142,16 @@ class _BestWeights:
         better = loss < self.loss  # NaN is never better
         self.loss = torch.where(better, loss, self.loss)
         for kept, parameter in zip(self.kept, self.parameters, strict=True):
-            mask = better.view(-1, *[1] * (parameter.dim() - 1))
-            kept.copy_(torch.where(mask, parameter, kept))
+            kept.copy_(torch.where(_each(better, parameter), parameter, kept))
         return bool(better.any())
 
     @torch.no_grad()
-    def restore(self) -> None:
-        """Put the kept weights back."""
+    def restore(self, members: Tensor) -> None:
+        """Put the kept weights of these members [E] back."""
         for kept, parameter in zip(self.kept, self.parameters, strict=True):
-            parameter.copy_(kept)
+            parameter.copy_(torch.where(_each(members, parameter), kept, parameter))
+
+
+def _each(members: Tensor, parameter: Tensor) -> Tensor:
+    """Shape a mask [E] so that it applies to a parameter [E, ...]."""
+    return members.view(-1, *[1] * (parameter.dim() - 1))

@@ -56,6 +56,11 @@ class ReplayBuffer:
         if terminated or truncated:
             self.num_episodes += 1
 
+    def stored(self, start: int, stop: int) -> dict[str, np.ndarray]:
+        """Return the transitions that were added as number `start` up to `stop`, by field."""
+        rows = np.arange(start, stop) % self.capacity
+        return {name: getattr(self, f"_{name}")[rows] for name in self._FIELDS}
+
     def batch(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Batch:
         """Return the transitions at `rows` as float32 tensors on `device`."""
         fields = (self._obs, self._action, self._reward, self._next_obs, self._terminated)

@@ -1,0 +1,125 @@
+"""Kill runs with SIGKILL at random moments, resume each, and compare with the run never killed.
+
+Final weights and generators, replay, metrics.csv and TensorBoard's points (time/ aside) must be the
+same to the bit. Every fifth kill waits for a checkpoint that is being written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from mbrl_cli.store import newest_replay
+
+ENVS = ("cartpole", "pendulum")
+RUN = [
+    "agent=mpc", "planner=cem", "total_steps=300", "prefill_steps=60", "eval_every=70",
+    "eval_episodes=2", "final_eval_episodes=2", "planner.horizon=10", "planner.population=40",
+    "agent.fit_every=20", "model.max_steps=60", "env.max_episode_steps=40", "checkpoint_every=20",
+    "threads=1", "device=cpu", "console=false",
+]  # fmt: skip
+
+
+def start(*words: str) -> subprocess.Popen[bytes]:
+    """Start `mbrl WORDS` without waiting for it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "mbrl_cli", *words], env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+
+
+def finish(*words: str) -> float:
+    """Run `mbrl WORDS` to its end; return the seconds that it took."""
+    begun = time.monotonic()
+    if start(*words).wait() != 0:
+        raise RuntimeError(f"mbrl {' '.join(words)} failed")
+    return time.monotonic() - begun
+
+
+def outcome(folder: Path) -> dict[str, object]:
+    """Return everything that must be the same."""
+    rows = (folder / "metrics.csv").read_bytes().splitlines(keepends=True)
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    stored, episodes = newest_replay(folder)
+    return {
+        "weights": (folder / "checkpoint.safetensors").read_bytes(),
+        "metrics.csv": b"".join(row for row in rows if b",time/" not in row),
+        "events": {
+            tag: repr([(point.step, point.value) for point in events.Scalars(tag)])
+            for tag in events.Tags()["scalars"]
+            if not tag.startswith("time/")
+        },
+        "replay": {name: np.asarray(part).tobytes() for name, part in stored.items()},
+        "episodes": episodes,
+    }
+
+
+def kill_at_random(
+    env: str, folder: Path, seconds: float, in_checkpoint: bool, rng: random.Random
+) -> str:
+    """Run and kill; return what the run had reached."""
+    process = start("train", f"env={env}", *RUN, f"hydra.run.dir={folder}")
+    moment = time.monotonic() + rng.uniform(0.0, seconds)
+    while process.poll() is None and time.monotonic() < moment:
+        time.sleep(0.001)
+    while in_checkpoint and process.poll() is None:
+        if list((folder / "checkpoints").glob(".*.tmp")):
+            break
+    if process.poll() is not None:
+        return "finished"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    if not (folder / "config.yaml").exists():
+        return "too early"
+    unfinished = len(list(folder.glob("*/.*.tmp")))
+    metrics = folder / "metrics.csv"
+    last = metrics.read_bytes().rsplit(b"\n", 2)[-2:] if metrics.exists() else []
+    row = b"".join(last).decode()
+    return f"after {row or 'nothing'}" + " in the middle of a file" * bool(unfinished)
+
+
+def main(arguments: list[str]) -> int:
+    """Return how many runs differ."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="write what was found as JSON")
+    options = parser.parse_args(arguments)
+    rng = random.Random(options.seed)
+    found = []
+    with tempfile.TemporaryDirectory() as name:
+        root, wholes, seconds = Path(name), {}, {}
+        for number in range(options.kills):
+            env = ENVS[number % len(ENVS)]
+            if env not in wholes:
+                whole = root / env
+                seconds[env] = finish("train", f"env={env}", *RUN, f"hydra.run.dir={whole}")
+                wholes[env] = outcome(whole)
+            reached, folder = "too early", root / str(number)
+            while reached in ("too early", "finished"):  # no run, or no run any more: again
+                folder = root / f"{number}_{rng.random()}"
+                reached = kill_at_random(env, folder, seconds[env], number % 5 == 4, rng)
+            finish("resume", str(folder))
+            now = outcome(folder)
+            differ = [part for part, value in wholes[env].items() if now[part] != value]
+            found.append({"env": env, "killed": reached, "differ": differ})
+            print(f"{number + 1:3} {env:9} killed {reached}: {differ or 'the same'}", flush=True)
+    wrong = sum(bool(row["differ"]) for row in found)
+    print(f"{len(found) - wrong} of {len(found)} are the same to the bit")
+    if options.out:
+        options.out.write_text(json.dumps(found, indent=2) + "\n")
+    return wrong
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

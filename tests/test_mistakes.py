@@ -1,0 +1,519 @@
+"""Bad input of every kind: told in one line, the documented exit code, nothing lost.
+
+`docs/mistakes.md` is the table of what is said; `MBRL_WRITE=1 pytest tests/test_mistakes.py` writes
+it.
+"""
+
+import errno
+import os
+import pickle
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from conftest import TINY_RUN
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from mbrl_cli.checkpoint import save_checkpoint
+from mbrl_cli.config.groups import GROUPS, choices, config_dir
+
+TABLE = Path(__file__).parent.parent / "docs" / "mistakes.md"
+RAN = []  # proof of code that ran and must not have
+
+
+class Faulty(gymnasium.Env):
+    """An environment that does one thing wrong in its 25th step, or where `fault` says."""
+
+    observation_space = gymnasium.spaces.Box(-1.0, 1.0, (2,))
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, fault="none"):
+        self.fault, self.steps = fault, 0
+        if fault == "constructor":
+            raise RuntimeError("no licence")
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        if self.fault == "reset":
+            raise ZeroDivisionError("division by zero")
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        obs, reward = np.zeros(2, np.float32), 1.0
+        if self.steps == 25:
+            if self.fault == "raise":
+                raise ValueError("the simulator\nfell over")
+            if self.fault == "exit":
+                raise OSError(5, "lost the connection")
+            if self.fault == "hang":
+                time.sleep(60)
+            obs = {
+                "not a number": np.array([np.nan, 0.0]),
+                "infinite": np.array([np.inf, 0.0]),
+                "shape": np.zeros(3),
+                "scalar": 1.0,
+                "text": np.array(["left", "right"]),
+                "none": None,
+                "objects": np.array([object(), object()]),
+            }.get(self.fault if self.fault != "none" else "", obs)
+            reward = {"reward nan": np.nan, "reward text": "much", "reward list": [1, 2]}.get(
+                self.fault, 1.0
+            )
+            if self.fault == "ends":
+                return obs, reward, np.array([True, False]), False, {}
+            if self.fault == "short":
+                return obs, reward, False
+        return obs, reward, False, self.steps % 10 == 0, {}
+
+
+def wrong_reward(obs, action, next_obs):
+    return torch.ones(obs.shape[:-1]) * 2.0
+
+
+def never_ends(obs, action, next_obs):
+    return torch.zeros(obs.shape[:-1], dtype=torch.bool)
+
+
+def hostile(obs, action, next_obs):
+    RAN.append("hostile")
+    return never_ends(obs, action, next_obs)
+
+
+class Bomb:
+    def __reduce__(self):
+        return RAN.append, ("bomb",)
+
+
+def newest(folder):
+    return max((folder / "checkpoints").glob("*.safetensors"))
+
+
+def rewrite(change):
+    """Return a set-up that changes the config of the run folder."""
+
+    def set_up(root):
+        config = OmegaConf.load(root / "run" / "config.yaml")
+        change(config)
+        (root / "run" / "config.yaml").write_text(OmegaConf.to_yaml(config))
+
+    return set_up
+
+
+def content(name, data):
+    """Return a set-up that puts a file into the run folder."""
+    return lambda root: (root / "run" / name).write_bytes(data)
+
+
+def every_checkpoint(change):
+    def set_up(root):
+        for path in (root / "run").glob("**/*.safetensors"):
+            path.write_bytes(change(path.read_bytes()))
+
+    return set_up
+
+
+def lose_replay(root):
+    for path in (root / "run" / "replay").iterdir():
+        path.unlink()
+
+
+def another_state(root):
+    for path in (root / "run" / "checkpoints").iterdir():
+        save_checkpoint(path.parent, path.stem, {"env_step": "many"})
+
+
+def yaml_of_mine(text):
+    def set_up(root):
+        (root / "mine" / "model").mkdir(parents=True)
+        (root / "mine" / "model" / "mine.yaml").write_text(text)
+
+    return set_up
+
+
+def target(path, **more):
+    return rewrite(lambda config: config.update(planner={"_target_": path, **more}))
+
+
+NOTHING = lambda root: None  # noqa: E731
+RUN = "train env=gym env.id=Faulty-v0 model=linear planner.horizon=3 planner.population=12 " \
+      "total_steps=40 prefill_steps=15 agent.fit_every=10 final_eval_episodes=1 eval_every=0 " \
+      "console=false hydra.run.dir=new env.kwargs.fault="  # fmt: skip
+MINE = "train --config-dir mine model=mine"
+
+# What was asked, the exit code, what the line must say, and what is done before.
+COMMAND_LINE = [
+    ("train env=cartpoel", 2, "env=cartpoel: unknown env; did you mean cartpole"),
+    ("train planer=cem", 2, "planer: unknown key; did you mean planner"),
+    ("train planner.horizn=3", 2, "planner.horizn: unknown key; did you mean horizon"),
+    ("train total_step=5", 2, "total_step: unknown key; did you mean total_steps"),
+    ("train planner.horizon=abc", 2, "planner.horizon=abc: must be a whole number >= 1"),
+    ("train planner.horizon=0", 2, "planner.horizon=0: must be a whole number >= 1"),
+    ("train planner.horizon=2.5", 2, "planner.horizon=2.5: must be a whole number >= 1"),
+    ("train planner.horizon=null", 2, "planner.horizon=null: must be a whole number >= 1"),
+    ("train planner.horizon=[1,2]", 2, "planner.horizon=[1, 2]: must be a whole number >= 1"),
+    ("train prefill_steps=0", 2, "prefill_steps=0: must be >= 1"),
+    ("train total_steps=1e15", 2, "total_steps=1000000000000000: the replay does not fit"),
+    ("train seed=-1", 2, "seed=-1: must be a whole number >= 0"),
+    ("train seed=true", 2, "seed=True: must be a whole number >= 0"),
+    ("train holdout_ratio=0.9", 2, "holdout_ratio=0.9: must be a number in [0, 0.5]"),
+    ("train checkpoint_minutes=0", 2, "checkpoint_minutes=0: must be a number > 0"),
+    ("train keep_checkpoints=0", 2, "keep_checkpoints=0: must be a whole number >= 1"),
+    ("train env_timeout=-1", 2, "env_timeout=-1: must be a number > 0 or null"),
+    ("train console=maybe", 2, "console=maybe: must be true or false"),
+    ("train model.learning_rate=00143", 2, "model.learning_rate=00143: must be a number in (0, 1]"),
+    ("train model.learning_rate=99", 2, "model.learning_rate=99: must be a number in (0, 1]"),
+    ("train model.learning_rate=nan", 2, "model.learning_rate=nan: must be a number in (0, 1]"),
+    ("train model.weight_decay=-1", 2, "model.weight_decay=-1: must be a number >= 0"),
+    ("train model.weight_decay=inf", 2, "model.weight_decay=inf: must be a number >= 0"),
+    ("train env_timeout=1e400", 2, "env_timeout=inf: must be a number > 0 or null"),
+    ("train model.hidden=[]", 2, "model.hidden=[]: must be a list of a whole number >= 1"),
+    ("train model.hidden=[64,x]", 2, "model.hidden=[64, 'x']: must be a list"),
+    ("train model.hidden=[99999999999]", 2, "model: cannot be built"),
+    ("train model.activation=gelu", 2, "model.activation=gelu: must be one of silu, relu"),
+    ("train +model.foo=1", 2, "model.foo: unknown key; allowed are"),
+    ("train ~model.hidden", 2, "model.hidden: missing"),
+    ("train model.best_members=9", 2, "model.best_members=9: more than model.num_members=5"),
+    ("train model.num_particles=7", 2, "model.num_particles=7: must be a multiple"),
+    ("train planner.replan_every=999", 2, "planner.replan_every=999"),
+    ("train env=gym", 2, "env.id: must be given"),
+    ("train env=gym env.id=CartPol-v1", 2, "env.id=CartPol-v1: unknown environment; did you mean"),
+    ("train env=gym env.id=no_such_module:X-v0", 2, "cannot import no_such_module"),
+    ("train env=pendulum env.kwargs.foo=1", 2, "Pendulum-v1 takes"),
+    ("train env=gridworld env.kwargs.goal=[2,2]", 2, "env.kwargs.goal=(2, 2): lies on an obstacle"),
+    ("train env.max_episode_steps=0", 2, "env.max_episode_steps=0: must be >= 1 or null"),
+    ("train env.reward=nonsense", 2, "env.reward=nonsense: allowed are learned, known"),
+    ("train env.reward=no_module:f", 2, "env.reward=no_module:f: cannot import no_module"),
+    ("train agent=random planner=cem", 2, "planner=CEM: agent Random uses no planner"),
+    ("train planner=none", 2, "planner=none: agent MPC needs a planner"),
+    ("train agent.explore=noise", 2, "agent.explore=noise: needs continuous actions"),
+    ("train agent.explore=disagreement model=mlp", 2, "needs a model with several members"),
+    ("train device=tpu", 2, "device=tpu: allowed are auto, cpu, cuda"),
+    ("train threads=0", 2, "threads=0: must be a whole number"),
+    ("train hydra.run.dir=/proc/nothing/here", 2, "cannot write to /proc"),
+    ("train env=[", 2, "input '['"),
+    ("train =", 2, "="),
+    ("train -m planner=cem,cme", 2, "planner=cme: unknown planner; did you mean cem"),
+    ("train -m planner.horizon=1,0", 2, "planner.horizon=0: must be a whole number >= 1"),
+    ("train model_from=nowhere", 2, "nowhere: is no run folder"),
+    ("train model_from_frozen=true", 2, "model_from_frozen=true: needs model_from"),
+    ("eval nowhere", 2, "nowhere: is no run folder"),
+    ("eval", 2, "usage: mbrl eval RUN_DIR"),
+    ("resume", 2, "usage: mbrl resume RUN_DIR"),
+    ("resume nowhere", 2, "nowhere: is no run folder"),
+    ("lst", 2, "lst: unknown command; did you mean list"),
+    ("list planers", 2, "list planers: unknown group; allowed are env"),
+]
+YAML = [
+    (MINE, 2, "mine.yaml", "a YAML file that is not YAML", yaml_of_mine("_target_: [")),
+    (MINE, 2, "model: has no _target_", "no _target_", yaml_of_mine("hidden: [8]\n")),
+    (
+        MINE, 2, "cannot be imported", "a _target_ that is not there",
+        yaml_of_mine("_target_: no_such_package.Model\n"),
+    ),
+    (MINE, 2, "is no class or function", "a _target_ that is a module",
+     yaml_of_mine("_target_: mbrl_cli.models\n")),
+    (
+        MINE, 2, "model.ridge: missing", "a key left out",
+        yaml_of_mine("_target_: mbrl_cli.models.linear.Linear\naccuracy_horizon: 1\n"),
+    ),
+    (MINE, 2, "model: has no _target_", "a list instead of a mapping", yaml_of_mine("- 1\n- 2\n")),
+]  # fmt: skip
+FOLDERS = [
+    ("resume run env.id=X-v0", 2, "env.id=X-v0: cannot change", "", NOTHING),
+    ("resume run seed=1", 2, "seed=1: cannot change", "", NOTHING),
+    ("resume run env=pendulum", 2, "env=pendulum: a saved run keeps its env", "", NOTHING),
+    ("resume run model.hidden=[16] total_steps=99", 2, "model.hidden: cannot go on", "", NOTHING),
+    ("resume run total_steps=5", 2, "total_steps=5: the run has taken 60 steps", "", NOTHING),
+    ("resume run planner.horizn=3", 2, "planner.horizn: unknown key", "", NOTHING),
+    ("eval run model.hidden=[16]", 2, "run: does not fit: agent.model.net", "", NOTHING),
+    ("eval run eval_episodes=0", 2, "eval_episodes=0: must be a whole number >= 1", "", NOTHING),
+    ("train hydra.run.dir=run", 2, "already holds a run", "", NOTHING),
+    ("train model=linear model_from=run", 2, "model_from=run: model.", "", NOTHING),
+    ("train env=pendulum model.hidden=[8] model_from=run", 2, "was saved", "", NOTHING),
+    ("train agent=random model_from=run", 2, "the agent uses no model", "", NOTHING),
+    (
+        "train env=cartpole model.hidden=[8] env.termination=learned model_from=run", 2,
+        "did not learn the termination", "", NOTHING,
+    ),
+    ("resume run", 2, "is no run folder", "no config", lambda r: (r / "run/config.yaml").unlink()),
+    ("resume run", 2, "is no YAML", "a config that is not YAML", content("config.yaml", b"a: [")),
+    ("resume run", 2, "is no YAML", "a binary config", content("config.yaml", b"\xff\xfe\x00")),
+    ("resume run", 2, "is no config", "a list as config", content("config.yaml", b"- 1\n")),
+    ("eval run", 2, "is no config", "an empty config", content("config.yaml", b"")),
+    ("eval run", 2, "no YAML", "a YAML tag that builds an object",
+     content("config.yaml", b"a: !!python/object/apply:os.system ['true']\n")),
+    ("eval run", 2, "none of mbrl's own", "os.system as planner",
+     target("os.system", command="touch RAN")),
+    ("resume run", 2, "none of mbrl's own", "os.system through a module of ours",
+     target("mbrl_cli.config.app.os.system", command="touch RAN")),
+    ("eval run", 2, "none of mbrl's own", "a _target_ deep inside", rewrite(
+        lambda config: config.env.update(kwargs={"a": {"_target_": "os.system"}}))),
+    ("eval run", 2, "imports other code", "an environment of another package", rewrite(
+        lambda config: config.env.update(id="test_mistakes:X-v0"))),
+    ("resume run", 2, "imports other code", "a reward of another package", rewrite(
+        lambda config: config.env.update(reward="test_mistakes:hostile"))),
+    ("eval run", 2, "is no plain value", "a variable of this machine", rewrite(
+        lambda config: config.env.update(id="${oc.env:HOME}"))),
+    ("eval run", 2, "damaged, or not a checkpoint", "pickles instead of checkpoints",
+     every_checkpoint(lambda old: pickle.dumps(Bomb()))),
+    ("resume run total_steps=99", 2, "no intact checkpoint is left", "pickles for checkpoints",
+     every_checkpoint(lambda old: pickle.dumps(Bomb()))),
+    ("resume run total_steps=99", 2, "checksum does not match", "a flipped byte in each checkpoint",
+     every_checkpoint(lambda old: old[:-9] + bytes([old[-9] ^ 1]) + old[-8:])),
+    ("resume run total_steps=99", 2, "no intact checkpoint", "checkpoints cut in half",
+     every_checkpoint(lambda old: old[: len(old) // 2])),
+    ("eval run", 2, "damaged", "empty checkpoints", every_checkpoint(lambda old: b"")),
+    ("eval run", 2, "has checkpoint format 9", "checkpoints of another version",
+     every_checkpoint(lambda old: old.replace(b'\\"format\\": 1', b'\\"format\\": 9'))),
+    ("resume run total_steps=99", 2, "cannot read the checkpoint", "the replay lost", lose_replay),
+    ("resume run total_steps=99", 2, "is no state of a run", "checkpoints of something else",
+     another_state),
+    ("resume run total_steps=99", 2, "rows were lost", "metrics.csv cut", lambda root: os.truncate(
+        root / "run" / "metrics.csv", 100)),
+]  # fmt: skip
+FAULTS = [
+    (RUN + "constructor", 2, "no licence"),
+    (RUN + "reset", 3, "reset failed (ZeroDivisionError: division by zero)"),
+    (RUN + "raise", 3, "step failed (ValueError: the simulator fell over)"),
+    (RUN + "exit", 3, "lost the connection"),
+    (RUN + "hang env_timeout=0.2", 3, "did not return within env_timeout=0.2 seconds"),
+    (RUN + "'not a number'", 3, "an observation is not finite: [nan, 0.0]"),
+    (RUN + "infinite", 3, "an observation is not finite: [inf, 0.0]"),
+    (RUN + "shape", 3, "an observation has 3 entries, its observation_space says 2"),
+    (RUN + "scalar", 3, "an observation has 1 entries"),
+    (RUN + "text", 3, "step failed"),
+    (RUN + "objects", 3, "step failed"),
+    (RUN + "'reward nan'", 3, "the reward is nan"),
+    (RUN + "'reward text'", 3, "step failed (ValueError"),
+    (RUN + "'reward list'", 3, "step failed (TypeError"),
+    (RUN + "ends", 3, "step failed (ValueError"),
+    (RUN + "short", 3, "step failed (ValueError"),
+    (RUN + "none env.reward=test_mistakes:wrong_reward", 2,
+     "the known function gives 2 where the environment gave 1, at obs [0.0, 0.0]"),
+    ("train env=cartpole agent=random total_steps=60 hydra.run.dir=new console=false "
+     "env.termination=test_mistakes:never_ends", 2,
+     "env.termination: the known function gives 0 where the environment gave 1"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, request):
+    """Return a folder with a finished run in it."""
+    root = tmp_path_factory.mktemp("finished")
+    subprocess.run(
+        [sys.executable, "-m", "mbrl_cli", "train", "env=cartpole", *TINY_RUN, "hydra.run.dir=run"],
+        cwd=root, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    return root / "run"
+
+
+@pytest.fixture
+def told(mbrl, tmp_path, monkeypatch):
+    """Return a function that runs a mistake and checks what all of them have in common."""
+    spec = gymnasium.envs.registration.EnvSpec("Faulty-v0", entry_point=Faulty)
+    monkeypatch.setitem(gymnasium.registry, "Faulty-v0", spec)
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+
+    def run(words, code, says):
+        before = contents(tmp_path)
+        done = mbrl(*shlex.split(words))
+        assert done.code == code, done
+        assert done.err.startswith("mbrl: "), done
+        assert len(done.err.splitlines()) == 1, done
+        assert "Traceback" not in done.err + done.out
+        assert says in done.err
+        after = contents(tmp_path)
+        new = after.keys() - before.keys()
+        assert {name: after.get(name) for name in before} == before  # nothing lost
+        if "hydra.run.dir=new" not in words:
+            assert not new, "a stray folder or file"
+        assert not RAN
+        return done.err.strip().removeprefix("mbrl: ").replace(str(tmp_path), ".")
+
+    RAN.clear()
+    return run
+
+
+def contents(root):
+    return {
+        path.relative_to(root): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+CASES = {
+    "Command line": [(words, code, says, "", NOTHING) for words, code, says in COMMAND_LINE],
+    "YAML": YAML,
+    "Run folders": FOLDERS,
+    "Environments": [(words, code, says, "", NOTHING) for words, code, says in FAULTS],
+}
+ALL = [(kind, *case) for kind, cases in CASES.items() for case in cases]
+HEARD = {}  # (what was asked, what was wrong) -> what was said
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "code", "says", "wrong", "set_up"),
+    ALL,
+    ids=[f"{words}{' with ' * bool(wrong)}{wrong}" for _, words, _, _, wrong, _ in ALL],
+)
+def test_a_mistake_is_told_in_one_line_and_nothing_is_lost(
+    told, finished, tmp_path, kind, words, code, says, wrong, set_up
+):
+    if kind == "Run folders":
+        shutil.copytree(finished, tmp_path / "run")
+    set_up(tmp_path)
+    HEARD[words, wrong] = told(words, code, says)
+
+
+def test_the_table_lists_every_mistake():
+    lines = [
+        "# Mistakes and faults, and what is said about them",
+        "",
+        "Written by `MBRL_WRITE=1 pytest tests/test_mistakes.py`, which runs each of them.",
+    ]
+    for kind, cases in CASES.items():
+        lines += ["", f"## {kind}", "", "| asked | exit code | told |", "|---|---|---|"]
+        for words, code, _, wrong, _ in cases:
+            shown = words.replace(RUN, "train env=gym env.id=Faulty-v0 ... env.kwargs.fault=")
+            asked = f"`{shown}`" + (f" with {wrong}" if wrong else "")
+            said = HEARD.get((words, wrong), "").replace("|", "\\|")
+            lines.append(f"| {asked} | {code} | {said} |")
+    if "MBRL_WRITE" in os.environ:
+        TABLE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    written = TABLE.read_text(encoding="utf-8").splitlines()
+
+    def without_message(line):  # messages of Hydra and gymnasium differ between their versions
+        return line.rsplit(" | ", 1)[0]
+
+    assert len(ALL) >= 60
+    assert [without_message(line) for line in written] == [without_message(line) for line in lines]
+
+
+def test_with_trust_a_run_folder_may_name_other_code(told, mbrl, finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    rewrite(lambda config: config.env.update(termination="test_mistakes:hostile"))(tmp_path)
+    assert mbrl("eval", "run", "eval_episodes=1").code == 2
+    assert not RAN
+    assert mbrl("eval", "run", "eval_episodes=1", "--trust").code == 0
+    assert RAN
+
+
+def test_after_a_fault_of_the_environment_the_run_goes_on(told, mbrl, tmp_path):
+    told(RUN + "raise", 3, "saved before the episode; trace in fault.txt; go on with: mbrl resume")
+    assert "fell over" in (tmp_path / "new" / "fault.txt").read_text()
+    # The environment counts its steps from the start of the process: now it fails no more.
+    assert mbrl("resume", "new").code == 0
+
+
+def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
+    told, mbrl, tiny_run, tmp_path, monkeypatch
+):
+    real, calls = os.fsync, []
+
+    def full(handle):
+        calls.append(handle)
+        if len(calls) > 12:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(handle)
+
+    words = " ".join(["train", "env=cartpole", *tiny_run, "hydra.run.dir=new"])
+    monkeypatch.setattr(os, "fsync", full)
+    told(words, 5, "No space left on device; make room, then: mbrl resume")
+    monkeypatch.setattr(os, "fsync", real)
+    done = mbrl("resume", "new")
+    assert done.code == 0
+    assert "from step 0" not in done.out  # what was saved before the disk was full counts
+
+
+def test_a_model_that_diverges_again_and_again_ends_the_run_with_advice(told, tiny_run, tmp_path):
+    words = " ".join(["train", "env=pendulum", *tiny_run, "hydra.run.dir=new"])
+    more = " model.learning_rate=1 model.max_steps=300 model.activation=relu total_steps=200"
+    wild = " model.weight_decay=1e30"
+    told(words + more + wild, 4, "diverged in 3 fits in a row and was rolled back each time; lower")
+    rows = (tmp_path / "new" / "metrics.csv").read_text().splitlines()
+    assert sum(",model/rolled_back,5.0" in row for row in rows) == 2  # the third ended the run
+
+
+# --- random overrides ---------------------------------------------------------------------------
+
+
+def keys():
+    """Return every key of every choice of every group, and of the run level."""
+    found = [
+        k for k in OmegaConf.load(config_dir() / "train.yaml") if k not in ("defaults", "hydra")
+    ]
+    for group in GROUPS:
+        for name in choices(group):
+            node = OmegaConf.load(config_dir() / group / f"{name}.yaml")
+            found += [f"{group}.{key}" for key in (node.get("agent") or node) if key != "defaults"]
+    return sorted({str(key) for key in found} | {"nonsense", "model.nonsense"})
+
+
+VALUES = st.one_of(
+    st.integers(-2, 40).map(str),
+    st.sampled_from(
+        [
+            str(10**18),
+            str(10**400),
+            "1e300",
+            "-1e300",
+            "nan",
+            "inf",
+            "null",
+            "true",
+            "''",
+            "[]",
+            "{}",
+        ]
+    ),
+    st.floats().map(str),
+    st.text(max_size=8),
+    st.sampled_from(
+        ["[1,2]", "{a:1}", "known", "../../x", "/", "${seed}", "${nope}", "${oc.env:X}"]
+    ),
+)
+CHOICES = st.sampled_from(
+    [f"{group}={name}" for group in GROUPS for name in choices(group)]
+    + ["env=../env/gym", "model="]
+)
+OVERRIDE = st.one_of(
+    CHOICES,
+    st.builds(
+        "{}{}={}".format,
+        st.sampled_from(["", "", "", "+", "++", "~"]),
+        st.sampled_from(keys()),
+        VALUES,
+    ),
+    st.text(max_size=12),
+)
+
+
+@settings(
+    max_examples=60, deadline=None, derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+@given(st.lists(OVERRIDE, min_size=1, max_size=4))
+def test_random_overrides_are_refused_in_words_or_could_run(mbrl, tmp_path, overrides):
+    """Everything that is checked before a run starts, without the run: never a traceback."""
+    words = [word for word in overrides if not word.startswith("-")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mbrl_cli.config.train.train", lambda config: 0.0)
+        done = mbrl("train", *words, "hydra.run.dir=new")
+    assert done.code in (0, 2), done
+    assert "Traceback" not in done.err + done.out
+    if done.code == 2:
+        assert done.err.startswith("mbrl: "), done
+        assert len(done.err.splitlines()) == 1, done
+        assert list(tmp_path.iterdir()) == []
+    shutil.rmtree(tmp_path / "new", ignore_errors=True)

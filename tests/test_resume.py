@@ -1,0 +1,207 @@
+"""A run that is cut, by whatever, and goes on is the run that was never cut, to the bit."""
+
+import importlib.util
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mbrl_cli.checkpoint import load_checkpoint
+from mbrl_cli.envs.env import Env
+from mbrl_cli.errors import Stopped
+from mbrl_cli.lock import locked
+from mbrl_cli.models.ensemble import Ensemble
+from mbrl_cli.store import newest_replay
+
+ROOT = Path(__file__).parent.parent
+
+
+def outcome(folder):
+    """Return everything that must not differ: weights and generators, rows, transitions."""
+    rows = (folder / "metrics.csv").read_text().splitlines()
+    stored, episodes = newest_replay(folder)
+    return {
+        "weights": (folder / "checkpoint.safetensors").read_bytes(),
+        "rows": [row for row in rows if ",time/" not in row],
+        "replay": {name: part.tolist() for name, part in stored.items()},
+        "episodes": episodes,
+    }
+
+
+def assert_same_outcome(one, other):
+    left, right = outcome(one), outcome(other)
+    assert [key for key in left if left[key] != right[key]] == []
+
+
+@pytest.fixture
+def cut(monkeypatch):
+    """Return a function that lets a call of a method raise, counted from now on."""
+
+    def arm(owner, method, at, error):
+        calls, real = [], getattr(owner, method)
+
+        def counting(self, *arguments):
+            calls.append(1)
+            if len(calls) == at:
+                raise error
+            return real(self, *arguments)
+
+        monkeypatch.setattr(owner, method, counting)
+
+    return arm
+
+
+@pytest.mark.parametrize("env", ["cartpole", "pendulum"])
+def test_a_run_stopped_anywhere_goes_on_as_if_it_never_was(mbrl, tiny_run, cut, tmp_path, env):
+    words = ["train", f"env={env}", *tiny_run]
+    assert mbrl(*words, "hydra.run.dir=whole").code == 0
+    # Steps of evaluations count too: 5 is in the prefill, the others are spread over all phases.
+    for number, (method, at) in enumerate([("step", 5), ("step", 47), ("step", 66), ("reset", 6)]):
+        cut(Env, method, at, Stopped(signal.SIGTERM))
+        done = mbrl(*words, f"hydra.run.dir=cut{number}")
+        assert done.code == 128 + signal.SIGTERM
+        where = tmp_path / f"cut{number}"
+        assert done.err == f"mbrl: stopped and saved; go on with: mbrl resume {where}\n"
+        assert mbrl("resume", f"cut{number}").code == 0
+        assert_same_outcome(tmp_path / "whole", tmp_path / f"cut{number}")
+    cut(Ensemble, "fit", 3, Stopped(signal.SIGINT))
+    assert mbrl(*words, "hydra.run.dir=fit").code == 128 + signal.SIGINT
+    assert mbrl("resume", "fit").code == 0
+    assert_same_outcome(tmp_path / "whole", tmp_path / "fit")
+
+
+def test_a_finished_run_says_so_and_can_be_made_longer(mbrl, tiny_run, tmp_path):
+    words = ["train", "env=cartpole", *tiny_run]
+    assert mbrl(*words, "total_steps=90", "hydra.run.dir=long").code == 0
+    assert mbrl(*words, "hydra.run.dir=short").code == 0
+    done = mbrl("resume", "short")
+    assert done.code == 0
+    assert "finished its 60 steps already" in done.out
+    done = mbrl("resume", "short", "total_steps=90")
+    assert done.code == 0
+    assert "total_steps: 60 -> 90" in done.out
+    assert_same_outcome(tmp_path / "long", tmp_path / "short")
+    assert mbrl("resume", "short", "total_steps=60").code == 2
+
+
+def test_changes_are_shown_and_the_config_that_held_before_is_kept(mbrl, tiny_run, tmp_path):
+    assert mbrl("train", *tiny_run, "hydra.run.dir=run").code == 0
+    before = (tmp_path / "run" / "config.yaml").read_text()
+    done = mbrl("resume", "run", "total_steps=80", "planner=random_shooting", "model.patience=2")
+    assert done.code == 0
+    assert "model.patience: 3 -> 2" in done.out
+    assert "planner.elite_ratio: 0.2 -> (missing)" in done.out
+    (kept,) = (tmp_path / "run").glob("config_until_*.yaml")
+    assert kept.read_text() == before
+    assert "patience: 2" in (tmp_path / "run" / "config.yaml").read_text()
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "lost segment"])
+def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(
+    mbrl, tiny_run, tmp_path, damage
+):
+    words = ["train", "env=cartpole", *tiny_run]
+    assert mbrl(*words, "hydra.run.dir=whole").code == 0
+    assert mbrl(*words, "hydra.run.dir=run").code == 0
+    run = tmp_path / "run"
+    (run / "checkpoint.safetensors").unlink()  # as if it had been killed at the very end
+    older, newest = sorted((run / "checkpoints").iterdir())
+    start, stop = load_checkpoint(newest)["segments"][-1]
+    assert load_checkpoint(older)["segments"][-1][1] == start
+    content = newest.read_bytes()
+    if damage == "flipped":
+        newest.write_bytes(content[:500] + bytes([content[500] ^ 1]) + content[501:])
+    elif damage == "lost segment":
+        (run / "replay" / f"{start:010d}-{stop:010d}.safetensors").unlink()
+    else:
+        newest.write_bytes(content[: len(content) // 2 if damage == "cut" else 0])
+    done = mbrl("resume", "run")
+    assert done.code == 0
+    assert "the checkpoint before it is used" in done.out
+    assert ("replay" if damage == "lost segment" else newest.name) in done.out
+    assert_same_outcome(tmp_path / "whole", run)
+
+
+def test_the_last_checkpoints_are_kept_and_each_writes_its_own_transitions_only(
+    mbrl, tiny_run, tmp_path
+):
+    assert mbrl("train", *tiny_run, "keep_checkpoints=3", "hydra.run.dir=run").code == 0
+    run = tmp_path / "run"
+    kept = sorted((run / "checkpoints").iterdir())
+    assert len(kept) == 3
+    state = load_checkpoint(kept[-1])
+    segments = state["segments"]
+    assert [start for start, _ in segments] == [0, *(stop for _, stop in segments[:-1])]
+    for start, stop in segments:
+        part = load_checkpoint(run / "replay" / f"{start:010d}-{stop:010d}.safetensors")
+        assert {len(column) for column in part.values()} == {stop - start}
+    assert segments[-1][1] == state["env_step"]
+
+
+def test_a_sweep_started_again_skips_what_is_finished_and_goes_on_with_the_rest(
+    mbrl, tiny_run, cut, tmp_path
+):
+    words = ["train", "-m", "seed=0,1", *tiny_run]
+    assert mbrl(*words, "hydra.sweep.dir=whole").code == 0
+    cut(Ensemble, "fit", 7, Stopped(signal.SIGTERM))  # in the second of two jobs
+    assert mbrl(*words, "hydra.sweep.dir=sweep").code == 128 + signal.SIGTERM
+    first = next((tmp_path / "sweep").glob("0_*"))
+    before = (first / "metrics.csv").read_bytes()
+    done = mbrl(*words, "hydra.sweep.dir=sweep")
+    assert done.code == 0, done.err
+    assert "finished its 60 steps already" in done.out
+    assert "from step" in done.out
+    assert (first / "metrics.csv").read_bytes() == before
+    for job in (tmp_path / "whole").glob("[01]_*"):
+        assert_same_outcome(job, tmp_path / "sweep" / job.name)
+
+
+def test_a_second_process_in_one_folder_is_refused_until_the_first_is_gone(
+    mbrl, tiny_run, tmp_path
+):
+    assert mbrl("train", *tiny_run, "hydra.run.dir=run").code == 0
+    with locked(tmp_path / "run"):
+        done = mbrl("resume", "run", "total_steps=80")
+        assert done.code == 2
+        assert done.err == "mbrl: run: another process is running it\n"
+    holder = subprocess.Popen(
+        [
+            sys.executable, "-c",
+            "import sys, time; from pathlib import Path; from mbrl_cli.lock import locked\n"
+            "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)",
+            str(tmp_path / "run"),
+        ],
+        stdout=subprocess.PIPE, cwd=ROOT,
+    )  # fmt: skip
+    with holder:
+        assert holder.stdout.readline() == b"held\n"
+        assert mbrl("resume", "run", "total_steps=80").code == 2
+        holder.kill()
+    assert mbrl("resume", "run", "total_steps=80").code == 0
+
+
+def test_a_signal_stops_a_real_process_within_seconds(tiny_run, tmp_path):
+    """SIGTERM to a run of hours: it leaves at once, in the middle of an episode."""
+    long = ["total_steps=1000000", "env.max_episode_steps=null", "env=pendulum"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mbrl_cli", "train", *tiny_run, *long, "hydra.run.dir=run"],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while not list(tmp_path.glob("run/checkpoints/*.safetensors")):
+        assert process.poll() is None
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert err == f"mbrl: stopped and saved; go on with: mbrl resume {tmp_path / 'run'}\n"
+
+
+@pytest.mark.resume
+def test_runs_killed_at_random_moments_go_on_to_the_same_bits():
+    """The short form of `benchmarks/kill_and_resume.py`, which does it fifty times."""
+    path = ROOT / "benchmarks" / "kill_and_resume.py"
+    spec = importlib.util.spec_from_file_location("kill_and_resume", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.main(["--kills", "2"]) == 0

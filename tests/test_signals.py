@@ -1,0 +1,58 @@
+"""Signals: each stops the run once, and a launcher's own handler has its turn afterwards."""
+
+import os
+import signal
+
+import pytest
+
+from mbrl_cli.errors import Stopped
+from mbrl_cli.signals import stopping
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"])
+def test_each_signal_stops_the_block_and_what_was_there_before_is_back(name):
+    number = getattr(signal, name)
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        with pytest.raises(Stopped) as stopped, stopping():
+            os.kill(os.getpid(), number)
+        assert stopped.value.exit_code == 128 + number
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+
+
+def test_while_a_stopped_run_saves_a_second_signal_does_not_disturb_it():
+    saved = []
+
+    def run():
+        with stopping():
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+            finally:
+                os.kill(os.getpid(), signal.SIGINT)
+                saved.append("all of it")
+
+    with pytest.raises(Stopped):
+        run()
+    assert saved == ["all of it"]
+
+
+def test_a_launcher_s_handler_is_called_when_the_run_is_saved():
+    """A cluster's launcher puts its job back into the queue when it gets SIGUSR2."""
+    order = []
+
+    def run():
+        with stopping():
+            try:
+                os.kill(os.getpid(), signal.SIGUSR2)
+            finally:
+                order.append("saved")
+
+    before = signal.signal(signal.SIGUSR2, lambda number, frame: order.append(number))
+    try:
+        with pytest.raises(Stopped):
+            run()
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert order == ["saved", signal.SIGUSR2]
