@@ -55,7 +55,7 @@ class Model(Protocol):
     def step(
         self, state: State, action: Tensor, generator: torch.Generator, common_noise: bool = False
     ) -> Step:
-        """Imagine one step of action [M, A].
+        """Imagine one step of action [M, A], or [M, P, A] where each particle has its own.
 
         With `common_noise` all rows see the same random numbers: plans are then compared under
         equal luck, and fewer numbers are drawn.
@@ -130,7 +130,7 @@ class MarkovModel(ABC):
             next_obs = next_obs.round()
         elif self._any_integer:
             next_obs = torch.where(self._integer, next_obs.round(), next_obs)
-        each = action[:, None].expand(-1, obs.shape[1], -1)  # [M, P, A]
+        each = action_of_each(obs, action)
         if self.spec.known_reward is not None:
             reward = self.spec.known_reward(obs, each, next_obs)
         if self.spec.known_termination is not None:
@@ -151,7 +151,7 @@ class MarkovModel(ABC):
     def _transition(
         self, obs: Tensor, action: Tensor, generator: torch.Generator, common_noise: bool
     ) -> tuple[Tensor, Tensor]:
-        """Map obs [M, P, O], action [M, A] to next_obs [M, P, O] and reward [M, P]."""
+        """Map obs [M, P, O], action [M, A] or [M, P, A] to next_obs [M, P, O], reward [M, P]."""
 
     @abstractmethod
     def _continues(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
@@ -172,3 +172,8 @@ class MarkovModel(ABC):
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
+
+
+def action_of_each(obs: Tensor, action: Tensor) -> Tensor:
+    """Return the action [M, P, A] of each particle in obs [M, P, O]; [M, A] stands for all."""
+    return action if action.dim() == 3 else action[:, None].expand(-1, obs.shape[1], -1)

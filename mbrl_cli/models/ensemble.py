@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.accuracy import measure_accuracy
-from mbrl_cli.models.base import MarkovModel, Prediction
+from mbrl_cli.models.base import MarkovModel, Prediction, action_of_each
 from mbrl_cli.models.fitting import FitResult, FitSettings, fit_members
 from mbrl_cli.models.targets import Targets
 from mbrl_cli.nets.ensemble_mlp import EnsembleMLP, forward_stack
@@ -138,7 +138,9 @@ class Ensemble(MarkovModel):
         if self.propagation == "ts1":
             shuffle = torch.randperm(particles, generator=generator, device=generator.device)
             moved = obs[:, shuffle.to(self.device)]
-        each = action[:, None].expand(-1, particles, -1)
+        each = action_of_each(obs, action)
+        if shuffle is not None and action.dim() == 3:
+            each = each[:, shuffle.to(self.device)]
         x = torch.cat([moved, each], dim=-1)  # [M, P, O+A]
         x = x.view(rows, members, particles // members, -1).transpose(0, 1)  # [E, M, J, O+A]
         out = self._forward(x.reshape(members, -1, x.shape[-1]))  # [E, M*J, D]
@@ -159,7 +161,7 @@ class Ensemble(MarkovModel):
         return next_obs, out[..., obs_dim]
 
     def _expected_transition(self, obs: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-        x = torch.cat([obs[:, 0], action], dim=-1)  # [M, O+A]
+        x = torch.cat([obs[:, 0], action_of_each(obs, action)[:, 0]], dim=-1)  # [M, O+A]
         out = self._forward(x.expand(len(self.best), -1, -1))  # [E, M, D]
         self._last_delta = out[..., : obs.shape[-1]]  # [E, M, O], for `disagreement`
         mean = out.mean(0) if len(out) > 1 else out[0]  # [M, D]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mbrl_cli.models.accuracy import measure_accuracy
-from mbrl_cli.models.base import MarkovModel, Prediction
+from mbrl_cli.models.base import MarkovModel, Prediction, action_of_each
 from mbrl_cli.models.targets import Targets
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import Batch, CountOrZero, EnvSpec, PositiveFloat
@@ -71,8 +71,7 @@ class Linear(MarkovModel):
     def _transition(
         self, obs: Tensor, action: Tensor, generator: torch.Generator, common_noise: bool
     ) -> tuple[Tensor, Tensor]:
-        each = action[:, None].expand(-1, obs.shape[1], -1)  # [M, P, A]
-        out = self._features(obs, each) @ self.weight  # [M, P, O+2]
+        out = self._features(obs, action_of_each(obs, action)) @ self.weight  # [M, P, O+2]
         obs_dim = obs.shape[-1]
         delta = out[..., :obs_dim] * self.targets.delta.std + self.targets.delta.mean
         reward = out[..., obs_dim] * self.targets.reward.std + self.targets.reward.mean

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
-from mbrl_cli.models.base import MarkovModel, Prediction
+from mbrl_cli.models.base import MarkovModel, Prediction, action_of_each
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import EnvSpec, Simulator, State, Step
 
@@ -75,7 +75,7 @@ class Oracle(MarkovModel):
         self, obs: Tensor, action: Tensor, generator: torch.Generator, common_noise: bool
     ) -> tuple[Tensor, Tensor]:
         simulator = self._simulator()
-        each = action[:, None].expand(-1, obs.shape[1], -1)  # [M, P, A]
+        each = action_of_each(obs, action)
         next_obs = simulator.step(obs, each)
         return next_obs, simulator.reward(obs, each, next_obs)
 
