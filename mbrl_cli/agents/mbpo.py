@@ -110,7 +110,7 @@ class MBPO:
         if isinstance(self.rollout_length, int):
             return self.rollout_length
         if self.rollout_length == "auto":
-            lengths = range(2, self.max_length + 1) if self.errors else []
+            lengths = range(2, min(self.max_length, max(self.errors, default=1)) + 1)
             return max((k for k in lengths if self.error_at(k) <= self.max_error), default=1)
         return int(np.interp(env_step, self.rollout_length[:2], self.rollout_length[2:]))
 

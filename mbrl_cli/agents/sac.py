@@ -9,6 +9,7 @@ Notation: alpha -> temperature, tau -> target_rate, gamma -> discount, H-bar -> 
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -235,7 +236,7 @@ class SAC:
 
     def state_dict(self) -> dict[str, Any]:
         """Return networks, optimiser, random numbers and counters."""
-        return {
+        state = {
             "actor": self.actor.detached(),
             "critics": self.critics.detached(),
             "targets": self.targets,
@@ -245,6 +246,7 @@ class SAC:
             "statistics": self._statistics,
             "counters": [getattr(self, name) for name in self._COUNTERS],
         }
+        return copy.deepcopy(state)  # not the tensors that learning goes on to change
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
