@@ -149,6 +149,24 @@ def test_what_diverges_is_counted_and_not_learned_from(make_spec, make_model):
     assert len(agent.imagined) == 12
 
 
+def test_where_all_that_is_imagined_diverges_real_data_are_learned_from(make_spec, make_model):
+    spec = make_spec()
+
+    def diverging(obs, action):
+        return obs + torch.nan, obs[..., 0], torch.ones_like(obs[..., 0])
+
+    agent = make_mbpo(spec, make_model(spec, diverging))
+    replay = zeros(spec, 20)
+    rows = [agent.update(replay, step) for step in range(1, 6)]
+    assert rows[-1]["agent/imagined_share"] == 0.0
+    assert rows[-1]["agent/q_real"] == pytest.approx(0.0, abs=5.0)
+
+
+def test_without_any_data_nothing_is_learned(make_spec, make_model):
+    spec = make_spec()
+    assert make_mbpo(spec, make_model(spec)).update(ReplayBuffer(5, 1, 1), 0) == {}
+
+
 def test_every_particle_takes_an_action_of_its_own(make_spec, make_model):
     spec = make_spec(1, 2)
     model = make_model(spec, num_particles=3)

@@ -88,8 +88,7 @@ class MBPO:
 
     def update(self, replay: ReplayBuffer, env_step: int) -> dict[str, float]:
         """Fit, imagine and take gradient steps, each if it is time to."""
-        size = self.sac.batch_size
-        if self.num_real == size:
+        if self.num_real == self.sac.batch_size or not len(replay):
             return self.sac.update(replay, env_step)
         metrics: dict[str, float] = {}
         if not self.model.is_fitted or env_step - self.last_fit >= self.fit_every:
@@ -102,7 +101,9 @@ class MBPO:
             metrics |= self._imagine(replay, env_step)
         updates = self.sac.updates_due(env_step)
         if updates:
-            self.sac.learn(self._mixed_batches(replay, updates, size), self.num_real)
+            # Where all that was imagined diverged there are real rows only.
+            num_real = self.num_real if len(self.imagined) else self.sac.batch_size
+            self.sac.learn(self._batches(replay, updates, num_real), num_real)
         return metrics | self.sac.metrics(env_step)
 
     def length(self, env_step: int) -> int:
@@ -148,13 +149,13 @@ class MBPO:
             metrics["agent/rollout_error"] = self.error_at(length)
         return metrics
 
-    def _mixed_batches(self, replay: ReplayBuffer, updates: int, size: int) -> Batch:
+    def _batches(self, replay: ReplayBuffer, updates: int, num_real: int) -> Batch:
         """Draw batches [U, n, ...] whose first `num_real` rows are real and the others imagined."""
-        rows = self._draw(len(self.imagined), (updates, size - self.num_real))
+        real = self.sac.real_batches(replay, updates, num_real)
+        if num_real == self.sac.batch_size:
+            return real
+        rows = self._draw(len(self.imagined), (updates, self.sac.batch_size - num_real))
         imagined = self.imagined.batch(rows)
-        if not self.num_real:
-            return imagined
-        real = self.sac.real_batches(replay, updates, self.num_real)
         return Batch(*(torch.cat(both, dim=1) for both in zip(real, imagined, strict=True)))
 
     def _draw(self, num: int, shape: tuple[int, ...]) -> torch.Tensor:

@@ -19,7 +19,7 @@ class ImaginedBuffer:
     def __init__(self, capacity: int, obs_dim: int, action_dim: int, device: torch.device) -> None:
         self.capacity = capacity
         self.total_added = 0
-        self._columns = (obs_dim, action_dim, 1, obs_dim, 1)
+        self._columns = [obs_dim, action_dim, 1, obs_dim, 1]
         self._rows = torch.zeros(capacity, sum(self._columns), device=device)
 
     def __len__(self) -> int:
