@@ -295,6 +295,7 @@ def test_copies_of_environments_cannot_be_branched_from(make_spec):
 # --- learning -----------------------------------------------------------------------------------
 
 
+@pytest.mark.learn
 def test_imagined_data_help(make_spec, make_hand_made):
     """Steer a point to 0 having seen 5 small moves; the model knows how the others would end.
 
