@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple, Protocol
+from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -102,6 +102,13 @@ class Bounds:
         if self.high == float("inf"):
             return f"{'>' if self.low_open else '>='} {self.low:g}"
         return f"in {'(' if self.low_open else '['}{self.low:g}, {self.high:g}]"
+
+
+@dataclass(frozen=True)
+class ArgumentsOf:
+    """A part's hyperparameters: `Annotated[dict[str, Any], ArgumentsOf(Part)]`, checked alike."""
+
+    target: Callable[..., Any]
 
 
 Count = Annotated[int, Bounds(1)]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from mbrl_cli.checkpoint import load_checkpoint
 from mbrl_cli.config.build import build
@@ -24,7 +25,8 @@ PREFILL, TOTAL = 20, 40
 SMALL = {
     "model": {"hidden": "[8]", "max_steps": 5, "termination_steps": 5},
     "planner": {"horizon": 3, "population": 8, "elite_ratio": 0.4, "iterations": 2},
-    "agent": {"fit_every": 10},
+    "agent": {"fit_every": 10, "hidden": "[8]", "batch_size": 8, "log_every": 5},
+    "agent.sac": {"hidden": "[8]", "batch_size": 8, "log_every": 5},
 }
 RUN = [
     f"total_steps={TOTAL}", f"prefill_steps={PREFILL}", "eval_every=30", "eval_episodes=1",
@@ -47,7 +49,7 @@ def compose_small(compose_run):
             f"{group}.{key}={value}"
             for group, small in SMALL.items()
             for key, value in small.items()
-            if key in cfg[group]
+            if key in (OmegaConf.select(cfg, group) or {})
         ]
         return compose_run(*RUN, *keys, *chosen)
 
@@ -128,6 +130,47 @@ def test_every_agent_brings_the_model_and_planner_that_it_needs(compose_small, t
     chosen = ["env=gridworld", f"agent={agent}"]
     parts, restored = build(compose_small(*chosen)), build(compose_small(*chosen, "seed=1"))
     assert_whole_run(parts, restored, tmp_path)
+
+
+@pytest.mark.parametrize("env", ["gridworld", "cartpole_continuous"])  # discrete, continuous
+@pytest.mark.parametrize("model", names("model"))
+def test_mbpo_learns_with_every_model(compose_small, tmp_path, model, env):
+    chosen = [f"env={env}", "agent=mbpo", f"model={model}", "agent.rollout_length=auto"]
+    parts, restored = build(compose_small(*chosen)), build(compose_small(*chosen, "seed=1"))
+    logged = assert_whole_run(parts, restored, tmp_path)
+    for tag in ("critic_loss", "actor_loss", "temperature", "q_real", "q_imagined"):
+        assert logged[f"agent/{tag}"]
+    assert {share for _, share in logged["agent/imagined_share"]} == {0.75}
+
+
+def test_mbpo_on_real_data_alone_runs_as_sac_to_the_bit(compose_small, tmp_path):
+    logged = []
+    for agent in (["sac"], ["mbpo", "agent.real_ratio=1"]):
+        folder = tmp_path / agent[0]
+        prefix = "agent.sac" if agent[0] == "mbpo" else "agent"
+        same = [f"{prefix}.updates_per_step=2", f"{prefix}.target_rate=0.01"]
+        runner, rows = run(
+            build(compose_small("env=pendulum", f"agent={agent[0]}", *agent[1:], *same)), folder
+        )
+        timeless = {tag: values for tag, values in rows.items() if not tag.startswith("time/")}
+        logged.append((timeless, runner.replay.state_dict()["obs"].tolist()))
+    assert logged[0] == logged[1]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("agent.sac.batch_sise=4", "agent.sac.batch_sise: unknown key; did you mean batch_size?"),
+        ("agent.sac.discount=2", r"agent.sac.discount=2: must be a number in \[0, 1\]"),
+        (
+            "agent.rollout_length=0",
+            r"agent.rollout_length=0: must be a whole number >= 1 or a list",
+        ),
+    ],
+)
+def test_a_wrong_setting_of_mbpo_or_of_its_sac_is_named(compose_run, override, message):
+    with pytest.raises(UserError, match=message):
+        build(compose_run("env=pendulum", "agent=mbpo", f"++{override}"))
 
 
 @pytest.mark.parametrize("explore", ["noise", "epsilon", "disagreement"])

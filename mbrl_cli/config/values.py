@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from mbrl_cli.errors import UserError, nearest
-from mbrl_cli.types import Bounds
+from mbrl_cli.types import ArgumentsOf, Bounds
 
 # Arguments that are handed over as live objects, never read from YAML.
 LIVE = {"spec", "action", "device", "generator", "model", "planner"}
@@ -50,6 +50,9 @@ def check_value(key: str, value: Any, hint: Any) -> Any:
 
     Whole floats pass for integers (1e5) and integers for floats.
     """
+    for extra in get_args(hint)[1:] if get_origin(hint) is Annotated else ():
+        if isinstance(extra, ArgumentsOf) and isinstance(value, dict):
+            return check_arguments(key, extra.target, value)
     accepted, result = _convert(value, hint)
     if accepted:
         return result
