@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mbrl_cli.models.targets import Targets
-from mbrl_cli.nets.ensemble_mlp import ACTIVATIONS, EnsembleMLP
+from mbrl_cli.nets.ensemble_mlp import ACTIVATIONS, ACTIVATIONS_IN_PLACE, EnsembleMLP
 
 
 class FoldedEnsemble:
@@ -54,7 +54,7 @@ class FoldedEnsemble:
         self.last = last
         self.obs_dim = obs_dim
         self.activation = activation
-        self._act = ACTIVATIONS[activation]
+        self._act, self._act_in_place = ACTIVATIONS[activation], ACTIVATIONS_IN_PLACE[activation]
         self._workspace: _Workspace | None = None
 
     @classmethod
@@ -118,7 +118,7 @@ class FoldedEnsemble:
         """Map raw inputs x [G, O + A, n] to [G, D, n]; the way of single steps."""
         groups, outputs, last_width = self.last.shape
         wide = torch.baddbmm(self.first_bias, self.first, x)  # [G, h + D, n]
-        hidden = self._act(wide[:, :-outputs].clone())
+        hidden = self._act(wide[:, :-outputs])
         for weight, bias in self.middle:
             members, _, width = weight.shape
             hidden = hidden.reshape(members, width, -1)  # [E, h, n]
@@ -165,7 +165,7 @@ class FoldedEnsemble:
         if noise is not None and self.spread is not None:
             by_group = noise.view(horizon, groups, -1, obs_dim, 1).transpose(2, 3)
             noise = self.spread[..., None] * by_group  # [H, G, O, J, 1]
-        act, linear, floor = self._act, w.linear, self.floor
+        act, linear, floor = self._act_in_place, w.linear, self.floor
         for t in range(horizon):
             torch.baddbmm(self.first_bias, self.first, w.inputs[t], out=w.wide)
             act(w.first_hidden)

@@ -9,8 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# In-place forms: the input is always the fresh result of a matrix product.
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": F.silu, "relu": torch.relu, "tanh": torch.tanh, "elu": F.elu,
+}  # fmt: skip
+# For buffers, without gradient: autograd would have to copy what an in-place silu overwrites.
+ACTIVATIONS_IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": lambda x: F.silu(x, inplace=True),
     "relu": torch.relu_,
     "tanh": torch.tanh_,
