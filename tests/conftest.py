@@ -156,7 +156,8 @@ def make_ensemble() -> Callable[..., Ensemble]:
     real = OmegaConf.load(config_dir() / "model" / "mlp.yaml")
     small = {
         "hidden": [16], "activation": "silu", "batch_size": 64, "max_steps": 300,
-        "check_every": 50, "patience": 3, "learning_rate": 1e-2, "weight_decay": 0.0, "accuracy_horizon": 1,
+        "check_every": 50, "patience": 3, "learning_rate": 1e-2, "weight_decay": 0.0,
+        "accuracy_horizon": 1,
     }  # fmt: skip
 
     def make(spec, seed=0, **changes):
