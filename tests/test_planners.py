@@ -163,24 +163,29 @@ def test_every_sampled_plan_is_legal_and_all_choices_are_tried(
         assert first.mean((0, 1)).abs().max() < 0.2
 
 
-@pytest.mark.parametrize(
-    ("probabilities", "number", "choice"),
-    [
-        ([0.2, 0.5, 0.3], 0.1, 0),
-        ([0.2, 0.5, 0.3], 0.21, 1),
-        ([0.2, 0.5, 0.3], 0.69, 1),
-        ([0.2, 0.5, 0.3], 0.71, 2),
-        ([0.2, 0.5, 0.3], 0.99999, 2),
-        ([0.0, 1.0, 0.0], 0.5, 1),
-        ([0.0, 1.0, 0.0], 0.0, 1),  # torch.rand may return 0: still no impossible choice
-    ],
-)
-def test_a_uniform_number_chooses_by_the_inverse_of_the_distribution(
-    make_action, probabilities, number, choice
-):
-    planner = make_cem(make_action((3,)))
-    chosen = planner.choose_discrete(torch.tensor(probabilities), torch.tensor([number]))
-    assert chosen.argmax().item() == choice
+@pytest.mark.parametrize("beta", [0.0, 2.0])
+def test_discrete_actions_are_drawn_with_their_probabilities(make_action, generator, beta):
+    planner = make_cem(make_action((3, 2)), noise_beta=beta)
+    probabilities = torch.tensor([0.2, 0.5, 0.3, 0.0, 1.0])
+    noise = planner.sample_noise(1, 20_000, generator)
+    chosen = planner.choose_discrete(probabilities, noise)  # [1, N, H, A]
+    # 20,000 draws a step: standard error 0.0035; what is impossible is never drawn
+    torch.testing.assert_close(
+        chosen.mean((0, 1)), probabilities.expand(HORIZON, -1), atol=0.015, rtol=0.0
+    )
+    assert chosen[..., 3].sum() == 0
+
+
+@pytest.mark.parametrize("beta", [0.0, 2.0])
+def test_coloured_noise_holds_a_choice_and_favours_no_neighbour(make_action, generator, beta):
+    planner = make_cem(make_action((4,)), noise_beta=beta)
+    noise = planner.sample_noise(1, 20_000, generator)
+    choice = planner.choose_discrete(planner.neutral, noise).argmax(-1)[0]  # [N, H]
+    follows = [
+        float((choice[:, 1:] == (choice[:, :-1] + shift) % 4).float().mean()) for shift in range(4)
+    ]
+    assert follows[1:] == pytest.approx([(1.0 - follows[0]) / 3.0] * 3, abs=0.01)
+    assert follows[0] == pytest.approx(0.25, abs=0.01) if beta == 0.0 else follows[0] > 0.4
 
 
 def test_shooting_draws_continuous_actions_uniformly(make_action, generator):
@@ -299,9 +304,9 @@ def test_coloured_noise_leaves_each_step_s_distribution_as_it_is(
     make_action, generator, actions, beta
 ):
     planner = make_cem(make_action(actions), noise_beta=beta)
-    noise = planner.sample_noise(2, 20_000, generator)  # [2, N, H, C]
-    low, high = (0.0, 1.0) if isinstance(actions, tuple) else (-1.0, 1.0)
-    mean, std = (low + high) / 2, (12**-0.5 if low == 0.0 else 1.0)
+    noise = planner.sample_noise(2, 20_000, generator)  # [2, N, H, A]
+    # Of the standard normal and the standard Gumbel distribution (Euler's constant, pi / sqrt 6).
+    mean, std = (0.5772, math.pi / 6**0.5) if isinstance(actions, tuple) else (0.0, 1.0)
     # 40,000 draws a step: standard errors 0.005 and less
     torch.testing.assert_close(
         noise.mean((0, 1)), torch.full(noise.shape[2:], mean), atol=0.02, rtol=0.0

@@ -127,20 +127,20 @@ class TrajectoryPlanner(ABC):
         return Scores(torch.where(finite, score, lost), returns, (~finite).sum())
 
     def sample_noise(self, num_envs: int, num_plans: int, generator: torch.Generator) -> Tensor:
-        """Draw the random numbers behind N plans: [B, N, H, C], coloured along the horizon.
+        """Draw the random numbers behind N plans: [B, N, H, A], coloured along the horizon.
 
-        C is A standard normal numbers for continuous actions and, for discrete ones, a uniform
-        number in [0, 1) for each block: the normal number's place in its distribution.
+        They are standard normal for continuous actions and, for discrete ones, standard Gumbel.
         """
-        discrete = self.action.kind == "discrete"
-        columns = len(self.action.sizes) if discrete else self.action.dim
-        shape = (num_envs, num_plans, columns, self.horizon)
+        shape = (num_envs, num_plans, self.action.dim, self.horizon)
         white = torch.randn(shape, generator=generator, device=generator.device).to(self.device)
-        noise = (white @ self.colour).mT  # [B, N, H, C]
-        return torch.special.ndtr(noise).clamp_(max=1.0 - 1e-6) if discrete else noise
+        noise = (white @ self.colour).mT  # [B, N, H, A]
+        if self.action.kind == "continuous":
+            return noise
+        share: Tensor = torch.special.ndtr(noise).clamp_(1e-7, 1.0 - 1e-7)
+        return share.log_().neg_().log_().neg_()  # the Gumbel number at the same place
 
     def sample_around(self, mean: Tensor, spread: Tensor | float, noise: Tensor) -> Tensor:
-        """Turn noise [B, N, H, C] into plans [B, N, H, A] around mean [B, H, A].
+        """Turn noise [B, N, H, A] into plans [B, N, H, A] around mean [B, H, A].
 
         Spread is a standard deviation or, for discrete actions, the probability that a step is
         drawn uniformly instead of from the mean.
@@ -151,13 +151,16 @@ class TrajectoryPlanner(ABC):
         probabilities = (1.0 - spread) * mean + spread * self.neutral  # [B, H, A]
         return self.choose_discrete(probabilities[:, None], noise)
 
-    def choose_discrete(self, probabilities: Tensor, uniform: Tensor) -> Tensor:
-        """Map probabilities [..., A] and uniform numbers [..., C] to one-hot actions [..., A]."""
+    def choose_discrete(self, probabilities: Tensor, gumbel: Tensor | float) -> Tensor:
+        """Map probabilities [..., A] and Gumbel numbers [..., A] to one-hot actions [..., A].
+
+        The largest of log probability + Gumbel number is a sample of the distribution; choices have
+        no order, so with coloured numbers none of them is closer to another.
+        """
         chosen = []
-        blocks = torch.split(probabilities, list(self.action.sizes), dim=-1)
-        for block, one_hot, number in zip(blocks, self.one_hot, uniform.unbind(-1), strict=True):
-            above = number[..., None] >= block.cumsum(-1)[..., :-1]  # inverse of the distribution
-            index = above.sum(-1)
+        scores = torch.split(probabilities.log() + gumbel, list(self.action.sizes), dim=-1)
+        for score, one_hot in zip(scores, self.one_hot, strict=True):
+            index = score.argmax(-1)
             rows = one_hot.index_select(0, index.flatten())
             chosen.append(rows.view(*index.shape, len(one_hot)))
         return chosen[0] if len(chosen) == 1 else torch.cat(chosen, dim=-1)
@@ -171,8 +174,7 @@ class TrajectoryPlanner(ABC):
         """Return the legal actions [..., A] nearest to a mean [..., A]."""
         if self.action.kind == "continuous":
             return mean
-        half = torch.full((*mean.shape[:-1], len(self.action.sizes)), 0.5, device=mean.device)
-        return self.choose_discrete(mean, half)
+        return self.choose_discrete(mean, 0.0)
 
 
 def take_plans(plans: Tensor, index: Tensor) -> Tensor:

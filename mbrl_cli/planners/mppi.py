@@ -57,7 +57,7 @@ class MPPI(TrajectoryPlanner):
         nonfinite = torch.zeros((), dtype=torch.long, device=self.device)
         predicted = torch.full((len(mean),), float("nan"), device=self.device)
         noise = self.sample_noise(len(mean), self.population * self.iterations, generator)
-        parts = torch.split(noise, self.population, dim=1)  # each [B, N, H, C]
+        parts = torch.split(noise, self.population, dim=1)  # each [B, N, H, A]
         for iteration in self.deadline.rounds(self.iterations, len(mean)):
             plans = self.sample_around(mean, self.spread, parts[iteration])  # [B, N, H, A]
             plans[:, 0] = self.nearest_actions(mean)
