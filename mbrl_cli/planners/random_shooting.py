@@ -61,5 +61,5 @@ class RandomShooting(TrajectoryPlanner):
             plans = self.choose_discrete(uniform, noise)
         else:
             plans = torch.erf(noise / 2.0**0.5)  # a standard normal number, made uniform in [-1, 1]
-        plans[:, 0] = memory["best"]
+        plans[:, -1] = memory["best"]  # last: of plans that tie, a fresh one goes new ways
         return plans
