@@ -313,7 +313,7 @@ def test_coloured_noise_leaves_each_step_s_distribution_as_it_is(
         noise.mean((0, 1)), torch.full(noise.shape[2:], mean), atol=0.02, rtol=0.0
     )
     torch.testing.assert_close(
-        noise.std((0, 1)), torch.full(noise.shape[2:], std), atol=0.02, rtol=0.0
+        noise.std((0, 1)), torch.full(noise.shape[2:], std), atol=0.03, rtol=0.0
     )
 
 

@@ -204,7 +204,9 @@ class Ensemble(MarkovModel):
         path = self._planned.unroll(obs, actions, noise, shuffles, whole)  # [H+1, 1+O+A, P, M]
         if places is not None:
             path = path.gather(2, places[1:, None, :, None].expand_as(path))
-        reward = self.targets.limit_reward(path[1:, 0].mT)  # [H, M, P]
+        reward = path[1:, 0].mT  # [H, M, P]
+        if self.targets.learns_reward:
+            reward = self.targets.limit_reward(reward)
         by_row = path.permute(0, 3, 2, 1)  # [H+1, M, P, 1+O+A]
         obs, action = by_row[:-1, ..., 1 : 1 + obs_dim], by_row[:-1, ..., 1 + obs_dim :]
         next_obs = by_row[1:, ..., 1 : 1 + obs_dim]

@@ -75,7 +75,8 @@ class TrajectoryPlanner(ABC):
         self.risk = risk
         self.replan_every = replan_every
         self.deadline = Deadline(max_plan_ms, device)
-        self.colour = noise_colour(horizon, noise_beta).to(device)  # [H, H]
+        # What makes white noise coloured [H, H]; None where it stays white.
+        self.colour = noise_colour(horizon, noise_beta).to(device) if noise_beta > 0.0 else None
         # The mean of a plan that knows nothing [A]: the middle, or each choice equally likely.
         if action.kind == "discrete":
             neutral = torch.cat([torch.full((size,), 1.0 / size) for size in action.sizes])
@@ -131,13 +132,19 @@ class TrajectoryPlanner(ABC):
 
         They are standard normal for continuous actions and, for discrete ones, standard Gumbel.
         """
+        discrete = self.action.kind == "discrete"
         shape = (num_envs, num_plans, self.action.dim, self.horizon)
-        white = torch.randn(shape, generator=generator, device=generator.device).to(self.device)
-        noise = (white @ self.colour).mT  # [B, N, H, A]
-        if self.action.kind == "continuous":
-            return noise
-        share: Tensor = torch.special.ndtr(noise).clamp_(1e-7, 1.0 - 1e-7)
-        return share.log_().neg_().log_().neg_()  # the Gumbel number at the same place
+        white = torch.empty(shape, device=generator.device)
+        if discrete and self.colour is None:
+            share = white.uniform_(generator=generator).to(self.device)
+        else:
+            noise = white.normal_(generator=generator).to(self.device)  # [B, N, A, H]
+            noise = noise if self.colour is None else noise @ self.colour
+            if not discrete:
+                return noise.mT  # [B, N, H, A]
+            share = torch.special.ndtr(noise)  # its place in the distribution
+        share = share.clamp_(1e-7, 1.0 - 1e-7)
+        return share.log_().neg_().log_().neg_().mT  # the Gumbel numbers at these places
 
     def sample_around(self, mean: Tensor, spread: Tensor | float, noise: Tensor) -> Tensor:
         """Turn noise [B, N, H, A] into plans [B, N, H, A] around mean [B, H, A].

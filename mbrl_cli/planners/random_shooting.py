@@ -57,8 +57,7 @@ class RandomShooting(TrajectoryPlanner):
     def _sample(self, memory: State, generator: torch.Generator) -> Tensor:
         noise = self.sample_noise(len(memory["best"]), self.population, generator)
         if self.action.kind == "discrete":
-            uniform = memory["mean"][:, None].expand(-1, self.population, -1, -1)
-            plans = self.choose_discrete(uniform, noise)
+            plans = self.choose_discrete(memory["mean"][:, None], noise)  # of equal chances
         else:
             plans = torch.erf(noise / 2.0**0.5)  # a standard normal number, made uniform in [-1, 1]
         plans[:, -1] = memory["best"]  # last: of plans that tie, a fresh one goes new ways
