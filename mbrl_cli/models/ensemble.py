@@ -89,8 +89,6 @@ class Ensemble(MarkovModel):
                 f"model.num_particles={num_particles}: must be a multiple of "
                 f"model.best_members={best_members}, so that every member moves equally many"
             )
-        if not hidden:
-            raise UserError("model.hidden=[]: needs at least one layer; model=linear has none")
         self.num_particles = num_particles
         self.has_disagreement = best_members > 1
         self.gaussian = head == "gaussian"

@@ -47,11 +47,6 @@ class Deadline:
         self.was_late = (begun - start) / num_envs > self.max_ms
 
     @property
-    def is_hopeless(self) -> bool:
-        """Whether not even one iteration fits."""
-        return self.max_ms is not None and self._slowest_ms > self.max_ms
-
-    @property
     def slowest_ms(self) -> float:
         """Milliseconds that an iteration takes at worst, for each environment."""
         return self._slowest_ms
