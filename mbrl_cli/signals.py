@@ -44,6 +44,6 @@ def stopping() -> Iterator[None]:
         for number, handler in former.items():
             signal.signal(number, handler)
         if asked is not None:
-            handler = former[asked]
+            handler = former.get(asked)
             if callable(handler) and handler is not signal.default_int_handler:
                 handler(asked, None)

@@ -101,14 +101,10 @@ def compare(model, generator):
     torch.testing.assert_close(fast.continues, continues, **close)
 
 
-@pytest.mark.parametrize("threads", [1, 4])  # with 4, each of the 2 members is split in two
 @pytest.mark.parametrize("hidden", [[8], [8, 8], [8, 5, 6]])
 @pytest.mark.parametrize("head", ["point", "gaussian"])
 @pytest.mark.parametrize("propagation", ["ts_inf", "ts1", "expectation"])
-def test_unrolling_equals_the_plain_way(
-    make_random_ensemble, generator, monkeypatch, propagation, head, hidden, threads
-):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+def test_unrolling_equals_the_plain_way(make_random_ensemble, generator, propagation, head, hidden):
     compare(make_random_ensemble(propagation, head, hidden), generator)
 
 

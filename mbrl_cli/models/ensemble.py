@@ -247,34 +247,15 @@ class Ensemble(MarkovModel):
     def _prepare(self) -> None:
         """Copy the weights of the members in use into the form that imagination runs."""
         t = self.targets
-        self._members = self._folded(self.best)
-        if self.propagation == "expectation":
-            judges, self._planned = self.best, self._members.mean_of_members()
-        else:
-            judges = self.best.repeat_interleave(self._copies())
-            self._planned = self._folded(judges)
-        w1, b1, w2, b2 = (layer[judges] for layer in self.ending.layers())
+        self._members = FoldedEnsemble.fold(self.net, self.best, t)
+        if self.gaussian:
+            bounds = self.max_logvar[self.best], self.min_logvar[self.best]
+            self._members.with_noise(*bounds, t.delta.std)
+        expected = self.propagation == "expectation"
+        self._planned = self._members.mean_of_members() if expected else self._members
+        w1, b1, w2, b2 = (layer[self.best] for layer in self.ending.layers())
         w1 = w1 / t.obs.std
         self._planned_ending = w1, b1 - (w1 @ t.obs.mean)[..., None], w2, b2
-
-    def _folded(self, members: Tensor) -> FoldedEnsemble:
-        folded = FoldedEnsemble.fold(self.net, members, self.targets)
-        if self.gaussian:
-            bounds = self.max_logvar[members], self.min_logvar[members]
-            folded.with_noise(*bounds, self.targets.delta.std)
-        return folded
-
-    def _copies(self) -> int:
-        """Return into how many networks a member is split, each with a part of its particles.
-
-        A batched product shares its networks out among the threads: with 5 of them one of two
-        threads would have 3 to do and the other would wait.
-        """
-        threads, each = torch.get_num_threads(), self.num_particles // len(self.best)
-        fair = [
-            c for c in range(1, each + 1) if each % c == 0 and len(self.best) * c % threads == 0
-        ]
-        return fair[0] if fair else 1
 
     # --- fitting ----------------------------------------------------------------------------
 
