@@ -87,10 +87,7 @@ class TrajectoryPlanner(ABC):
 
     def initial_memory(self, num_envs: int) -> State:
         """Return what is known before an episode's first step: no plan."""
-        mean = self.neutral.repeat(num_envs, self.horizon, 1)  # [B, H, A]
-        # `best` is only offered as a candidate again; before there is one it is any legal plan.
-        best = self.nearest_actions(mean)
-        return {"mean": mean, "best": best}
+        return {"mean": self.neutral.repeat(num_envs, self.horizon, 1)}  # [B, H, A]
 
     @abstractmethod
     def plan(
@@ -146,15 +143,14 @@ class TrajectoryPlanner(ABC):
         share = share.clamp_(1e-7, 1.0 - 1e-7)
         return share.log_().neg_().log_().neg_().mT  # the Gumbel numbers at these places
 
-    def sample_around(self, mean: Tensor, spread: Tensor | float, noise: Tensor) -> Tensor:
+    def sample_around(self, mean: Tensor, spread: Tensor, noise: Tensor) -> Tensor:
         """Turn noise [B, N, H, A] into plans [B, N, H, A] around mean [B, H, A].
 
-        Spread is a standard deviation or, for discrete actions, the probability that a step is
-        drawn uniformly instead of from the mean.
+        Spread [B, H, A] is a standard deviation or, for discrete actions, the probability that a
+        step is drawn uniformly instead of from the mean.
         """
         if self.action.kind == "continuous":
-            scaled = spread * noise if isinstance(spread, float) else spread[:, None] * noise
-            return (mean[:, None] + scaled).clamp_(-1.0, 1.0)
+            return (mean[:, None] + spread[:, None] * noise).clamp_(-1.0, 1.0)
         probabilities = (1.0 - spread) * mean + spread * self.neutral  # [B, H, A]
         return self.choose_discrete(probabilities[:, None], noise)
 

@@ -72,8 +72,9 @@ class CEM(TrajectoryPlanner):
 
     def initial_memory(self, num_envs: int) -> State:
         """Return what is known before an episode's first step: a mean that knows nothing."""
-        memory = super().initial_memory(num_envs)
-        return {"mean": memory["mean"], "elites": memory["best"][:, None]}  # [B, 1, H, A]
+        mean = super().initial_memory(num_envs)["mean"]
+        # Elites are only offered again as candidates; before there are any it is one legal plan.
+        return {"mean": mean, "elites": self.nearest_actions(mean)[:, None]}  # [B, 1, H, A]
 
     def plan(
         self,

@@ -24,12 +24,12 @@ class Deadline:
     def __init__(self, max_ms: float | None, device: torch.device) -> None:
         self.max_ms = max_ms
         self._device = device
-        self._slowest_ms = 0.0  # for each environment
+        self.slowest_ms = 0.0  # that an iteration takes of late, for each environment
         self.was_late = False  # whether the last decision took longer than its budget
 
     def forget(self) -> None:
         """Know nothing about how long an iteration takes."""
-        self._slowest_ms = 0.0
+        self.slowest_ms = 0.0
 
     def rounds(self, iterations: int, num_envs: int) -> Iterator[int]:
         """Yield 0, 1, ... as long as there is time: all `iterations`, some, or none."""
@@ -38,18 +38,13 @@ class Deadline:
             return
         start = begun = self._now_ms()
         for iteration in range(iterations):
-            if (begun - start) / num_envs + self._slowest_ms > self.max_ms:
+            if (begun - start) / num_envs + self.slowest_ms > self.max_ms:
                 break
             yield iteration
             ended = self._now_ms()
-            self._slowest_ms = max((ended - begun) / num_envs, FORGET * self._slowest_ms)
+            self.slowest_ms = max((ended - begun) / num_envs, FORGET * self.slowest_ms)
             begun = ended
         self.was_late = (begun - start) / num_envs > self.max_ms
-
-    @property
-    def slowest_ms(self) -> float:
-        """Milliseconds that an iteration takes at worst, for each environment."""
-        return self._slowest_ms
 
     def _now_ms(self) -> float:
         if self._device.type == "cuda":

@@ -54,12 +54,13 @@ class MPPI(TrajectoryPlanner):
     ) -> Plan:
         """Decide for B environments; see `TrajectoryPlanner.plan`."""
         mean = memory["mean"]  # [B, H, A]
+        spread = torch.full_like(mean, self.spread)
         nonfinite = torch.zeros((), dtype=torch.long, device=self.device)
         predicted = torch.full((len(mean),), float("nan"), device=self.device)
         noise = self.sample_noise(len(mean), self.population * self.iterations, generator)
         parts = torch.split(noise, self.population, dim=1)  # each [B, N, H, A]
         for iteration in self.deadline.rounds(self.iterations, len(mean)):
-            plans = self.sample_around(mean, self.spread, parts[iteration])  # [B, N, H, A]
+            plans = self.sample_around(mean, spread, parts[iteration])  # [B, N, H, A]
             plans[:, 0] = self.nearest_actions(mean)
             scores = self.score(world, state, plans, disagreement_bonus)
             weights = self._weights(scores.score)  # [B, N]
@@ -69,7 +70,7 @@ class MPPI(TrajectoryPlanner):
         return Plan(
             actions=self.nearest_actions(mean),
             predicted_return=predicted,
-            memory={"mean": self.shifted(mean), "best": memory["best"]},
+            memory={"mean": self.shifted(mean)},
             nonfinite=nonfinite,
         )
 

@@ -28,6 +28,10 @@ class RandomShooting(TrajectoryPlanner):
             action, device, horizon, population, noise_beta, risk, replan_every, max_plan_ms
         )
 
+    def initial_memory(self, num_envs: int) -> State:
+        """Return any legal plan: it is only offered again as a candidate."""
+        return {"best": self.nearest_actions(super().initial_memory(num_envs)["mean"])}
+
     def plan(
         self,
         world: World,
@@ -50,14 +54,14 @@ class RandomShooting(TrajectoryPlanner):
         return Plan(
             actions=best,
             predicted_return=predicted,
-            memory={"mean": memory["mean"], "best": self.shifted(best)},
+            memory={"best": self.shifted(best)},
             nonfinite=nonfinite,
         )
 
     def _sample(self, memory: State, generator: torch.Generator) -> Tensor:
         noise = self.sample_noise(len(memory["best"]), self.population, generator)
         if self.action.kind == "discrete":
-            plans = self.choose_discrete(memory["mean"][:, None], noise)  # of equal chances
+            plans = self.choose_discrete(self.neutral, noise)
         else:
             plans = torch.erf(noise / 2.0**0.5)  # a standard normal number, made uniform in [-1, 1]
         plans[:, -1] = memory["best"]  # last: of plans that tie, a fresh one goes new ways
