@@ -115,7 +115,7 @@ def _measure(
             parts, _ = load_run(source, [*overrides, f"seed={seed}"])
         else:
             parts = _compose([*options.overrides, *overrides, f"seed={source}"])
-        decide = parts.agent.planner.plan  # type: ignore[attr-defined]
+        decide = parts.agent.planning.planner.plan  # type: ignore[attr-defined]
 
         def timed(world, state, memory, *rest, decide=decide):  # type: ignore[no-untyped-def]
             start = time.perf_counter()
@@ -123,17 +123,17 @@ def _measure(
             times.append((time.perf_counter() - start) / len(plan.actions))
             return plan
 
-        parts.agent.planner.plan = timed  # type: ignore[attr-defined]
+        parts.agent.planning.planner.plan = timed  # type: ignore[attr-defined]
         envs = parts.make_eval_envs(options.episodes)
         returns.append(float(evaluate(parts.agent, envs, parts.settings.seed).returns.mean()))
     plans = sum(_populations(parts))
-    steps = plans * parts.agent.planner.horizon * parts.agent.model.num_particles  # type: ignore[attr-defined]
+    steps = plans * parts.agent.planning.planner.horizon * parts.agent.model.num_particles  # type: ignore[attr-defined]
     return Measured(planner, plans, steps, 1e3 * statistics.median(times), returns)
 
 
 def _populations(parts: Parts) -> list[int]:
     """Return the plans that each iteration looks at."""
-    planner = parts.agent.planner  # type: ignore[attr-defined]
+    planner = parts.agent.planning.planner  # type: ignore[attr-defined]
     if hasattr(planner, "populations"):
         return list(planner.populations)
     return [planner.population] * getattr(planner, "iterations", 1)

@@ -123,7 +123,7 @@ class HandMadeModel:
             continues.append(goes_on)
             spreads.append(self.spread(state["obs"]) if with_disagreement else None)
         spread = torch.stack(spreads) if with_disagreement else None
-        return Unrolled(torch.stack(rewards), torch.stack(continues), spread)
+        return Unrolled(torch.stack(rewards), torch.stack(continues), spread, state)
 
     def decode(self, state):
         return state["obs"]

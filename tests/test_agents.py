@@ -77,7 +77,8 @@ def make_mpc(spec, model, planner, explore="none", **changes):
         "disagreement_bonus": 3.0,
     }  # fmt: skip
     generator = torch.Generator().manual_seed(0)
-    return MPC(spec, model, planner, generator, explore=explore, **settings | changes)
+    device = torch.device("cpu")
+    return MPC(spec, device, model, planner, generator, explore=explore, **settings | changes)
 
 
 def act_many(policy, num_envs, steps):
@@ -174,7 +175,7 @@ def test_the_world_that_a_planner_sees_is_the_model(make_spec, make_model, gener
     agent = make_mpc(spec, make_model(spec), shooting, discount=0.5)
     policy = agent.policy([None], explore=False, generator=generator)
     decision = policy.act(np.zeros((1, 1), np.float32))
-    plan = agent.planner.plan(policy.world, policy.state, policy.memory, generator)
+    plan = agent.planning.planner.plan(policy.world, policy.state, policy.memory, generator)
     worth = plan.actions[0, :, 0] @ torch.tensor([1.0, 0.5, 0.25, 0.125])  # reward = action
     assert plan.predicted_return.tolist() == pytest.approx([worth.item()], rel=1e-5)
     assert decision.predicted_return[0] > 0.9  # of 1.875; the best of 500 plans

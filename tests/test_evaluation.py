@@ -137,7 +137,7 @@ def test_an_evaluation_changes_neither_the_agent_nor_the_training_beside_it():
 
     def train(evaluate_at):
         agent = MPC(
-            env.spec, Oracle(env.spec, CPU, torch.Generator()), planner,
+            env.spec, CPU, Oracle(env.spec, CPU, torch.Generator()), planner,
             torch.Generator().manual_seed(0), 10, 1.0, "epsilon", 0.0, 0.3, 0.0,
         )  # fmt: skip
         policy = agent.policy([env], True, torch.Generator().manual_seed(1))

@@ -28,14 +28,14 @@ def test_a_captured_decision_is_the_decision(compose_run, planner, env):
     decided = []
     for captured in (False, True):
         generator = torch.Generator("cuda").manual_seed(1)
-        world, memory = agent.world(generator), agent.planner.initial_memory(3)
-        replay = CapturedPlanner(agent.planner, world, generator, 0.0)
+        world, memory = agent.planning.world(generator), agent.planning.planner.initial_memory(3)
+        replay = CapturedPlanner(agent.planning.planner, world, generator, 0.0)
         for _ in range(3):
             with torch.inference_mode():
                 if captured:
                     plan = replay.plan(state, memory)
                 else:
-                    plan = agent.planner.plan(world, state, memory, generator)
+                    plan = agent.planning.planner.plan(world, state, memory, generator)
             memory = plan.memory
             decided.append(plan.actions)
     for plain, replayed in zip(decided[:3], decided[3:], strict=True):

@@ -1,7 +1,8 @@
 """MBPO (Janner et al. 2019, "When to Trust Your Model", algorithm 2): SAC on imagined data.
 
 The model is unrolled for a few steps from states that really occurred, under the current policy;
-SAC learns from these branches and, by a stated share, from real transitions.
+SAC learns from these branches and, by a stated share, from real transitions. It acts itself, or a
+planner does that knows its values and proposals.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import numpy as np
 import torch
 
 from mbrl_cli.agents.base import Policy
+from mbrl_cli.agents.planning import Planning
 from mbrl_cli.agents.sac import SAC
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.base import Model
 from mbrl_cli.models.oracle import Oracle
+from mbrl_cli.planners.base import TrajectoryPlanner
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.replay.imagined import ImaginedBuffer
 from mbrl_cli.types import (
@@ -54,7 +57,15 @@ class MBPO:
         max_error: PositiveFloat,
         max_length: Count,
         imagined_capacity: Count,
+        act: Literal["policy", "plan"] = "policy",
+        proposals: CountOrZero = 0,
+        planner: TrajectoryPlanner | None = None,
     ) -> None:
+        if (act == "plan") != (planner is not None):
+            wanted = "needs a planner; use planner=cem, icem, mppi or random_shooting"
+            if planner is not None:
+                wanted = "uses no planner; use planner=none, or agent.act=plan"
+            raise UserError(f"agent.act={act}: {wanted}")
         if isinstance(rollout_length, list) and not _is_schedule(rollout_length):
             raise UserError(
                 f"agent.rollout_length={rollout_length}: a schedule is [first step, last step, "
@@ -77,23 +88,33 @@ class MBPO:
         self.max_error = max_error
         self.max_length = max_length
         self.imagined = ImaginedBuffer(imagined_capacity, spec.obs_dim, spec.action.dim, device)
+        self.planning: Planning | None = None
+        if planner is not None:
+            self.planning = Planning(
+                spec, model, planner, self.sac.discount, learned=self.sac, proposals=proposals
+            )
         self.errors: dict[int, float] = {}  # k -> measured k-step error of the model
         self.last_fit = self.last_rollout = 0
 
     def policy(self, envs: Sequence[Env], explore: bool, generator: torch.Generator) -> Policy:
-        """Return SAC's policy."""
+        """Return SAC's policy, or one that plans with its values and proposals."""
+        if self.planning is not None:
+            return self.planning.policy(envs, explore, generator)
         return self.sac.policy(envs, explore, generator)
 
     # --- learning -----------------------------------------------------------------------------
 
     def update(self, replay: ReplayBuffer, env_step: int) -> dict[str, float]:
         """Fit, imagine and take gradient steps, each if it is time to."""
-        if self.num_real == self.sac.batch_size or not len(replay):
+        only_real = self.num_real == self.sac.batch_size and self.planning is None
+        if only_real or not len(replay):
             return self.sac.update(replay, env_step)
         metrics: dict[str, float] = {}
         if not self.model.is_fitted or env_step - self.last_fit >= self.fit_every:
             self.last_fit = env_step
             fitted = self.model.fit(replay, self.generator)
+            if self.planning is not None:
+                self.planning.fits += 1
             self.errors = measured_errors(fitted)
             metrics = {f"model/{name}": value for name, value in fitted.items()}
         if not len(self.imagined) or env_step - self.last_rollout >= self.rollout_every:

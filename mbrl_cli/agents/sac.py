@@ -114,14 +114,24 @@ class SAC:
         out = self.actor(obs[None])[0]
         if self.discrete:
             if generator is not None:  # the largest of logit + Gumbel noise is a sample
-                uniform = torch.rand(out.shape, generator=generator).to(self.device)
+                uniform = torch.rand(out.shape, generator=generator, device=generator.device)
+                uniform = uniform.to(self.device)
                 out = out - (-uniform.clamp_min(1e-20).log()).log()
             return F.one_hot(out.argmax(-1), self.action_dim).float()
         mean, log_std = out.chunk(2, -1)
         if generator is not None:
-            noise = torch.randn(mean.shape, generator=generator).to(self.device)
+            noise = torch.randn(mean.shape, generator=generator, device=generator.device)
+            noise = noise.to(self.device)
             mean = torch.addcmul(mean, log_std.clamp(*LOG_STD_RANGE).exp(), noise)
         return mean.tanh()
+
+    def state_value(self, obs: Tensor) -> Tensor:
+        """Return the lower critic's value [n] of what the policy would most likely do at obs."""
+        critics = self.critics.detached()
+        if self.discrete:
+            chance = F.softmax(self.actor(obs[None])[0], dim=-1)  # [n, K]
+            return (chance * self.critics(obs.expand(2, -1, -1), critics).amin(0)).sum(-1)
+        return self.values(obs, self.act(obs, None), critics).amin(0)
 
     # --- learning -----------------------------------------------------------------------------
 

@@ -142,6 +142,12 @@ class _Group:
     def takes(self, argument: str) -> bool:
         return self.target is not None and argument in inspect.signature(self.target).parameters
 
+    def needs(self, argument: str) -> bool:
+        if not self.takes(argument):
+            return False
+        parameter = inspect.signature(cast(Callable[..., Any], self.target)).parameters[argument]
+        return parameter.default is inspect.Parameter.empty
+
     def build(self, live: Mapping[str, Any]) -> Any:
         if self.target is None:
             return None
@@ -180,12 +186,12 @@ def _check_roles(groups: Mapping[str, _Group]) -> None:
     if agent.target is None:
         raise UserError(f"agent: needs a _target_; allowed are {', '.join(choices('agent'))}")
     for role in ("model", "planner"):
-        given, wanted = groups[role].target is not None, agent.takes(role)
+        given = groups[role].target is not None
         kind = agent.target.__name__
-        if wanted and not given:
+        if agent.needs(role) and not given:
             options = ", ".join(name for name in choices(role) if name != "none")
             raise UserError(f"{role}=none: agent {kind} needs a {role}; use one of {options}")
-        if given and not wanted:
+        if given and not agent.takes(role):
             raise UserError(
                 f"{role}={getattr(groups[role].target, '__name__', '')}: agent {kind} uses no "
                 f"{role}; use {role}=none, or an agent that has one: "

@@ -32,6 +32,7 @@ class Unrolled(NamedTuple):
         Tensor | None
     )  # [H, M, P] chance that the task goes on after it; None: it always does
     disagreement: Tensor | None  # [H, M] spread of the members, in standard deviations of the data
+    last: State  # of the M rows after the last step; the next call may overwrite it
 
 
 class Model(Protocol):
@@ -108,7 +109,7 @@ def unroll_by_steps(
         state, reward, goes_on = model.step(state, action, generator, common_noise=True)
         rewards.append(reward)
         continues.append(goes_on)
-    return Unrolled(torch.stack(rewards), torch.stack(continues), None)
+    return Unrolled(torch.stack(rewards), torch.stack(continues), None, state)
 
 
 class MarkovModel(ABC):

@@ -210,7 +210,7 @@ class Ensemble(MarkovModel):
         next_obs = by_row[1:, ..., 1 : 1 + obs_dim]
         reward, continues = self._judge(obs, action, next_obs, reward)
         spread = self._unrolled_spread(obs, action, next_obs) if with_disagreement else None
-        return Unrolled(reward, continues, spread)
+        return Unrolled(reward, continues, spread, {"obs": next_obs[-1]})
 
     def _unrolled_spread(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
         """Return the spread [H, M] of the members, in standard deviations of the data's change.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -25,15 +26,17 @@ def imagine(
     discount: float,
     generator: torch.Generator,
     with_disagreement: bool = False,
+    value: Callable[[State], Tensor] | None = None,
 ) -> Imagined:
     """Unroll `plans` [B, N, H, A] from B observed states, all plans and particles at once.
 
-    Every plan sees the same random numbers, so that differences are the plans' own.
+    Every plan sees the same random numbers, so that differences are the plans' own. Where there is
+    a `value` (states of M rows -> [M, P]) it stands for all that comes after the horizon.
     """
     num_envs, num_plans, horizon, _ = plans.shape
     actions = plans.flatten(0, 1).transpose(0, 1)  # [H, M, A]
     rows = model.branch(state, num_plans)
-    reward, continues, spread = model.unroll(rows, actions, generator, with_disagreement)
+    reward, continues, spread, last = model.unroll(rows, actions, generator, with_disagreement)
     discounts = discount ** torch.arange(horizon, device=reward.device)[:, None, None]  # [H, 1, 1]
     if continues is None:
         weight, over = discounts, None
@@ -46,6 +49,11 @@ def imagine(
         # What comes after a certain end must not count, but 0 times a diverged number is NaN.
         over = weight == 0.0
     returns = _total(reward, weight, over)  # [M, P]
+    if value is not None:
+        far = weight[-1] * discount  # [1, 1] or [M, P]: weight of what comes then
+        if continues is not None:
+            far = far * continues[-1]
+        returns += (value(last) * far).masked_fill_(far == 0.0, 0.0)
     total_spread = None
     if spread is not None:
         each = spread[..., None].expand_as(reward)  # [H, M, P]

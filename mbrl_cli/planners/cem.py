@@ -90,6 +90,8 @@ class CEM(TrajectoryPlanner):
         nonfinite = torch.zeros((), dtype=torch.long, device=self.device)
         predicted = torch.full((len(mean),), float("nan"), device=self.device)
         noise = self.sample_noise(len(mean), sum(self.populations), generator)
+        if world.propose is not None:
+            kept = torch.cat([kept, world.propose(state)], dim=1)[:, : self.population]
         parts = torch.split(noise, self.populations, dim=1)  # each [B, N, H, A]
         for iteration in self.deadline.rounds(len(parts), len(mean)):
             plans = self.sample_around(mean, spread, parts[iteration])  # [B, N, H, A]

@@ -59,14 +59,18 @@ class MPPI(TrajectoryPlanner):
         predicted = torch.full((len(mean),), float("nan"), device=self.device)
         noise = self.sample_noise(len(mean), self.population * self.iterations, generator)
         parts = torch.split(noise, self.population, dim=1)  # each [B, N, H, A]
+        offered = self.nearest_actions(mean)[:, None]  # [B, K, H, A], later the mean alone
+        if world.propose is not None:
+            offered = torch.cat([offered, world.propose(state)], dim=1)
         for iteration in self.deadline.rounds(self.iterations, len(mean)):
             plans = self.sample_around(mean, spread, parts[iteration])  # [B, N, H, A]
-            plans[:, 0] = self.nearest_actions(mean)
+            plans[:, : offered.shape[1]] = offered
             scores = self.score(world, state, plans, disagreement_bonus)
             weights = self._weights(scores.score)  # [B, N]
             mean = (weights[..., None, None] * plans).sum(1)
             predicted = scores.returns[:, 0]  # of the mean before this iteration, now better
             nonfinite += scores.nonfinite
+            offered = self.nearest_actions(mean)[:, None]
         return Plan(
             actions=self.nearest_actions(mean),
             predicted_return=predicted,

@@ -46,6 +46,9 @@ class RandomShooting(TrajectoryPlanner):
         predicted = torch.full((len(best),), float("nan"), device=self.device)
         for _ in self.deadline.rounds(1, len(best)):
             plans = self._sample(memory, generator)  # [B, N, H, A]
+            if world.propose is not None:
+                proposed = world.propose(state)  # [B, K, H, A]
+                plans[:, : proposed.shape[1]] = proposed
             scores = self.score(world, state, plans, disagreement_bonus)
             chosen = scores.score.argmax(1, keepdim=True)  # [B, 1]
             best = take_plans(plans, chosen)[:, 0]

@@ -24,3 +24,7 @@ class World:
     # Tree search: lay out root states as rows, then move row by row.
     branch: Callable[[State, int], State]
     step: Callable[[State, Tensor], Step]
+    # What an agent has learned besides: the discounted return that comes after states of M rows
+    # [M, P], and plans [B, K, H, A] worth a look from B observed states.
+    value: Callable[[State], Tensor] | None = None
+    propose: Callable[[State], Tensor] | None = None
