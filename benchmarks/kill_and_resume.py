@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +25,20 @@ from mbrl_cli.store import newest_replay
 
 ENVS = ("cartpole", "pendulum")
 RUN = [
-    "agent=mpc", "planner=cem", "total_steps=300", "prefill_steps=60", "eval_every=70",
-    "eval_episodes=2", "final_eval_episodes=2", "planner.horizon=10", "planner.population=40",
-    "agent.fit_every=20", "model.max_steps=60", "env.max_episode_steps=40", "checkpoint_every=20",
-    "threads=1", "device=cpu", "console=false",
+    "total_steps=300", "prefill_steps=60", "eval_every=70", "eval_episodes=2",
+    "final_eval_episodes=2", "env.max_episode_steps=40", "checkpoint_every=20", "threads=1",
+    "device=cpu", "console=false",
 ]  # fmt: skip
+PLANNER = ["planner=cem", "planner.horizon=10", "planner.population=40"]
+FITS = ["agent.fit_every=20", "model.max_steps=60"]
+SMALL_SAC = ["agent.sac.hidden=[32,32]", "agent.sac.batch_size=64", "agent.sac.updates_per_step=2"]
+AGENTS = {
+    "mpc": ["agent=mpc", *PLANNER, *FITS],
+    "mpc_value": ["agent=mpc", "agent.terminal_value=true", *PLANNER, *FITS, *SMALL_SAC],
+    "sac": ["agent=sac", "agent.hidden=[32,32]", "agent.batch_size=64"],
+    "mbpo": ["agent=mbpo", "agent.rollouts=100", *FITS, *SMALL_SAC],
+    "mbpo_plan": ["agent=mbpo", "agent.act=plan", *PLANNER, *FITS, *SMALL_SAC],
+}
 
 
 def start(*words: str) -> subprocess.Popen[bytes]:
@@ -65,10 +75,10 @@ def outcome(folder: Path) -> dict[str, object]:
 
 
 def kill_at_random(
-    env: str, folder: Path, seconds: float, in_checkpoint: bool, rng: random.Random
+    run: Sequence[str], folder: Path, seconds: float, in_checkpoint: bool, rng: random.Random
 ) -> str:
     """Run and kill; return what the run had reached."""
-    process = start("train", f"env={env}", *RUN, f"hydra.run.dir={folder}")
+    process = start("train", *run, f"hydra.run.dir={folder}")
     moment = time.monotonic() + rng.uniform(0.0, seconds)
     while process.poll() is None and time.monotonic() < moment:
         time.sleep(0.001)
@@ -92,28 +102,31 @@ def main(arguments: list[str]) -> int:
     """Return how many runs differ."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--agents", nargs="+", choices=AGENTS, default=["mpc"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="write what was found as JSON")
     options = parser.parse_args(arguments)
     rng = random.Random(options.seed)
     found = []
-    with tempfile.TemporaryDirectory() as name:
-        root, wholes, seconds = Path(name), {}, {}
+    with tempfile.TemporaryDirectory() as scratch:
+        root, wholes, seconds = Path(scratch), {}, {}
         for number in range(options.kills):
             env = ENVS[number % len(ENVS)]
-            if env not in wholes:
-                whole = root / env
-                seconds[env] = finish("train", f"env={env}", *RUN, f"hydra.run.dir={whole}")
-                wholes[env] = outcome(whole)
+            agent = options.agents[number // len(ENVS) % len(options.agents)]
+            name, run = f"{env} {agent}", [f"env={env}", *RUN, *AGENTS[agent]]
+            if name not in wholes:
+                whole = root / name.replace(" ", "_")
+                seconds[name] = finish("train", *run, f"hydra.run.dir={whole}")
+                wholes[name] = outcome(whole)
             reached, folder = "too early", root / str(number)
             while reached in ("too early", "finished"):  # no run, or no run any more: again
                 folder = root / f"{number}_{rng.random()}"
-                reached = kill_at_random(env, folder, seconds[env], number % 5 == 4, rng)
+                reached = kill_at_random(run, folder, seconds[name], number % 5 == 4, rng)
             finish("resume", str(folder))
             now = outcome(folder)
-            differ = [part for part, value in wholes[env].items() if now[part] != value]
-            found.append({"env": env, "killed": reached, "differ": differ})
-            print(f"{number + 1:3} {env:9} killed {reached}: {differ or 'the same'}", flush=True)
+            differ = [part for part, value in wholes[name].items() if now[part] != value]
+            found.append({"run": name, "killed": reached, "differ": differ})
+            print(f"{number + 1:3} {name:19} killed {reached}: {differ or 'the same'}", flush=True)
     wrong = sum(bool(row["differ"]) for row in found)
     print(f"{len(found) - wrong} of {len(found)} are the same to the bit")
     if options.out:

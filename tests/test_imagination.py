@@ -103,3 +103,24 @@ def test_what_is_imagined_after_the_end_never_counts_even_if_it_diverges(
     model = make_hand_made(make_spec(), transition)
     imagined = imagine(model, START, plans_of([1, 2, 3, 4]), 1.0, generator)
     assert imagined.returns.flatten().tolist() == [3.0]
+
+
+def test_a_value_stands_for_what_comes_after_the_horizon(make_counter, generator):
+    def value(state):  # ten times the number of steps taken
+        return 10.0 * state["obs"][..., 0]
+
+    imagined = imagine(make_counter(), START, plans_of([1, 2]), 0.5, generator, value=value)
+    assert imagined.returns.flatten().tolist() == [1 + 0.5 * 2 + 0.25 * 20]
+    half = make_counter(lambda reached: torch.full_like(reached, 0.5))
+    imagined = imagine(half, START, plans_of([1, 2]), 0.5, generator, value=value)
+    assert imagined.returns.flatten().tolist() == [1 + 0.25 * 2 + 0.0625 * 20]
+
+
+def test_nothing_is_valued_after_a_certain_end(make_counter, generator):
+    model = make_counter(lambda reached: (reached < 2.0).float())  # the second step ends it
+    lost = float("nan")
+    imagined = imagine(
+        model, START, plans_of([1, 2]), 1.0, generator,
+        value=lambda state: torch.full_like(state["obs"][..., 0], lost),
+    )  # fmt: skip
+    assert imagined.returns.flatten().tolist() == [3.0]

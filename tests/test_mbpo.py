@@ -8,6 +8,7 @@ from mbrl_cli.agents.mbpo import MBPO
 from mbrl_cli.agents.sac import SAC
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.oracle import Oracle
+from mbrl_cli.planners.random_shooting import RandomShooting
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.replay.imagined import ImaginedBuffer
 from mbrl_cli.types import Batch
@@ -290,6 +291,63 @@ def test_copies_of_environments_cannot_be_branched_from(make_spec):
     spec = make_spec()
     with pytest.raises(UserError, match=r"model=oracle: .* toy has no batched simulator"):
         make_mbpo(spec, Oracle(spec, CPU, torch.Generator()))
+
+
+# --- acting by planning -------------------------------------------------------------------------
+
+
+def make_shooting(spec, horizon=1, population=64):
+    return RandomShooting(spec.action, CPU, horizon, population, 0.0, None, 1, None)
+
+
+@pytest.mark.parametrize(
+    ("act", "with_planner", "message"),
+    [("plan", False, "needs a planner"), ("policy", True, "uses no planner")],
+)
+def test_a_planner_is_there_if_and_only_if_it_acts(
+    make_spec, make_model, act, with_planner, message
+):
+    spec = make_spec()
+    planner = make_shooting(spec) if with_planner else None
+    with pytest.raises(UserError, match=rf"agent\.act={act}: {message}"):
+        make_mbpo(spec, make_model(spec), act=act, planner=planner)
+
+
+def test_more_proposals_than_plans_are_refused(make_spec, make_model):
+    spec = make_spec()
+    planner = make_shooting(spec, population=4)
+    with pytest.raises(UserError, match=r"agent\.proposals=4: must be below planner\.population=4"):
+        make_mbpo(spec, make_model(spec), act="plan", planner=planner, proposals=4)
+
+
+def test_a_plan_is_chosen_for_what_its_last_state_is_worth(make_spec, make_hand_made, generator):
+    """No reward is paid within the horizon; the critics are made to like 0.5, one step away."""
+    spec = make_spec()
+
+    def line(obs, action):
+        next_obs = obs + action[:, None]  # [M, P, O]
+        return next_obs, torch.zeros_like(obs[..., 0]), torch.ones_like(obs[..., 0])
+
+    agent = make_mbpo(spec, make_hand_made(spec, line), act="plan", planner=make_shooting(spec))
+    agent.sac.state_value = lambda obs: -(obs[:, 0] - 0.5).abs()
+    policy = agent.policy([None], explore=False, generator=generator)
+    decision = policy.act(np.zeros((1, 1), np.float32))
+    assert abs(float(decision.action[0, 0]) - 0.5) < 0.1  # the nearest of 64 plans in [-1, 1]
+    assert decision.predicted_return is None  # it would be of the whole future
+
+
+def test_the_actor_s_own_plan_is_the_first_proposal(make_spec, make_model, generator):
+    spec = make_spec(actions=(3,))
+    agent = make_mbpo(
+        spec, make_model(spec), act="plan", planner=make_shooting(spec, horizon=4), proposals=5
+    )
+    start = torch.tensor([[0.5], [2.0]])
+    plans = agent.planning.world(generator).propose({"obs": start})
+    assert plans.shape == (2, 5, 4, 3)
+    for env, obs in enumerate(start[:, 0].tolist()):
+        walked = torch.tensor([[obs + step] for step in range(4)])  # `drift` goes on by 1
+        assert torch.equal(plans[env, 0], agent.sac.act(walked, None))
+    assert torch.equal(plans.sum(-1), torch.ones(2, 5, 4))
 
 
 # --- learning -----------------------------------------------------------------------------------
