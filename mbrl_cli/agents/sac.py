@@ -22,6 +22,7 @@ from torch import Tensor
 from mbrl_cli.agents.base import Decision
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
+from mbrl_cli.nets.adamw import AdamW
 from mbrl_cli.nets.stacked_mlp import StackedMLP
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import (
@@ -93,10 +94,9 @@ class SAC:
         self.log_temperature = torch.tensor(
             math.log(initial_temperature), device=device, requires_grad=True
         )
-        self.optimiser = torch.optim.Adam(
-            [*self.actor.parameters, *self.critics.parameters, self.log_temperature],
-            lr=learning_rate,
-            fused=True,
+        self.learning_rate = learning_rate
+        self.optimiser = AdamW(
+            [*self.actor.parameters, *self.critics.parameters, self.log_temperature]
         )
         self.first_step: int | None = None  # environment step of the first update
         self.num_updates = 0
@@ -183,9 +183,9 @@ class SAC:
         actor_loss = -torch.add(value, temperature * entropy).mean()
         mean_entropy = entropy.detach().mean()
         temperature_loss = self.log_temperature * (mean_entropy - self.target_entropy)
-        torch.autograd.backward(critic_loss + actor_loss + temperature_loss)
-        self.optimiser.step()
-        self.optimiser.zero_grad()
+        loss = critic_loss + actor_loss + temperature_loss
+        gradients = torch.autograd.grad(loss, self.optimiser.parameters)
+        self.optimiser.step(gradients, self.learning_rate)
         torch._foreach_lerp_(self.targets, frozen, self.target_rate)
         with torch.no_grad():
             real, imagined = values[0, :num_real].sum(), values[0, num_real:].sum()

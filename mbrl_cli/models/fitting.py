@@ -5,11 +5,14 @@ All members take every optimiser step together; the minibatch rows of a whole fi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from mbrl_cli.nets.adamw import AdamW
 
 # (inputs [E, in, n], targets [E, out, n]) -> loss of each member [E]
 MemberLoss = Callable[[Tensor, Tensor], Tensor]
@@ -70,13 +73,7 @@ def fit_members(
     device = inputs.device
     num_rows, batch = len(inputs), min(settings.batch_size, len(inputs))
     rows = _minibatch_rows(num_members, num_rows, batch, settings, generator).to(device)
-    # The step size falls along a cosine to a tenth: the last steps average the noise out.
-    optimiser = torch.optim.AdamW(
-        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
-        optimiser, settings.max_steps, settings.learning_rate / 10.0
-    )
+    optimiser = AdamW(parameters, settings.weight_decay)
     kept = _KeptWeights(parameters, num_members)
     train_loss = torch.zeros(num_members, device=device)
     checks_without_gain, steps = 0, 0
@@ -88,10 +85,10 @@ def fit_members(
             x = inputs.index_select(0, flat).view(num_members, batch, -1).mT  # [E, in, batch]
             y = targets.index_select(0, flat).view(num_members, batch, -1).mT
             loss = member_loss(x, y)  # [E]
-            optimiser.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss.sum())
-            optimiser.step()
-            schedule.step()
+            gradients = torch.autograd.grad(loss.sum(), parameters)
+            # It falls along a cosine to a tenth: the last steps average the noise out.
+            share = 0.5 + 0.5 * math.cos(math.pi * step / settings.max_steps)
+            optimiser.step(gradients, settings.learning_rate * (0.1 + 0.9 * share))
             train_loss += loss.detach() / stretch
         steps += stretch
         if holdout is not None:
