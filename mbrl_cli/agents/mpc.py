@@ -16,8 +16,8 @@ from mbrl_cli.agents.random import random_actions
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import Diverged, UserError
 from mbrl_cli.models.base import Model
-from mbrl_cli.models.imagination import Imagined, imagine
-from mbrl_cli.planners.base import Plan, TrajectoryPlanner
+from mbrl_cli.models.imagination import Imagined, follow, imagine
+from mbrl_cli.planners.base import Plan, Planner
 from mbrl_cli.planners.captured import CapturedPlanner
 from mbrl_cli.planners.world import World
 from mbrl_cli.replay.buffer import ReplayBuffer
@@ -39,7 +39,7 @@ class MPC:
         self,
         spec: EnvSpec,
         model: Model,
-        planner: TrajectoryPlanner,
+        planner: Planner,
         generator: torch.Generator,
         fit_every: Count,
         discount: Fraction,
@@ -57,6 +57,11 @@ class MPC:
             raise UserError(
                 "agent.explore=disagreement: needs a model with several members "
                 "(model=ensemble or model=gaussian_ensemble); else use epsilon, noise or none"
+            )
+        if explore == "disagreement" and not planner.uses_disagreement:
+            raise UserError(
+                "agent.explore=disagreement: needs a planner over whole plans (cem, icem, mppi, "
+                "random_shooting); with planner=mcts use epsilon, noise or none"
             )
         self.spec = spec
         self.model = model
@@ -102,6 +107,10 @@ class MPC:
             imagine=imagine_plans,
             branch=self.model.branch,
             step=lambda state, action: self.model.step(state, action, generator),
+            discount=self.discount,
+            rollout=lambda rows, actions, steps: follow(
+                self.model, rows, actions, steps, self.discount, generator
+            ),
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -192,7 +201,8 @@ class _MPCPolicy:
 
     def _plan(self, bonus: float) -> Plan:
         planner = self.agent.planner
-        if planner.device.type != "cuda" or planner.deadline.max_ms is not None:
+        on_gpu = planner.device.type == "cuda"
+        if not on_gpu or not planner.is_static or planner.deadline.max_ms is not None:
             return planner.plan(self.world, self.state, self.memory, self.generator, bonus)
         if self.captured is None or self.captured_fit != self.agent.fits:
             self.captured = CapturedPlanner(planner, self.world, self.generator, bonus)

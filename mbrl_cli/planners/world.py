@@ -24,3 +24,10 @@ class World:
     # Tree search: lay out root states as rows, then move row by row.
     branch: Callable[[State, int], State]
     step: Callable[[State, Tensor], Step]
+    discount: float = 1.0  # per step
+    # (rows, actions [H, M, A], steps that count [M]) -> discounted returns [M, P]
+    rollout: Callable[[State, Tensor, Tensor], Tensor] | None = None
+    # Rows' state -> value of the future [M, P], discounted; None: nobody has learned one.
+    value: Callable[[State], Tensor] | None = None
+    # Rows' state -> probabilities [M, A] of a Discrete action's choices, before any search.
+    prior: Callable[[State], Tensor] | None = None
