@@ -17,6 +17,7 @@ from torch import Tensor
 from mbrl_cli.planners.base import Plan
 from mbrl_cli.planners.deadline import Deadline
 from mbrl_cli.planners.random_shooting import RandomShooting
+from mbrl_cli.planners.rollouts import Rollouts
 from mbrl_cli.planners.tree import (
     Floats,
     Ints,
@@ -52,6 +53,7 @@ class Found(NamedTuple):
     visits: Ints  # [B, K]
     value: Floats  # [B] mean over all simulations
     nonfinite: int  # steps that diverged
+    memory: State  # for the next decision
 
 
 class MCTS:
@@ -62,8 +64,9 @@ class MCTS:
     means over the particles that are still there, and its weight is the share of them that goes on.
 
     What a new node is worth says the world's `value`; without one the best of some random plans
-    does, followed to the horizon, and without these it is worth nothing at first. All nodes of a
-    decision are judged by the same plans, as they are by the same network.
+    does, followed from the node's own step to the horizon, and without these it is worth nothing at
+    first. All nodes of a decision are judged by the same plans, as they are by the same network; one
+    of them is the best that the decision before has come across, path and plan together.
 
     Axes: B environments, S nodes, K choices, P particles, A action dim, R rollouts, H horizon.
 
@@ -128,8 +131,8 @@ class MCTS:
         )
 
     def initial_memory(self, num_envs: int) -> State:
-        """Return nothing: every decision grows its tree anew."""
-        return {}
+        """Return any plan that may judge nodes; every decision grows its tree anew."""
+        return self.shooting.initial_memory(num_envs) if self.rollouts else {}
 
     def plan(
         self,
@@ -140,7 +143,7 @@ class MCTS:
         disagreement_bonus: float = 0.0,
     ) -> Plan:
         """Decide for B environments without root noise; see `Planner.plan`."""
-        found = self.search(world, state, generator)
+        found = self.search(world, state, memory, generator)
         trees = np.arange(len(found.chosen))
         chosen = torch.from_numpy(found.chosen).to(self.device)
         actions = found.choices[torch.from_numpy(trees).to(self.device), chosen]  # [B, A]
@@ -148,16 +151,21 @@ class MCTS:
         return Plan(
             actions=actions[:, None],
             predicted_return=torch.from_numpy(predicted).float(),
-            memory={},
+            memory=found.memory,
             nonfinite=torch.tensor(found.nonfinite),
         )
 
     def search(
-        self, world: World, state: State, generator: torch.Generator, noise: bool = False
+        self,
+        world: World,
+        state: State,
+        memory: State,
+        generator: torch.Generator,
+        noise: bool = False,
     ) -> Found:
         """Search from B observed states; `noise` disturbs the root, for exploration."""
         num_trees = len(next(iter(state.values())))
-        growth = _Growth(self, world, world.branch(state, 1), num_trees, generator)
+        growth = _Growth(self, world, world.branch(state, 1), num_trees, memory, generator)
         tree = growth.tree
         gumbel = np.zeros((num_trees, self.num_choices))
         if noise:
@@ -202,7 +210,10 @@ class MCTS:
             # Of choices that tie the one of the largest value.
             best = np.where(visits > 0, visits + 0.5 * (q - tree.low[:, None]) / spread, policy)
         chosen = best.argmax(1)
-        return Found(tree, growth.choices[0], chosen, policy, visits, tree.value[:, 0], nonfinite)
+        return Found(
+            tree, growth.choices[0], chosen, policy, visits, tree.value[:, 0], nonfinite,
+            growth.memory(),
+        )  # fmt: skip
 
 
 def root_values(tree: Tree) -> Floats:
@@ -223,6 +234,7 @@ class _Growth:
         world: World,
         root: State,
         num_trees: int,
+        memory: State,
         generator: torch.Generator,
     ) -> None:
         self.planner = planner
@@ -241,12 +253,13 @@ class _Growth:
         self.num_particles = first.shape[1]
         # Chance that a particle is still there [S, B, P].
         self.there = torch.ones(size, num_trees, self.num_particles, device=device)
-        self.plans = None if world.value or not planner.rollouts else self._plans(generator)
+        self.rollouts: Rollouts | None = None
+        if planner.rollouts and world.value is None and world.rollout is not None:
+            self.rollouts = Rollouts(planner.shooting, world.rollout, memory["best"], generator)
+        self.unused = memory
         depth = np.zeros(num_trees, np.int64)
-        self.tree = new_tree(
-            self._prior(root), self._floats(self._value(root, self.there[0], depth)),
-            planner.num_simulations,
-        )  # fmt: skip
+        value = self._floats(self._value(root, self.there[0], depth))
+        self.tree = new_tree(self._prior(root), value, planner.num_simulations)
 
     def expand(
         self, new: int, leaf: Ints, choice: Ints
@@ -282,7 +295,17 @@ class _Growth:
         value[ended] = 0.0
         if world.value is None:
             ended |= depth >= self.planner.horizon
-        return self._floats(reward), world.discount * chance, value, self._prior(state), ended
+        rewards, weight = self._floats(reward), world.discount * chance
+        if self.rollouts is not None:
+            self.rollouts.remember(tree, new, leaf, choice, rewards, weight, value)
+        return rewards, weight, value, self._prior(state), ended
+
+    def memory(self) -> State:
+        """Return the best plan, moved on to the next decision."""
+        if self.rollouts is None:
+            return self.unused
+        plan = self.rollouts.best_plan(self.tree, self.choices)
+        return {"best": self.planner.shooting.shifted(plan)}
 
     def _actions(self, leaf: Ints, choice: Ints) -> Tensor:
         """Return the chosen actions [B, A]."""
@@ -303,31 +326,13 @@ class _Growth:
         """Return what comes after states that particles reach with chance `there` [B, P]: [B]."""
         if self.world.value is not None:
             value = self.world.value(state)  # [B, P]
-        elif self.plans is not None and self.world.rollout is not None:
-            value = self._judged_by_plans(state, there, depth)
+        elif self.rollouts is not None:
+            value = self.rollouts(state, there, depth)
         else:
             return torch.zeros(len(there))
         if value.shape[1] == 1:
             return value[:, 0]
         return torch.where(there > 0.0, there * value, 0.0).sum(1) / there.sum(1)
-
-    def _judged_by_plans(self, state: State, there: Tensor, depth: Ints) -> Tensor:
-        """Return the best plan's value for each particle [B, P]."""
-        assert self.plans is not None
-        assert self.world.rollout is not None
-        num = self.planner.rollouts
-        rows = {key: value.repeat_interleave(num, dim=0) for key, value in state.items()}
-        steps = torch.from_numpy(self.planner.horizon - depth).to(self.planner.device)
-        returns = self.world.rollout(rows, self.plans, steps.repeat_interleave(num))  # [B R, P]
-        by_plan = returns.view(len(there), num, -1)  # [B, R, P]
-        counted = torch.where(there[:, None] > 0.0, there[:, None] * by_plan, 0.0).sum(-1)  # [B, R]
-        best = counted.nan_to_num(-torch.inf).argmax(1)
-        return by_plan[torch.arange(len(best), device=best.device), best]
-
-    def _plans(self, generator: torch.Generator) -> Tensor:
-        """Draw the plans that judge all nodes: [H, B R, A]."""
-        plans = self.planner.shooting.random_plans(len(self.trees), generator)  # [B, R, H, A]
-        return plans.flatten(0, 1).transpose(0, 1)
 
     def _sampled(self, size: int, num_trees: int, generator: torch.Generator) -> Tensor:
         """Draw every node's choices [S, B, K, A]: uniform over the legal actions."""
