@@ -61,7 +61,7 @@ def follow(
     discount: float,
     generator: torch.Generator,
 ) -> Tensor:
-    """Return what actions [H, M, A] come to from imagined rows: [M, P], the first `steps` [M] count.
+    """Return what actions [H, M, A] come to from imagined rows, the first `steps` [M]: [M, P].
 
     All rows see the same random numbers.
     """

@@ -64,9 +64,9 @@ class MCTS:
     means over the particles that are still there, and its weight is the share of them that goes on.
 
     What a new node is worth says the world's `value`; without one the best of some random plans
-    does, followed from the node's own step to the horizon, and without these it is worth nothing at
-    first. All nodes of a decision are judged by the same plans, as they are by the same network; one
-    of them is the best that the decision before has come across, path and plan together.
+    does, followed from the node's own step to the horizon, and without these it is worth nothing
+    at first. All nodes of a decision are judged by the same plans, as they are by the same network;
+    one of them is the best that the decision before has come across, path and plan together.
 
     Axes: B environments, S nodes, K choices, P particles, A action dim, R rollouts, H horizon.
 

@@ -70,7 +70,8 @@ def new_tree(prior: Floats, value: Floats, num_simulations: int) -> Tree:
 def normalised(tree: Tree, b: int, q: float) -> float:
     """Return q as a share of the range of all Q in tree b."""
     spread = tree.high[b] - tree.low[b]
-    return (q - tree.low[b]) / spread if spread > 0.0 else 0.0
+    share: float = (q - tree.low[b]) / spread if spread > 0.0 else 0.0
+    return share
 
 
 @compiled
