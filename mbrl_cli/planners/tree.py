@@ -77,7 +77,8 @@ def normalised(tree: Tree, b: int, q: float) -> float:
 @compiled
 def child_value(tree: Tree, b: int, child: int) -> float:
     """Return Q of the choice that leads to `child`."""
-    return tree.reward[b, child] + tree.weight[b, child] * tree.value[b, child]
+    q: float = tree.reward[b, child] + tree.weight[b, child] * tree.value[b, child]
+    return q
 
 
 @compiled
