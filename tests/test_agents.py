@@ -22,6 +22,7 @@ class FirstChoice:
     """
 
     horizon = 3
+    is_static = uses_disagreement = True
     device = CPU
     deadline = Deadline(None, CPU)
 

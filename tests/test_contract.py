@@ -24,10 +24,14 @@ PREFILL, TOTAL = 20, 40
 # What makes any run tiny; a key is only overridden in the choices that have it.
 SMALL = {
     "model": {"hidden": "[8]", "max_steps": 5, "termination_steps": 5},
-    "planner": {"horizon": 3, "population": 8, "elite_ratio": 0.4, "iterations": 2},
+    "planner": {
+        "horizon": 3, "population": 8, "elite_ratio": 0.4, "iterations": 2, "num_simulations": 4,
+        "rollouts": 2,
+    },
     "agent": {"fit_every": 10, "hidden": "[8]", "batch_size": 8, "log_every": 5},
+    "agent.network": {"hidden": "[8]"},
     "agent.sac": {"hidden": "[8]", "batch_size": 8, "log_every": 5},
-}
+}  # fmt: skip
 RUN = [
     f"total_steps={TOTAL}", f"prefill_steps={PREFILL}", "eval_every=30", "eval_episodes=1",
     "final_eval_episodes=1", "log_every=20", "checkpoint_every=0", "env.max_episode_steps=10",
@@ -103,7 +107,7 @@ def assert_whole_run(parts, restored, folder):
 
 @pytest.mark.parametrize("env", ["gridworld", "cartpole_continuous"])  # discrete, continuous
 @pytest.mark.parametrize("planner", names("planner"))
-@pytest.mark.parametrize("model", names("model"))
+@pytest.mark.parametrize("model", names("model", without=("none", "muzero")))
 def test_every_model_drives_every_planner(compose_small, tmp_path, model, planner, env):
     chosen = [f"env={env}", "agent=mpc", f"model={model}", f"planner={planner}"]
     # Another seed: other initial weights, so that all that is equal was loaded.
@@ -133,7 +137,7 @@ def test_every_agent_brings_the_model_and_planner_that_it_needs(compose_small, t
 
 
 @pytest.mark.parametrize("env", ["gridworld", "cartpole_continuous"])  # discrete, continuous
-@pytest.mark.parametrize("model", names("model"))
+@pytest.mark.parametrize("model", names("model", without=("none", "muzero")))
 def test_mbpo_learns_with_every_model(compose_small, tmp_path, model, env):
     chosen = [f"env={env}", "agent=mbpo", f"model={model}", "agent.rollout_length=auto"]
     parts, restored = build(compose_small(*chosen)), build(compose_small(*chosen, "seed=1"))
@@ -141,6 +145,35 @@ def test_mbpo_learns_with_every_model(compose_small, tmp_path, model, env):
     for tag in ("critic_loss", "actor_loss", "temperature", "q_real", "q_imagined"):
         assert logged[f"agent/{tag}"]
     assert {share for _, share in logged["agent/imagined_share"]} == {0.75}
+
+
+@pytest.mark.parametrize("select", ["puct", "gumbel"])
+@pytest.mark.parametrize("model", names("model"))
+def test_alphazero_learns_with_every_model(compose_small, tmp_path, model, select):
+    chosen = ["env=gridworld", "agent=alphazero", f"model={model}", f"planner.select={select}"]
+    parts, restored = build(compose_small(*chosen)), build(compose_small(*chosen, "seed=1"))
+    logged = assert_whole_run(parts, restored, tmp_path)
+    assert logged["agent/policy_loss"]
+    assert logged["agent/value_loss"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["agent=mpc", "model=muzero"], "model=MuZero: is trained by agent=alphazero, not by MPC"),
+        (["agent=mbpo", "model=muzero"], "model=MuZero: is trained by agent=alphazero"),
+        (["agent=alphazero", "planner=cem"], "planner=CEM: agent=alphazero learns from tree"),
+        (["agent=alphazero", "env=pendulum"], "agent=alphazero: takes one discrete choice"),
+        (["agent=alphazero", "model=oracle", "env=gym", "env.id=FrozenLake-v1"], "no batched sim"),
+        (
+            ["agent=mpc", "planner=mcts", "model=ensemble", "agent.explore=disagreement"],
+            "agent.explore=disagreement: needs a planner over whole plans",
+        ),
+    ],
+)
+def test_what_tree_search_cannot_do_is_refused(compose_run, overrides, message):
+    with pytest.raises(UserError, match=message):
+        build(compose_run("env=cartpole", *overrides))
 
 
 def test_mbpo_on_real_data_alone_runs_as_sac_to_the_bit(compose_small, tmp_path):

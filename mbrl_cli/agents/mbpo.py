@@ -20,7 +20,7 @@ from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.base import Model
 from mbrl_cli.models.oracle import Oracle
-from mbrl_cli.planners.base import TrajectoryPlanner
+from mbrl_cli.planners.base import Planner
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.replay.imagined import ImaginedBuffer
 from mbrl_cli.types import (
@@ -59,10 +59,10 @@ class MBPO:
         imagined_capacity: Count,
         act: Literal["policy", "plan"] = "policy",
         proposals: CountOrZero = 0,
-        planner: TrajectoryPlanner | None = None,
+        planner: Planner | None = None,
     ) -> None:
         if (act == "plan") != (planner is not None):
-            wanted = "needs a planner; use planner=cem, icem, mppi or random_shooting"
+            wanted = "needs a planner; use planner=cem, icem, mppi, random_shooting or mcts"
             if planner is not None:
                 wanted = "uses no planner; use planner=none, or agent.act=plan"
             raise UserError(f"agent.act={act}: {wanted}")

@@ -18,7 +18,7 @@ from mbrl_cli.agents.sac import SAC
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import Diverged, UserError
 from mbrl_cli.models.base import Model
-from mbrl_cli.planners.base import TrajectoryPlanner
+from mbrl_cli.planners.base import Planner
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import ArgumentsOf, Count, CountOrZero, EnvSpec, Fraction, NonNegativeFloat
 
@@ -42,7 +42,7 @@ class MPC:
         spec: EnvSpec,
         device: torch.device,
         model: Model,
-        planner: TrajectoryPlanner,
+        planner: Planner,
         generator: torch.Generator,
         fit_every: Count,
         discount: Fraction,

@@ -15,8 +15,8 @@ from mbrl_cli.agents.sac import SAC
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.base import Model
-from mbrl_cli.models.imagination import Imagined, imagine
-from mbrl_cli.planners.base import Plan, TrajectoryPlanner
+from mbrl_cli.models.imagination import Imagined, follow, imagine
+from mbrl_cli.planners.base import Plan, Planner, TrajectoryPlanner
 from mbrl_cli.planners.captured import CapturedPlanner
 from mbrl_cli.planners.world import World
 from mbrl_cli.types import EnvSpec, State
@@ -39,14 +39,15 @@ class Planning:
         disagreement_bonus: of `explore=disagreement`.
         learned: an actor-critic whose critics value the last state of a plan; None: nothing comes
             after the horizon.
-        proposals: how many of the candidates are rollouts of its actor in the model.
+        proposals: how many of the candidates are rollouts of its actor in the model, for planners
+            over whole plans.
     """
 
     def __init__(
         self,
         spec: EnvSpec,
         model: Model,
-        planner: TrajectoryPlanner,
+        planner: Planner,
         discount: float,
         explore: Exploration = "none",
         noise_std: float = 0.0,
@@ -65,12 +66,19 @@ class Planning:
                 "agent.explore=disagreement: needs a model with several members "
                 "(model=ensemble or model=gaussian_ensemble); else use epsilon, noise or none"
             )
-        self.proposals = proposals if learned is not None else 0
-        if self.proposals and self.proposals >= planner.population:
+        if explore == "disagreement" and not planner.uses_disagreement:
             raise UserError(
-                f"agent.proposals={proposals}: must be below planner.population="
-                f"{planner.population}"
+                "agent.explore=disagreement: needs a planner over whole plans (cem, icem, mppi, "
+                "random_shooting); with planner=mcts use epsilon, noise or none"
             )
+        self.proposals = 0
+        if learned is not None and isinstance(planner, TrajectoryPlanner):
+            if proposals >= planner.population:
+                raise UserError(
+                    f"agent.proposals={proposals}: must be below planner.population="
+                    f"{planner.population}"
+                )
+            self.proposals = proposals
         self.spec = spec
         self.model = model
         self.planner = planner
@@ -101,6 +109,10 @@ class Planning:
             imagine=imagine_plans,
             branch=self.model.branch,
             step=lambda state, action: self.model.step(state, action, generator),
+            discount=self.discount,
+            rollout=lambda rows, actions, steps: follow(
+                self.model, rows, actions, steps, self.discount, generator
+            ),
             value=value,
             propose=propose if self.proposals else None,
         )
@@ -200,7 +212,8 @@ class _Policy:
 
     def _plan(self, bonus: float) -> Plan:
         planner = self.how.planner
-        if planner.device.type != "cuda" or planner.deadline.max_ms is not None:
+        on_gpu = planner.device.type == "cuda"
+        if not on_gpu or not planner.is_static or planner.deadline.max_ms is not None:
             return planner.plan(self.world, self.state, self.memory, self.generator, bonus)
         if self.captured is None or self.captured_fit != self.how.fits:
             self.captured = CapturedPlanner(planner, self.world, self.generator, bonus)

@@ -197,6 +197,14 @@ def _check_roles(groups: Mapping[str, _Group]) -> None:
                 f"{role}; use {role}=none, or an agent that has one: "
                 f"{', '.join(_agents_with(role))}"
             )
+    # Some models learn from what one agent does with them.
+    trained_by = getattr(groups["model"].target, "trained_by", None)
+    if trained_by not in (None, agent.target.__name__):
+        raise UserError(
+            f"model={getattr(groups['model'].target, '__name__', '')}: is trained by "
+            f"agent={trained_by.lower()}, not by {agent.target.__name__}; "
+            "use that agent, or a model that is fitted to data alone"
+        )
 
 
 def _agents_with(role: str) -> list[str]:

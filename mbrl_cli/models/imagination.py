@@ -61,6 +61,26 @@ def imagine(
     return Imagined(returns.view(num_envs, num_plans, -1), total_spread)
 
 
+def follow(
+    model: Model,
+    rows: State,
+    actions: Tensor,
+    steps: Tensor,
+    discount: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """Return what actions [H, M, A] come to from imagined rows, the first `steps` [M]: [M, P].
+
+    All rows see the same random numbers.
+    """
+    reward, continues, _, _ = model.unroll(rows, actions, generator)  # [H, M, P]
+    time = torch.arange(len(actions), device=reward.device)[:, None, None]
+    weight = discount**time * (time < steps[:, None]) * torch.ones_like(reward)
+    if continues is not None:
+        weight[1:] *= continues[:-1].cumprod(0)
+    return _total(reward, weight, weight == 0.0)
+
+
 def _total(values: Tensor, weight: Tensor, over: Tensor | None) -> Tensor:
     """Sum values [H, M, P] over the horizon -> [M, P]."""
     counted = values if over is None else values.masked_fill(over, 0.0)

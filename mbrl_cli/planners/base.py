@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -32,6 +32,32 @@ class Scores(NamedTuple):
     nonfinite: Tensor  # [] how many were not finite
 
 
+class Planner(Protocol):
+    """What an agent may ask of any planner."""
+
+    device: torch.device
+    horizon: int  # steps that `Plan.predicted_return` covers
+    replan_every: int
+    deadline: Deadline
+    is_static: bool  # the same operations at every decision: a CUDA graph can hold them
+    uses_disagreement: bool  # knows what to do with `disagreement_bonus`
+
+    def initial_memory(self, num_envs: int) -> State:
+        """Return what is known before an episode's first step."""
+        ...
+
+    def plan(
+        self,
+        world: World,
+        state: State,
+        memory: State,
+        generator: torch.Generator,
+        disagreement_bonus: float = 0.0,
+    ) -> Plan:
+        """Decide for the B environments in `state`; see `TrajectoryPlanner.plan`."""
+        ...
+
+
 class TrajectoryPlanner(ABC):
     """Choose among N sampled action sequences by what they come to in the world.
 
@@ -52,6 +78,9 @@ class TrajectoryPlanner(ABC):
         max_plan_ms: milliseconds that a decision may take for each environment; None: as many as
             it needs.
     """
+
+    is_static = True
+    uses_disagreement = True
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mbrl_cli.planners.base import Plan, TrajectoryPlanner
+from mbrl_cli.planners.base import Plan, Planner
 from mbrl_cli.planners.world import World
 from mbrl_cli.types import State
 
@@ -19,7 +19,7 @@ class CapturedPlanner:
     """
 
     def __init__(
-        self, planner: TrajectoryPlanner, world: World, generator: torch.Generator, bonus: float
+        self, planner: Planner, world: World, generator: torch.Generator, bonus: float
     ) -> None:
         self.planner = planner
         self.world = world
@@ -28,7 +28,7 @@ class CapturedPlanner:
         self._shapes: dict[str, torch.Size] = {}  # of the recorded memory
 
     def plan(self, state: State, memory: State) -> Plan:
-        """Decide for B environments; see `TrajectoryPlanner.plan`."""
+        """Decide for B environments; see `Planner.plan`."""
         shapes = {key: value.shape for key, value in memory.items()}
         if shapes != self._shapes:
             self._record(state, memory)

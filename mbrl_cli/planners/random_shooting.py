@@ -45,7 +45,8 @@ class RandomShooting(TrajectoryPlanner):
         nonfinite = torch.zeros((), dtype=torch.long, device=self.device)
         predicted = torch.full((len(best),), float("nan"), device=self.device)
         for _ in self.deadline.rounds(1, len(best)):
-            plans = self._sample(memory, generator)  # [B, N, H, A]
+            plans = self.random_plans(len(best), generator)  # [B, N, H, A]
+            plans[:, -1] = memory["best"]  # last: of plans that tie, a fresh one goes new ways
             if world.propose is not None:
                 proposed = world.propose(state)  # [B, K, H, A]
                 plans[:, : proposed.shape[1]] = proposed
@@ -61,11 +62,9 @@ class RandomShooting(TrajectoryPlanner):
             nonfinite=nonfinite,
         )
 
-    def _sample(self, memory: State, generator: torch.Generator) -> Tensor:
-        noise = self.sample_noise(len(memory["best"]), self.population, generator)
+    def random_plans(self, num_envs: int, generator: torch.Generator) -> Tensor:
+        """Draw plans [B, N, H, A] whose every step is uniform over the legal actions."""
+        noise = self.sample_noise(num_envs, self.population, generator)
         if self.action.kind == "discrete":
-            plans = self.choose_discrete(self.neutral, noise)
-        else:
-            plans = torch.erf(noise / 2.0**0.5)  # a standard normal number, made uniform in [-1, 1]
-        plans[:, -1] = memory["best"]  # last: of plans that tie, a fresh one goes new ways
-        return plans
+            return self.choose_discrete(self.neutral, noise)
+        return torch.erf(noise / 2.0**0.5)  # a standard normal number, made uniform in [-1, 1]

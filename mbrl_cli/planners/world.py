@@ -24,7 +24,12 @@ class World:
     # Tree search: lay out root states as rows, then move row by row.
     branch: Callable[[State, int], State]
     step: Callable[[State, Tensor], Step]
-    # What an agent has learned besides: the discounted return that comes after states of M rows
-    # [M, P], and plans [B, K, H, A] worth a look from B observed states.
+    discount: float = 1.0  # per step
+    # (rows, actions [H, M, A], steps that count [M]) -> discounted returns [M, P]
+    rollout: Callable[[State, Tensor, Tensor], Tensor] | None = None
+    # What an agent has learned besides, None where it has not: the discounted return that comes
+    # after states of M rows [M, P]; probabilities [M, A] of a Discrete action's choices there,
+    # before any search; and plans [B, K, H, A] worth a look from B observed states.
     value: Callable[[State], Tensor] | None = None
+    prior: Callable[[State], Tensor] | None = None
     propose: Callable[[State], Tensor] | None = None

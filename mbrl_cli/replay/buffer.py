@@ -66,6 +66,20 @@ class ReplayBuffer:
         fields = (self._obs, self._action, self._reward, self._next_obs, self._terminated)
         return Batch(*(torch.from_numpy(field[rows]).to(device) for field in fields))
 
+    def following(self, rows: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows [n, length] that came from `rows` [n] on, and which are of one episode.
+
+        Rows past the episode's end, or past the newest one, are any rows.
+        """
+        first = max(0, self.total_added - self.capacity)
+        number = first + (rows - first) % self.capacity  # in the order in which they were added
+        numbers = number[:, None] + np.arange(length)
+        found = numbers % self.capacity
+        inside = (numbers < self.total_added) & (
+            self._episode[found] == self._episode[found[:, :1]]
+        )
+        return found, inside
+
     def split(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows to train on and the held-out rows, each in time order."""
         rows = self._rows_in_time_order()

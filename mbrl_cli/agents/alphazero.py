@@ -1,0 +1,342 @@
+"""AlphaZero and MuZero: a policy and a value learn what tree search finds, and guide the search.
+
+Sources: Silver et al. 2018 (AlphaZero), Schrittwieser et al. 2020 (MuZero) and 2021 ("Online and
+offline RL by planning with a learned model"): all policy targets come from searching real states
+anew, with the networks of the day (its Reanalyse, for every row of every batch), so that nothing
+but transitions is ever stored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mbrl_cli.agents.base import Decision
+from mbrl_cli.agents.policy_value import PolicyValue
+from mbrl_cli.envs.env import Env
+from mbrl_cli.errors import UserError
+from mbrl_cli.models.base import Model
+from mbrl_cli.models.imagination import Imagined, follow, imagine
+from mbrl_cli.models.muzero import MuZero
+from mbrl_cli.models.oracle import Oracle
+from mbrl_cli.models.search_targets import SearchTargets
+from mbrl_cli.planners.base import Planner
+from mbrl_cli.planners.mcts import MCTS
+from mbrl_cli.planners.world import World
+from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.types import ArgumentsOf, Count, EnvSpec, Fraction, PositiveFloat, State
+
+NEW_SCALE = 2  # the observations' scale is taken anew whenever there are so many times as many
+
+
+class Guide(Protocol):
+    """What tells a search how good imagined states are, and learns it from searches."""
+
+    unroll_steps: int
+
+    def value(self, state: State) -> Tensor:
+        """Return the value [M, P] of imagined states."""
+        ...
+
+    def prior(self, state: State) -> Tensor:
+        """Return the policy's probabilities [M, A]."""
+        ...
+
+    def target_value(self, obs: Tensor) -> Tensor:
+        """Return the value [n] of obs [n, O], with slowly following weights."""
+        ...
+
+    def look_at(self, obs: Tensor) -> None:
+        """Take the scale of the observations [n, O] seen so far."""
+        ...
+
+    def learn(self, wanted: SearchTargets) -> dict[str, Tensor]:
+        """Take one gradient step; return the losses."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that was learned."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        ...
+
+
+class AlphaZero:
+    """Act by tree search; learn its recommendation as policy and n-step returns as value.
+
+    A Markov model is fitted as for MPC, and judged by a network of the agent's own; MuZero's model
+    brings its own heads and is trained with them.
+
+    Axes: n sequences of K + 1 states, L rows of the replay that follow each other, A choices.
+    """
+
+    def __init__(
+        self,
+        spec: EnvSpec,
+        device: torch.device,
+        generator: torch.Generator,
+        model: Model,
+        planner: Planner,
+        network: Annotated[dict[str, Any], ArgumentsOf(PolicyValue)],
+        fit_every: Count,
+        discount: Fraction,
+        batch_size: Count,
+        updates_per_step: PositiveFloat,
+        value_steps: Count,
+        log_every: Count,
+    ) -> None:
+        if not isinstance(planner, MCTS):
+            raise UserError(
+                f"planner={type(planner).__name__}: agent=alphazero learns from tree search; "
+                "use planner=mcts, or agent=mpc with this planner"
+            )
+        if planner.listed is None:
+            raise UserError(
+                f"agent=alphazero: takes one discrete choice; {spec.id} has other actions: "
+                "use agent=mpc or agent=sac"
+            )
+        if isinstance(model, Oracle) and spec.simulator is None:
+            raise UserError(
+                f"model=oracle: agent=alphazero searches from stored states, and {spec.id} has no "
+                "batched simulator; use a learned model: muzero, mlp, ensemble, gaussian_ensemble"
+            )
+        self.spec = spec
+        self.device = device
+        self.generator = generator
+        self.model = model
+        self.planner = planner
+        self.fit_every = fit_every
+        self.discount = discount
+        self.batch_size = batch_size
+        self.updates_per_step = updates_per_step
+        self.value_steps = value_steps
+        self.log_every = log_every
+        self.own_heads = isinstance(model, MuZero)
+        self.guide: Guide = (
+            model
+            if isinstance(model, MuZero)
+            else PolicyValue(spec, device, generator, model, **network)
+        )
+        self.first_step: int | None = None  # environment step of the first update
+        self.num_updates = 0
+        self.last_fit = 0
+        self.last_log = 0
+        self.scaled_at = 0  # rows of the replay when the observations' scale was taken
+        self.losses: dict[str, Tensor] = {}  # sums over the updates since the last log
+        self.logged_updates = 0
+
+    def policy(
+        self, envs: Sequence[Env], explore: bool, generator: torch.Generator
+    ) -> _AlphaZeroPolicy:
+        """Return a policy that searches; with noise at the root where it explores."""
+        return _AlphaZeroPolicy(self, envs, explore, generator)
+
+    def world(self, generator: torch.Generator) -> World:
+        """Return the model's functions and the guide's as a planner may see them."""
+
+        def imagine_plans(state: State, plans: Tensor, spread: bool) -> Imagined:
+            return imagine(self.model, state, plans, self.discount, generator, spread)
+
+        return World(
+            action=self.spec.action,
+            imagine=imagine_plans,
+            branch=self.model.branch,
+            step=lambda state, action: self.model.step(state, action, generator),
+            discount=self.discount,
+            rollout=lambda rows, actions, steps: follow(
+                self.model, rows, actions, steps, self.discount, generator
+            ),
+            value=self.guide.value,
+            prior=self.guide.prior,
+        )
+
+    # --- learning -----------------------------------------------------------------------------
+
+    def update(self, replay: ReplayBuffer, env_step: int) -> dict[str, float]:
+        """Fit a Markov model if it is time to, then take the gradient steps that are due."""
+        if not len(replay):
+            return {}
+        metrics: dict[str, float] = {}
+        if not self.own_heads and (
+            not self.model.is_fitted or env_step - self.last_fit >= self.fit_every
+        ):
+            self.last_fit = env_step
+            fitted = self.model.fit(replay, self.generator)
+            metrics = {f"model/{name}": value for name, value in fitted.items()}
+        if len(replay) >= NEW_SCALE * self.scaled_at:
+            self.scaled_at = len(replay)
+            seen = replay.batch(np.arange(len(replay)), self.device)
+            self.guide.look_at(torch.cat([seen.obs, seen.next_obs]))
+        for _ in range(self._updates_due(env_step)):
+            losses = self.guide.learn(self.targets(replay))
+            for name, loss in losses.items():
+                self.losses[name] = self.losses.get(name, torch.zeros_like(loss)) + loss
+            self.num_updates += 1
+            self.logged_updates += 1
+        return metrics | self._metrics(env_step)
+
+    def _updates_due(self, env_step: int) -> int:
+        if self.first_step is None:
+            self.first_step = env_step
+        elapsed = env_step - self.first_step + 1
+        return max(0, math.floor(elapsed * self.updates_per_step) - self.num_updates)
+
+    @torch.no_grad()
+    def targets(self, replay: ReplayBuffer) -> SearchTargets:
+        """Search real states of the replay anew and return what that teaches."""
+        steps, num = self.guide.unroll_steps, self.batch_size
+        start = torch.randint(len(replay), (num,), generator=self.generator).numpy()
+        length = steps + self.value_steps
+        rows, inside = replay.following(start, length)  # [n, L]
+        batch = replay.batch(rows.ravel(), self.device)
+        shape = (num, length)
+        reward = batch.reward.view(shape)
+        inside_now = torch.from_numpy(inside).to(reward)  # [n, L]
+        value = self._returns(
+            reward, inside_now, batch.terminated.view(shape), batch.next_obs.view(*shape, -1)
+        )
+        states = steps + 1
+        obs = batch.obs.view(*shape, -1)[:, :states]  # [n, K+1, O]
+        return SearchTargets(
+            obs=obs,
+            action=batch.action.view(*shape, -1)[:, :steps],
+            reward=reward[:, :steps],
+            terminated=batch.terminated.view(shape)[:, :steps],
+            policy=self._searched(obs.flatten(0, 1)).view(num, states, -1),
+            value=value,
+            inside=inside_now[:, :states],
+        )
+
+    def _returns(
+        self, reward: Tensor, inside: Tensor, terminated: Tensor, next_obs: Tensor
+    ) -> Tensor:
+        """Return n-step returns [n, K+1] of windows [n, L]; where one is cut, its end is valued."""
+        num, length = reward.shape
+        ahead = self.target_values(next_obs.flatten(0, 1)).view(num, length)
+        after = self.discount * (1.0 - terminated) * ahead  # [n, L] what a step's end is worth
+        last = torch.cat([inside[:, 1:], torch.zeros_like(inside[:, :1])], dim=1) == 0.0
+        values = []
+        for first in range(length - self.value_steps + 1):
+            total, weight = torch.zeros_like(reward[:, 0]), inside[:, first].clone()
+            for step in range(first, first + self.value_steps):
+                total += weight * reward[:, step]
+                cut = last[:, step] | (step == first + self.value_steps - 1)
+                total += torch.where(cut, weight * after[:, step], 0.0)
+                weight = torch.where(cut, 0.0, self.discount * weight)
+            values.append(total)
+        return torch.stack(values, dim=1)
+
+    def target_values(self, obs: Tensor) -> Tensor:
+        """Return what obs [n, O] are worth [n]."""
+        return self.guide.target_value(obs)
+
+    def _searched(self, obs: Tensor) -> Tensor:
+        """Return the policy [n, A] that a search recommends at obs [n, O]."""
+        state = self.model.observe(
+            self.model.initial(len(obs)),
+            torch.zeros(len(obs), self.spec.action.dim, device=self.device),
+            obs,
+        )
+        found = self.planner.search(
+            self.world(self.generator), state, self.planner.initial_memory(len(obs)), self.generator
+        )
+        return torch.from_numpy(found.policy).float().to(self.device)
+
+    # --- logging and saving -------------------------------------------------------------------
+
+    def _metrics(self, env_step: int) -> dict[str, float]:
+        """Return mean losses since the last log by tag, if it is time to."""
+        if env_step - self.last_log < self.log_every or not self.logged_updates:
+            return {}
+        self.last_log = env_step
+        count = self.logged_updates
+        metrics = {f"agent/{name}_loss": float(loss) / count for name, loss in self.losses.items()}
+        self.losses, self.logged_updates = {}, 0
+        return metrics
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return model, networks, random numbers and counters."""
+        own = {} if self.own_heads else {"guide": self.guide.state_dict()}
+        return own | {
+            "model": self.model.state_dict(),
+            "generator": self.generator.get_state(),
+            "losses": {name: loss.clone() for name, loss in self.losses.items()},
+            "counters": [getattr(self, name) for name in self._COUNTERS],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.model.load_state_dict(state["model"])
+        if not self.own_heads:
+            self.guide.load_state_dict(state["guide"])
+        self.generator.set_state(state["generator"])
+        self.losses = {name: loss.to(self.device) for name, loss in state["losses"].items()}
+        for name, value in zip(self._COUNTERS, state["counters"], strict=True):
+            setattr(self, name, value)
+
+    _COUNTERS = (
+        "first_step", "num_updates", "last_fit", "last_log", "scaled_at", "logged_updates",
+    )  # fmt: skip
+
+
+class _AlphaZeroPolicy:
+    prediction_horizon = 0
+
+    def __init__(
+        self, agent: AlphaZero, envs: Sequence[Env], explore: bool, generator: torch.Generator
+    ) -> None:
+        self.agent = agent
+        self.envs = list(envs)
+        self.explore = explore
+        self.generator = generator
+        self.discount = agent.discount
+        self.world = agent.world(generator)
+        self.nonfinite = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Start episodes in all environments."""
+        num_envs = len(self.envs)
+        self.memory = self.agent.planner.initial_memory(num_envs)
+        self.state = self.agent.model.initial(num_envs)
+        self.action = torch.zeros(num_envs, self.agent.spec.action.dim, device=self.agent.device)
+
+    @torch.inference_mode()
+    def act(self, obs: np.ndarray) -> Decision:
+        """Search for obs [B, O]."""
+        agent = self.agent
+        seen = torch.from_numpy(obs).to(agent.device)
+        self.state = agent.model.observe(self.state, self.action, seen, self.envs)
+        found = agent.planner.search(
+            self.world, self.state, self.memory, self.generator, noise=self.explore
+        )
+        self.memory = found.memory
+        self.nonfinite += found.nonfinite
+        chosen = torch.from_numpy(found.chosen)
+        if self.explore and agent.planner.select == "puct":  # Gumbel's own noise is enough
+            policy = torch.from_numpy(found.policy)
+            chosen = torch.multinomial(policy, 1, generator=self.generator)[:, 0]
+        trees = torch.arange(len(chosen))
+        self.action = found.choices[trees, chosen]
+        return Decision(self.action.cpu().numpy())
+
+    def keep(self, rows: np.ndarray) -> None:
+        """Go on with these environments only."""
+        index = torch.from_numpy(rows).to(self.action.device)
+        self.envs = [self.envs[row] for row in rows]
+        self.memory = {key: value[index] for key, value in self.memory.items()}
+        self.state = {key: value[index] for key, value in self.state.items()}
+        self.action = self.action[index]
+
+    def metrics(self) -> dict[str, float]:
+        """Return the number of imagined steps that diverged."""
+        counts = {"planner/nonfinite": float(self.nonfinite)}
+        self.nonfinite = 0
+        return counts
