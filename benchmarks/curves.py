@@ -1,6 +1,6 @@
 """Draw evaluation returns of runs against environment steps: one line a run, the mean of a group.
 
-    python benchmarks/curves.py --out curves.png mbpo=outputs/RUN,outputs/RUN2 sac=outputs/RUN3
+Usage: python benchmarks/curves.py --out curves.png mbpo=outputs/RUN,outputs/RUN2 sac=outputs/RUN3
 """
 
 from __future__ import annotations
