@@ -24,12 +24,14 @@ PREFILL, TOTAL = 20, 40
 LATENT = ("rssm", "latent")  # models whose states remember
 # What makes any run tiny; a key is only overridden in the choices that have it.
 SMALL = {
-    "model": {"hidden": "[8]", "max_steps": 5, "termination_steps": 5, "fit_steps": 3, "sequence_length": 8},
+    "model": {"hidden": "[8]", "max_steps": 5, "termination_steps": 5, "fit_steps": 3,
+              "sequence_length": 8},
     "planner": {"horizon": 3, "population": 8, "elite_ratio": 0.4, "iterations": 2},
-    "agent": {"fit_every": 10, "hidden": "[8]", "batch_size": 8, "log_every": 5, "pretrain_steps": 2},
+    "agent": {"fit_every": 10, "hidden": "[8]", "batch_size": 8, "log_every": 5,
+              "pretrain_steps": 2},
     "agent.actor_critic": {"hidden": 8, "rollouts": 16, "rollout_length": 3},
     "agent.sac": {"hidden": "[8]", "batch_size": 8, "log_every": 5},
-}
+}  # fmt: skip
 RUN = [
     f"total_steps={TOTAL}", f"prefill_steps={PREFILL}", "eval_every=30", "eval_episodes=1",
     "final_eval_episodes=1", "log_every=20", "checkpoint_every=0", "env.max_episode_steps=10",

@@ -25,6 +25,7 @@ class ActionDistribution:
         self.action = action
         self.unimix = unimix
         self.discrete = action.kind == "discrete"
+        self._sizes = list(action.sizes)
         self.num_outputs = action.dim if self.discrete else 2 * action.dim
 
     def sample(self, out: Tensor, generator: torch.Generator) -> Tensor:
@@ -36,14 +37,14 @@ class ActionDistribution:
         uniform = torch.rand(out.shape, generator=generator, device=generator.device)
         # The largest of chance / exponential number is a sample.
         luck = -uniform.clamp_min(1e-20).log().to(out.device)
-        parts = zip(self._chances(out), luck.split(self.action.sizes, -1), strict=True)
+        parts = zip(self._chances(out), torch.split(luck, self._sizes, -1), strict=True)
         return _joined([_one_hot(chance / part) for chance, part in parts])
 
     def mode(self, out: Tensor) -> Tensor:
         """Return the likeliest actions [..., A]."""
         if not self.discrete:
             return self._moments(out)[0]
-        return _joined([_one_hot(part) for part in out.split(self.action.sizes, -1)])
+        return _joined([_one_hot(part) for part in torch.split(out, self._sizes, -1)])
 
     def log_chance_and_entropy(self, out: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         """Return log probability (density) [...] of actions [..., A], and the entropy [...]."""
@@ -58,7 +59,7 @@ class ActionDistribution:
         return (log_chance * action).sum(-1), -(chance * log_chance).sum(-1)
 
     def _chances(self, out: Tensor) -> list[Tensor]:
-        blocks = out.split(self.action.sizes, -1)
+        blocks = torch.split(out, self._sizes, -1)
         return [b.softmax(-1) * (1.0 - self.unimix) + self.unimix / b.shape[-1] for b in blocks]
 
     def _moments(self, out: Tensor) -> tuple[Tensor, Tensor]:

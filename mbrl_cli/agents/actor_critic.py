@@ -70,9 +70,9 @@ class ActorCritic:
         self.actor = NormMLP(
             model.feature_dim, self.actions.num_outputs, hidden, layers, generator, True
         ).to(device)
-        self.critic = NormMLP(
-            model.feature_dim, num_bins, hidden, layers, generator, True
-        ).to(device)
+        self.critic = NormMLP(model.feature_dim, num_bins, hidden, layers, generator, True).to(
+            device
+        )
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.return_range = torch.zeros((), device=device)
         self.optimiser = torch.optim.Adam(
@@ -134,8 +134,11 @@ class ActorCritic:
             parameters = list(net.parameters())
             torch.nn.utils.clip_grad_norm_(parameters, self.max_gradient, foreach=True)
         self.optimiser.step()
-        slow, fast = list(self.slow_critic.parameters()), list(self.critic.parameters())
-        torch._foreach_lerp_(slow, [p.detach() for p in fast], self.target_rate)
+        slow, fast = (
+            [parameter.detach() for parameter in net.parameters()]
+            for net in (self.slow_critic, self.critic)
+        )
+        torch._foreach_lerp_(slow, fast, self.target_rate)
 
     def _scale(self, returns: Tensor) -> Tensor:
         """Return what advantages are divided by: the usual range of returns, or 1 if it is less.

@@ -31,28 +31,30 @@ class CategoricalLatents:
 
     def sample(self, statistics: Tensor, noise: Tensor) -> Tensor:
         """Return latents [..., S * K] of statistics [..., S * K] and noise [..., S, 1]."""
-        logits = statistics.unflatten(-1, (self.variables, self.classes))
+        logits = self._blocks(statistics)
         if torch.is_grad_enabled():
             return _StraightThrough.apply(logits, noise, self.unimix).flatten(-2)  # type: ignore[no-any-return, no-untyped-call]
         return _one_hot(_mixed(logits, self.unimix), noise).flatten(-2)
 
     def mode(self, statistics: Tensor) -> Tensor:
         """Return the likeliest latents [..., S * K]."""
-        logits = statistics.unflatten(-1, (self.variables, self.classes))
+        logits = self._blocks(statistics)
         return F.one_hot(logits.argmax(-1), self.classes).flatten(-2).float()
 
     def kl(self, left: Tensor, right: Tensor) -> Tensor:
         """Return KL(left || right) [...] in nats, summed over the variables."""
-        shape = (self.variables, self.classes)
-        chance = _mixed(left.unflatten(-1, shape), self.unimix)
-        other = _mixed(right.unflatten(-1, shape), self.unimix)
+        chance = _mixed(self._blocks(left), self.unimix)
+        other = _mixed(self._blocks(right), self.unimix)
         return (chance * (chance.log() - other.log())).sum((-1, -2))
 
     def entropy(self, statistics: Tensor) -> Tensor:
         """Return the entropy [...] in nats, summed over the variables."""
-        logits = statistics.unflatten(-1, (self.variables, self.classes))
+        logits = self._blocks(statistics)
         chance = _mixed(logits, self.unimix)
         return -(chance * chance.log()).sum((-1, -2))
+
+    def _blocks(self, statistics: Tensor) -> Tensor:
+        return statistics.view(*statistics.shape[:-1], self.variables, self.classes)
 
 
 def _mixed(logits: Tensor, unimix: float) -> Tensor:
@@ -78,14 +80,14 @@ class _StraightThrough(torch.autograd.Function):
     """Forward a sample, backward the gradient of its probabilities."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, noise: Tensor, unimix: float) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, logits: Tensor, noise: Tensor, unimix: float) -> Tensor:
         softmax = _softmax(logits)
         ctx.save_for_backward(softmax)
         ctx.unimix = unimix
         return _one_hot(softmax * (1.0 - unimix) + unimix / logits.shape[-1], noise)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (softmax,) = ctx.saved_tensors
         mean = (gradient * softmax).sum(-1, keepdim=True)
         return softmax * (gradient - mean) * (1.0 - ctx.unimix), None, None

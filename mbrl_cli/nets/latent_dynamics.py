@@ -52,9 +52,7 @@ class LatentDynamics(nn.Module):
         self.gates = drawn(gates * deter, inputs, generator)
         self.gates_scale, self.gates_shift = _norm(gates * deter)
         self.prior = NormMLP(deter, latents.num_statistics, hidden, 1, generator)
-        self.posterior = NormMLP(
-            deter + embedded_dim, latents.num_statistics, hidden, 1, generator
-        )
+        self.posterior = NormMLP(deter + embedded_dim, latents.num_statistics, hidden, 1, generator)
 
     def move(self, deter: Tensor, stoch: Tensor, action: Tensor) -> Tensor:
         """Return the next deter [..., D] after an action [..., A]."""
@@ -65,7 +63,12 @@ class LatentDynamics(nn.Module):
         return self.posterior(torch.cat([deter, embedded], -1))  # type: ignore[no-any-return]
 
     def sequence(
-        self, embedded: Tensor, action: Tensor, first: Tensor, restarts: Sequence[bool], noise: Tensor
+        self,
+        embedded: Tensor,
+        action: Tensor,
+        first: Tensor,
+        restarts: Sequence[bool],
+        noise: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Filter sequences of observations.
 

@@ -114,8 +114,9 @@ class ReplayBuffer:
         )
         restarts = [True, *first[1:].any(1).tolist()]
         first[0] = True  # nothing is known of what was before the window
-        tensors = (torch.from_numpy(field).to(device) for field in (*fields, first))
-        return Sequences(*tensors, restarts)
+        obs, action, reward, terminated = (torch.from_numpy(f).to(device) for f in fields)
+        known_from = torch.from_numpy(first).to(device)
+        return Sequences(obs, action, reward, terminated, known_from, restarts)
 
     def _extend_stream(self, row: int, starts: bool) -> None:
         if not self._is_held_out(self._episode[row : row + 1])[0]:
