@@ -285,7 +285,7 @@ def test_known_functions_judge_decoded_observations(make_spec):
 def test_a_model_remembers_what_a_reward_needs(make_rssm):
     """The reward is what was shown before the last observation: a coin, which nothing shown tells.
 
-    Guessing costs log 2 = 0.69. MEASURED
+    A one lies between two bins, which costs 0.637 each time; guessing costs 0.69 + 0.32 = 1.01.
     """
     rng = np.random.default_rng(0)
     replay = ReplayBuffer(600, 1, 1, 0.0)
@@ -296,21 +296,21 @@ def test_a_model_remembers_what_a_reward_needs(make_rssm):
     model = make_rssm(1, 1, fit_steps=100, sequence_length=16, batch_size=16, learning_rate=3e-3)
     for _ in range(4):
         metrics = model.fit(replay, torch.Generator().manual_seed(0))
-        print(metrics)
-    assert metrics["reward_loss"] < 0.5
+    assert metrics["reward_loss"] < 0.6
 
 
 def test_a_run_of_dreamer_that_is_cut_goes_on_to_the_same_bits(mbrl, tmp_path):
     """Stopped in the middle of an episode; weights, optimisers and random numbers all count."""
     words = [
-        "env=cartpole", "agent=dreamer", "total_steps=60", "prefill_steps=20", "eval_every=25",
+        "env=cartpole", "agent=dreamer", "prefill_steps=20", "eval_every=25",
         "eval_episodes=1", "final_eval_episodes=1", "env.max_episode_steps=10",
         "checkpoint_every=10", "model.sequence_length=8", "agent.pretrain_steps=2",
         "agent.log_every=5", "agent.actor_critic.rollouts=16", "console=false", "device=cpu",
     ]  # fmt: skip
-    assert mbrl("train", *words, "hydra.run.dir=whole").code == 0
+    assert mbrl("train", *words, "total_steps=60", "hydra.run.dir=whole").code == 0
     assert mbrl("train", *words, "total_steps=37", "hydra.run.dir=cut").code == 0
-    assert mbrl("resume", "cut", "total_steps=60").code == 0
+    done = mbrl("resume", "cut", "total_steps=60")
+    assert done.code == 0, done.err
 
     def outcome(folder):
         rows = (tmp_path / folder / "metrics.csv").read_text().splitlines()

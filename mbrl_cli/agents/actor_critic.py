@@ -16,6 +16,7 @@ from torch import Tensor
 from mbrl_cli.agents.actions import ActionDistribution
 from mbrl_cli.agents.lambda_returns import lambda_returns
 from mbrl_cli.models.rssm import RSSM
+from mbrl_cli.nets.adam import adam
 from mbrl_cli.nets.norm_mlp import NormMLP
 from mbrl_cli.nets.two_hot import TwoHot
 from mbrl_cli.types import (
@@ -75,14 +76,7 @@ class ActorCritic:
         )
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.return_range = torch.zeros((), device=device)
-        self.optimiser = torch.optim.Adam(
-            [
-                {"params": list(self.actor.parameters()), "lr": actor_learning_rate},
-                {"params": list(self.critic.parameters()), "lr": critic_learning_rate},
-            ],
-            eps=1e-8,
-            fused=True,
-        )
+        self.optimiser = adam({self.actor: actor_learning_rate, self.critic: critic_learning_rate})
 
     def act(self, feature: Tensor, generator: torch.Generator | None) -> Tensor:
         """Map features [n, F] to actions [n, A], drawn with `generator` or else the likeliest."""

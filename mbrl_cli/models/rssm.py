@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mbrl_cli.models.base import Unrolled
+from mbrl_cli.nets.adam import adam
 from mbrl_cli.nets.two_hot import TwoHot, symexp, symlog
 from mbrl_cli.nets.world_model import SIZES, WorldModel
 from mbrl_cli.replay.buffer import ReplayBuffer
@@ -89,15 +90,20 @@ class RSSM:
         self.is_fitted = False
         self.two_hot = TwoHot(num_bins, device)
         self.nets = WorldModel(
-            spec, SIZES[size], latents, recurrent, unimix, num_bins, generator
+            spec.obs_dim,
+            spec.action.dim,
+            SIZES[size],
+            latents,
+            recurrent,
+            unimix,
+            num_bins,
+            generator,
         ).to(device)
         self.dynamics = self.nets.dynamics
         self.latents = self.dynamics.latents
         self.feature_dim = self.dynamics.deter + self.latents.size
         self.normalizer = Normalizer(spec.obs_dim, device)
-        self.optimiser = torch.optim.Adam(
-            self.nets.parameters(), lr=learning_rate, eps=1e-8, fused=True
-        )
+        self.optimiser = adam({self.nets: learning_rate})
         self._integer = torch.tensor(spec.obs_integer, device=device)  # [O]
 
     # --- real observations --------------------------------------------------------------------

@@ -22,11 +22,9 @@ class TwoHot:
     """
 
     def __init__(self, num_bins: int, device: torch.device | str = "cpu") -> None:
-        half = symexp(torch.linspace(-LARGEST, 0.0, num_bins // 2 + 1))
-        # Mirrored to the bit, so that equal weights mean exactly zero; an odd number has a bin at 0.
-        below = half[:-1] if num_bins % 2 else symexp(torch.linspace(-LARGEST, LARGEST, num_bins))
-        below = below[: num_bins // 2]
+        below = symexp(torch.linspace(-LARGEST, LARGEST, num_bins))[: num_bins // 2]
         middle = torch.zeros(num_bins % 2)
+        # Mirrored to the bit, so that equal weights mean exactly zero.
         self.bins = torch.cat([below, middle, -below.flip(0)]).to(device)  # [K]
 
     def mean(self, logits: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ from mbrl_cli.nets.categorical_latents import CategoricalLatents
 from mbrl_cli.nets.gaussian_latents import GaussianLatents
 from mbrl_cli.nets.latent_dynamics import LatentDynamics, Latents
 from mbrl_cli.nets.norm_mlp import NormMLP
-from mbrl_cli.types import EnvSpec
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,8 @@ class WorldModel(nn.Module):
 
     def __init__(
         self,
-        spec: EnvSpec,
+        obs_dim: int,
+        action_dim: int,
         size: Size,
         latents: str,
         recurrent: bool,
@@ -53,10 +53,10 @@ class WorldModel(nn.Module):
         hidden, layers = size.hidden, size.layers
         feature = size.deter + kind.size
         # The encoder's last layer is a hidden one: nothing is asked of it but to be read.
-        self.encoder = NormMLP(spec.obs_dim, hidden, hidden, layers, generator)
+        self.encoder = NormMLP(obs_dim, hidden, hidden, layers, generator)
         self.dynamics = LatentDynamics(
-            kind, hidden, spec.action.dim, size.deter, hidden, recurrent, generator
+            kind, hidden, action_dim, size.deter, hidden, recurrent, generator
         )
-        self.decoder = NormMLP(feature, spec.obs_dim, hidden, layers, generator)
+        self.decoder = NormMLP(feature, obs_dim, hidden, layers, generator)
         self.reward = NormMLP(feature, num_bins, hidden, layers, generator, zero_output=True)
         self.continues = NormMLP(feature, 1, hidden, layers, generator)
