@@ -64,6 +64,8 @@ class EnvSpec:
     known_reward: TransitionFn | None = None  # None: the model learns the reward
     known_termination: TransitionFn | None = None  # None: the model learns the termination
     simulator: Simulator | None = None  # batched true dynamics, where they exist
+    # Axes [channels, height, width] of an observation that is a picture, 0 to 255; None: a vector.
+    obs_shape: tuple[int, int, int] | None = None
 
 
 class Step(NamedTuple):
@@ -82,6 +84,17 @@ class Batch(NamedTuple):
     reward: Tensor  # [n]
     next_obs: Tensor  # [n, O] the last true observation at an episode's end, never the reset's
     terminated: Tensor  # [n] 0 or 1; a time limit is not a termination
+
+
+class Sequences(NamedTuple):
+    """What was seen along T steps of n windows, each observation with what led to it."""
+
+    obs: Tensor  # [T, n, O]
+    action: Tensor  # [T, n, A] the action that led here; 0 at an episode's first observation
+    reward: Tensor  # [T, n] what it paid
+    terminated: Tensor  # [T, n] 1 where the task ended here; a time limit is no end
+    first: Tensor  # [T, n] bool: nothing before it is known (an episode's first, a window's first)
+    restarts: list[bool]  # [T] whether an episode starts at this step in any window
 
 
 @dataclass(frozen=True)

@@ -21,15 +21,19 @@ from mbrl_cli.runner import Runner
 from mbrl_cli.store import CHECKPOINT
 
 PREFILL, TOTAL = 20, 40
+LATENT = ("rssm", "latent")  # models whose states remember
 # What makes any run tiny; a key is only overridden in the choices that have it.
 SMALL = {
-    "model": {"hidden": "[8]", "max_steps": 5, "termination_steps": 5},
+    "model": {"hidden": "[8]", "max_steps": 5, "termination_steps": 5, "fit_steps": 3,
+              "sequence_length": 8},
     "planner": {
         "horizon": 3, "population": 8, "elite_ratio": 0.4, "iterations": 2, "num_simulations": 4,
         "rollouts": 2,
     },
-    "agent": {"fit_every": 10, "hidden": "[8]", "batch_size": 8, "log_every": 5},
+    "agent": {"fit_every": 10, "hidden": "[8]", "batch_size": 8, "log_every": 5,
+              "pretrain_steps": 2},
     "agent.network": {"hidden": "[8]"},
+    "agent.actor_critic": {"hidden": 8, "rollouts": 16, "rollout_length": 3},
     "agent.sac": {"hidden": "[8]", "batch_size": 8, "log_every": 5},
 }  # fmt: skip
 RUN = [
@@ -137,7 +141,7 @@ def test_every_agent_brings_the_model_and_planner_that_it_needs(compose_small, t
 
 
 @pytest.mark.parametrize("env", ["gridworld", "cartpole_continuous"])  # discrete, continuous
-@pytest.mark.parametrize("model", names("model", without=("none", "muzero")))
+@pytest.mark.parametrize("model", names("model", without=("none", "muzero", *LATENT)))
 def test_mbpo_learns_with_every_model(compose_small, tmp_path, model, env):
     chosen = [f"env={env}", "agent=mbpo", f"model={model}", "agent.rollout_length=auto"]
     parts, restored = build(compose_small(*chosen)), build(compose_small(*chosen, "seed=1"))
@@ -174,6 +178,18 @@ def test_alphazero_learns_with_every_model(compose_small, tmp_path, model, selec
 def test_what_tree_search_cannot_do_is_refused(compose_run, overrides, message):
     with pytest.raises(UserError, match=message):
         build(compose_run("env=cartpole", *overrides))
+
+
+@pytest.mark.parametrize("model", LATENT)
+def test_dreamer_learns_with_every_latent_model_and_mbpo_is_refused(compose_small, tmp_path, model):
+    chosen = ["env=cartpole_continuous", "agent=dreamer", f"model={model}"]
+    parts, restored = build(compose_small(*chosen)), build(compose_small(*chosen, "seed=1"))
+    logged = assert_whole_run(parts, restored, tmp_path)
+    assert logged["agent/imagined_return"]
+    with pytest.raises(UserError, match="model: agent=mbpo branches off single stored"):
+        build(compose_small("agent=mbpo", f"model={model}"))
+    with pytest.raises(UserError, match="use model=rssm or model=latent"):
+        build(compose_small("agent=dreamer", "model=mlp"))
 
 
 def test_mbpo_on_real_data_alone_runs_as_sac_to_the_bit(compose_small, tmp_path):

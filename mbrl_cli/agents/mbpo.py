@@ -20,6 +20,7 @@ from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.base import Model
 from mbrl_cli.models.oracle import Oracle
+from mbrl_cli.models.rssm import RSSM
 from mbrl_cli.planners.base import Planner
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.replay.imagined import ImaginedBuffer
@@ -75,6 +76,12 @@ class MBPO:
             raise UserError(
                 f"model=oracle: agent=mbpo imagines from stored states, and {spec.id} has no "
                 "batched simulator; use a learned model: linear, mlp, ensemble, gaussian_ensemble"
+            )
+        if isinstance(model, RSSM):
+            raise UserError(
+                "model: agent=mbpo branches off single stored observations, and the state of an "
+                "RSSM is made of all that was seen before; use agent=dreamer, or a learned model "
+                "without memory: linear, mlp, ensemble, gaussian_ensemble"
             )
         self.sac = SAC(spec, device, generator, **sac)
         self.model = model

@@ -13,7 +13,7 @@ from torch import Tensor
 from mbrl_cli.models.base import Model
 from mbrl_cli.models.search_targets import SearchTargets
 from mbrl_cli.nets.stacked_mlp import StackedMLP
-from mbrl_cli.nets.two_hot import NUM_BINS, expected, two_hot_loss
+from mbrl_cli.nets.value_bins import NUM_BINS, expected, two_hot_loss
 from mbrl_cli.replay.normalizer import Normalizer
 from mbrl_cli.types import (
     Activation,

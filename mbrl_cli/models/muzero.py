@@ -20,7 +20,7 @@ from mbrl_cli.errors import UserError
 from mbrl_cli.models.base import Unrolled, unroll_by_steps
 from mbrl_cli.models.search_targets import SearchTargets
 from mbrl_cli.nets.stacked_mlp import StackedMLP
-from mbrl_cli.nets.two_hot import NUM_BINS, expected, two_hot_loss
+from mbrl_cli.nets.value_bins import NUM_BINS, expected, two_hot_loss
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.replay.normalizer import Normalizer
 from mbrl_cli.types import (

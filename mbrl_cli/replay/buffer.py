@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mbrl_cli.types import Batch
+from mbrl_cli.types import Batch, Sequences
 
 
 class ReplayBuffer:
@@ -31,6 +31,9 @@ class ReplayBuffer:
         self._next_obs = np.zeros((capacity, obs_dim), np.float32)
         self._terminated = np.zeros(capacity, np.float32)
         self._episode = np.zeros(capacity, np.int64)
+        # Where the row's arrival stands in the stream of observations, see `sequences`.
+        self._position = np.zeros(capacity, np.int64)
+        self._stream_length = 0
 
     def __len__(self) -> int:
         return min(self.total_added, self.capacity)
@@ -52,6 +55,8 @@ class ReplayBuffer:
         self._next_obs[row] = next_obs
         self._terminated[row] = terminated
         self._episode[row] = self.num_episodes
+        starts = self.total_added == 0 or self._episode[row - 1] != self.num_episodes
+        self._extend_stream(row, starts)
         self.total_added += 1
         if terminated or truncated:
             self.num_episodes += 1
@@ -97,6 +102,41 @@ class ReplayBuffer:
         chosen: np.ndarray = windows[whole]
         return chosen
 
+    def sequences(
+        self, num: int, length: int, generator: torch.Generator, device: torch.device | str = "cpu"
+    ) -> Sequences:
+        """Draw `num` windows of the stream of observations, `length` long if there are so many.
+
+        The stream holds each episode's first observation and then, row by row, what was reached:
+        so the last observation of an episode is in it. Held-out episodes are not. A window may run
+        from one episode into the next, which `first` tells.
+        """
+        rows = self._rows_in_time_order()
+        position = self._position[rows]
+        start = int(position[0]) + 1 if len(rows) < self.total_added else 0  # still remembered
+        length = min(length, self._stream_length - start)
+        choices = self._stream_length - start - length + 1
+        chosen = torch.randint(choices, (num,), generator=generator).numpy() + start
+        wanted = chosen + np.arange(length)[:, None]  # [T, n]
+        index = np.searchsorted(position, wanted)  # the first row that arrives there or later
+        row, first = rows[index], position[index] > wanted
+        fields = (
+            np.where(first[..., None], self._obs[row], self._next_obs[row]),
+            np.where(first[..., None], 0.0, self._action[row]).astype(np.float32),
+            np.where(first, 0.0, self._reward[row]).astype(np.float32),
+            np.where(first, 0.0, self._terminated[row]).astype(np.float32),
+        )
+        restarts = [True, *first[1:].any(1).tolist()]
+        first[0] = True  # nothing is known of what was before the window
+        obs, action, reward, terminated = (torch.from_numpy(f).to(device) for f in fields)
+        known_from = torch.from_numpy(first).to(device)
+        return Sequences(obs, action, reward, terminated, known_from, restarts)
+
+    def _extend_stream(self, row: int, starts: bool) -> None:
+        if not self._is_held_out(self._episode[row : row + 1])[0]:
+            self._stream_length += 2 if starts else 1  # an episode's first observation, and this
+        self._position[row] = self._stream_length - 1
+
     def _rows_in_time_order(self) -> np.ndarray:
         first = max(0, self.total_added - self.capacity)
         return np.arange(first, self.total_added) % self.capacity
@@ -122,5 +162,11 @@ class ReplayBuffer:
         self.num_episodes = state["num_episodes"]
         for name in self._FIELDS:
             getattr(self, f"_{name}")[: len(self)] = state[name]
+        rows = self._rows_in_time_order()
+        episode = self._episode[rows]
+        starts = np.diff(episode, prepend=-1 if len(rows) == self.total_added else episode[:1]) != 0
+        added = np.where(self._is_held_out(episode), 0, 1 + starts)
+        self._position[rows] = added.cumsum() - 1
+        self._stream_length = int(added.sum())
 
     _FIELDS = ("obs", "action", "reward", "next_obs", "terminated", "episode")

@@ -1,0 +1,164 @@
+"""The actor and the critic of Dreamer, trained on imagined steps alone (DreamerV3, section 2).
+
+Both actor losses, for discrete and for continuous actions, are REINFORCE with the critic as its
+baseline: no gradient passes the world model, so imagining is done without any, and what is then
+learned from it is one batch.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mbrl_cli.agents.actions import ActionDistribution
+from mbrl_cli.agents.lambda_returns import lambda_returns
+from mbrl_cli.models.rssm import RSSM
+from mbrl_cli.nets.adam import adam
+from mbrl_cli.nets.norm_mlp import NormMLP
+from mbrl_cli.nets.two_hot import TwoHot
+from mbrl_cli.types import (
+    Count,
+    Fraction,
+    LearningRate,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveFraction,
+)
+
+STATISTICS = ("actor_loss", "critic_loss", "entropy", "imagined_return", "value", "return_range")
+RANGE_RATE = 0.01  # how fast the range of returns follows
+
+
+class ActorCritic:
+    """Improve a policy inside a world model.
+
+    Axes: N states that imagining starts from, H imagined steps, F features.
+    """
+
+    def __init__(
+        self,
+        model: RSSM,
+        device: torch.device,
+        generator: torch.Generator,
+        hidden: Count,
+        layers: Count,
+        rollout_length: Count,
+        rollouts: Count,
+        discount: Fraction,
+        gae_lambda: Fraction,
+        entropy_scale: NonNegativeFloat,
+        actor_learning_rate: LearningRate,
+        critic_learning_rate: LearningRate,
+        target_rate: LearningRate,
+        max_gradient: PositiveFloat,
+        unimix: PositiveFraction,
+        num_bins: Count,
+    ) -> None:
+        self.model = model
+        self.generator = generator
+        self.rollout_length = rollout_length
+        self.rollouts = rollouts
+        self.discount = discount
+        self.gae_lambda = gae_lambda
+        self.entropy_scale = entropy_scale
+        self.target_rate = target_rate
+        self.max_gradient = max_gradient
+        self.actions = ActionDistribution(model.spec.action, unimix)
+        self.two_hot = TwoHot(num_bins, device)
+        self.actor = NormMLP(
+            model.feature_dim, self.actions.num_outputs, hidden, layers, generator, True
+        ).to(device)
+        self.critic = NormMLP(model.feature_dim, num_bins, hidden, layers, generator, True).to(
+            device
+        )
+        self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
+        self.return_range = torch.zeros((), device=device)
+        self.optimiser = adam({self.actor: actor_learning_rate, self.critic: critic_learning_rate})
+
+    def act(self, feature: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Map features [n, F] to actions [n, A], drawn with `generator` or else the likeliest."""
+        out = self.actor(feature)
+        return self.actions.mode(out) if generator is None else self.actions.sample(out, generator)
+
+    def learn(self, deter: Tensor, stoch: Tensor, continues: Tensor) -> Tensor:
+        """Imagine from N filtered states, take one gradient step; return the `STATISTICS`.
+
+        Args:
+            deter: [N, D].
+            stoch: [N, Z].
+            continues: whether the task really went on at each state [N].
+        """
+        model = self.model
+        if self.rollouts < len(deter):
+            chosen = torch.randperm(len(deter), generator=self.generator)[: self.rollouts]
+            chosen = chosen.to(deter.device)
+            deter, stoch, continues = deter[chosen], stoch[chosen], continues[chosen]
+        feature, action = model.dream(
+            deter, stoch, lambda f: self.act(f, self.generator), self.rollout_length, self.generator
+        )
+        with torch.no_grad():
+            reward, goes_on = model.judge(feature, action)  # [H, N]
+            discounts = self.discount * goes_on
+            # What follows an end must not count.
+            weight = torch.cat([continues[None], discounts[:-1]]).cumprod(0)  # [H, N]
+            slow_value = self.two_hot.mean(self.slow_critic(feature[:-1]))
+        logits = self.critic(feature)  # [H + 1, N, K]
+        value = self.two_hot.mean(logits.detach())
+        returns = lambda_returns(reward, discounts, value[1:], self.gae_lambda)
+        advantage = (returns - value[:-1]) / self._scale(returns)
+        log_chance, entropy = self.actions.log_chance_and_entropy(self.actor(feature[:-1]), action)
+        gain = advantage * log_chance + self.entropy_scale * entropy
+        actor_loss = -(weight * gain).mean()
+        # The critic follows the returns, held back by its own past (DreamerV3, "critic learning").
+        error = self.two_hot.loss(logits[:-1], returns) + self.two_hot.loss(logits[:-1], slow_value)
+        critic_loss = (weight * error).mean()
+        self._step(actor_loss + critic_loss)
+        with torch.no_grad():
+            mean_entropy = (weight * entropy).sum() / weight.sum().clamp_min(1e-8)
+            found = (actor_loss, critic_loss, mean_entropy, returns.mean(), value.mean())
+            return torch.stack([*(number.detach() for number in found), self.return_range])
+
+    def _step(self, loss: Tensor) -> None:
+        self.optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        for net in (self.actor, self.critic):
+            parameters = list(net.parameters())
+            torch.nn.utils.clip_grad_norm_(parameters, self.max_gradient, foreach=True)
+        self.optimiser.step()
+        slow, fast = (
+            [parameter.detach() for parameter in net.parameters()]
+            for net in (self.slow_critic, self.critic)
+        )
+        torch._foreach_lerp_(slow, fast, self.target_rate)
+
+    def _scale(self, returns: Tensor) -> Tensor:
+        """Return what advantages are divided by: the usual range of returns, or 1 if it is less.
+
+        So the entropy bonus weighs the same whatever the size of rewards, and where there is
+        nothing to win no noise is blown up (DreamerV3, equation 11).
+        """
+        count = returns.numel()
+        low, high = max(1, round(0.05 * count)), max(1, round(0.95 * count))
+        flat = returns.flatten()
+        spread = flat.kthvalue(high).values - flat.kthvalue(low).values
+        self.return_range = torch.lerp(self.return_range, spread, RANGE_RATE)
+        return self.return_range.clamp_min(1.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return networks, optimiser and the range of returns."""
+        return {
+            "actor": self.actor.state_dict(),
+            "critic": self.critic.state_dict(),
+            "slow_critic": self.slow_critic.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "return_range": self.return_range,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        for name in ("actor", "critic", "slow_critic", "optimiser"):
+            getattr(self, name).load_state_dict(state[name])
+        self.return_range = state["return_range"].to(self.return_range.device)
