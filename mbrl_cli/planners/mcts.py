@@ -74,8 +74,9 @@ class MCTS:
         select: `puct`, or `gumbel` for sequential halving at the root.
         exploration: weight of the prior in PUCT.
         considered: gumbel: choices of the root that sequential halving starts with.
-        root_noise: puct: share of Dirichlet noise in the root's prior, where an agent explores.
-        concentration: of the Dirichlet noise.
+        root_noise: where an agent explores: share of Dirichlet noise in the root's prior (puct), or
+            scale of the Gumbel numbers, 1 in the paper (gumbel).
+        concentration: puct: of the Dirichlet noise.
         sampled_actions: choices at each node where actions are continuous or several at once.
         horizon: steps from the root that count, where the world has no value.
         rollouts: random plans that judge a new node, where the world has no value.
@@ -182,7 +183,7 @@ class MCTS:
         drawn = torch.randint(2**31, (1,), generator=generator, device=generator.device)
         rng = np.random.default_rng(int(drawn))
         if self.select == "gumbel":
-            gumbel[:] = rng.gumbel(size=gumbel.shape)
+            gumbel[:] = self.root_noise * rng.gumbel(size=gumbel.shape)
             return
         concentration = np.full(self.num_choices, self.concentration)
         noise = rng.dirichlet(concentration, size=len(gumbel))
