@@ -39,6 +39,11 @@ class Guide(Protocol):
 
     unroll_steps: int
 
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """Return the names of what `learn` returns."""
+        ...
+
     def value(self, state: State) -> Tensor:
         """Return the value [M, P] of imagined states."""
         ...
@@ -55,7 +60,7 @@ class Guide(Protocol):
         """Take the scale of the observations [n, O] seen so far."""
         ...
 
-    def learn(self, wanted: SearchTargets) -> dict[str, Tensor]:
+    def learn(self, wanted: SearchTargets) -> Tensor:
         """Take one gradient step; return the losses."""
         ...
 
@@ -129,7 +134,8 @@ class AlphaZero:
         self.last_fit = 0
         self.last_log = 0
         self.scaled_at = 0  # rows of the replay when the observations' scale was taken
-        self.losses: dict[str, Tensor] = {}  # sums over the updates since the last log
+        # Sums over the updates since the last log.
+        self.losses = torch.zeros(len(self.guide.losses), device=device)
         self.logged_updates = 0
 
     def policy(
@@ -175,9 +181,7 @@ class AlphaZero:
             seen = replay.batch(np.arange(len(replay)), self.device)
             self.guide.look_at(torch.cat([seen.obs, seen.next_obs]))
         for _ in range(self._updates_due(env_step)):
-            losses = self.guide.learn(self.targets(replay))
-            for name, loss in losses.items():
-                self.losses[name] = self.losses.get(name, torch.zeros_like(loss)) + loss
+            self.losses += self.guide.learn(self.targets(replay))
             self.num_updates += 1
             self.logged_updates += 1
         return metrics | self._metrics(env_step)
@@ -256,10 +260,10 @@ class AlphaZero:
         if env_step - self.last_log < self.log_every or not self.logged_updates:
             return {}
         self.last_log = env_step
-        count = self.logged_updates
-        metrics = {f"agent/{name}_loss": float(loss) / count for name, loss in self.losses.items()}
-        self.losses, self.logged_updates = {}, 0
-        return metrics
+        means = (self.losses / self.logged_updates).tolist()
+        self.losses.zero_()
+        self.logged_updates = 0
+        return {f"agent/{name}_loss": x for name, x in zip(self.guide.losses, means, strict=True)}
 
     def state_dict(self) -> dict[str, Any]:
         """Return model, networks, random numbers and counters."""
@@ -267,7 +271,7 @@ class AlphaZero:
         return own | {
             "model": self.model.state_dict(),
             "generator": self.generator.get_state(),
-            "losses": {name: loss.clone() for name, loss in self.losses.items()},
+            "losses": self.losses.clone(),
             "counters": [getattr(self, name) for name in self._COUNTERS],
         }
 
@@ -277,7 +281,7 @@ class AlphaZero:
         if not self.own_heads:
             self.guide.load_state_dict(state["guide"])
         self.generator.set_state(state["generator"])
-        self.losses = {name: loss.to(self.device) for name, loss in state["losses"].items()}
+        self.losses.copy_(state["losses"])
         for name, value in zip(self._COUNTERS, state["counters"], strict=True):
             setattr(self, name, value)
 

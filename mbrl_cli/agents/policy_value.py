@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mbrl_cli.models.base import Model
 from mbrl_cli.models.search_targets import SearchTargets
+from mbrl_cli.nets.adamw import AdamW
 from mbrl_cli.nets.stacked_mlp import StackedMLP
 from mbrl_cli.nets.value_bins import NUM_BINS, expected, two_hot_loss
 from mbrl_cli.replay.normalizer import Normalizer
@@ -32,6 +33,7 @@ class PolicyValue:
     """
 
     unroll_steps = 0
+    losses = ("policy", "value")
 
     def __init__(
         self,
@@ -54,9 +56,8 @@ class PolicyValue:
         outputs = self.num_choices + NUM_BINS
         self.net = StackedMLP(1, spec.obs_dim, outputs, hidden, activation, True, generator, device)
         self.targets = copy.deepcopy(self.net.detached())
-        self.optimiser = torch.optim.AdamW(
-            self.net.parameters, lr=learning_rate, weight_decay=weight_decay, fused=True
-        )
+        self.learning_rate = learning_rate
+        self.optimiser = AdamW(self.net.parameters, weight_decay)
 
     def value(self, state: State) -> Tensor:
         """Return the value [M, P] of imagined states."""
@@ -86,21 +87,18 @@ class PolicyValue:
         """Return what the slowly following network thinks that obs [n, O] are worth [n]."""
         return expected(self._heads(obs, self.targets)[1])
 
-    def learn(self, wanted: SearchTargets) -> dict[str, Tensor]:
-        """Take one gradient step; return the losses."""
+    def learn(self, wanted: SearchTargets) -> Tensor:
+        """Take one gradient step; return the `losses`."""
         policy, value = self._heads(wanted.obs[:, 0])
         inside = wanted.inside[:, 0]
         policy_loss = -(wanted.policy[:, 0] * F.log_softmax(policy, dim=-1)).sum(-1)
-        losses = {
-            "policy": (inside * policy_loss).mean(),
-            "value": (inside * two_hot_loss(value, wanted.value[:, 0])).mean(),
-        }
-        torch.autograd.backward(losses["policy"] + self.value_weight * losses["value"])
-        torch.nn.utils.clip_grad_norm_(self.net.parameters, 10.0)
-        self.optimiser.step()
-        self.optimiser.zero_grad()
+        mean_policy_loss = (inside * policy_loss).mean()
+        value_loss = (inside * two_hot_loss(value, wanted.value[:, 0])).mean()
+        loss = mean_policy_loss + self.value_weight * value_loss
+        gradients = torch.autograd.grad(loss, self.optimiser.parameters)
+        self.optimiser.step(gradients, self.learning_rate)
         torch._foreach_lerp_(self.targets, self.net.detached(), self.target_rate)
-        return {name: loss.detach() for name, loss in losses.items()}
+        return torch.stack([mean_policy_loss.detach(), value_loss.detach()])
 
     def state_dict(self) -> dict[str, Any]:
         """Return the network, its follower, the optimiser and the observations' scale."""

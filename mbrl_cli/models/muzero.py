@@ -19,6 +19,7 @@ from torch import Tensor
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.base import Unrolled, unroll_by_steps
 from mbrl_cli.models.search_targets import SearchTargets
+from mbrl_cli.nets.adamw import AdamW
 from mbrl_cli.nets.stacked_mlp import StackedMLP
 from mbrl_cli.nets.value_bins import NUM_BINS, expected, two_hot_loss
 from mbrl_cli.replay.buffer import ReplayBuffer
@@ -49,6 +50,7 @@ class MuZero:
     num_particles = 1
     has_disagreement = False
     trained_by = "AlphaZero"  # the only agent that can
+    losses = ("policy", "value", "reward", "continues", "consistency")
 
     def __init__(
         self,
@@ -83,12 +85,9 @@ class MuZero:
         self.judge = net(latent, spec.action.dim + NUM_BINS)  # policy | value
         self.nets = (self.encoder, self.dynamics, self.judge)
         self.targets = [copy.deepcopy(n.detached()) for n in (self.encoder, self.judge)]
-        self.optimiser = torch.optim.AdamW(
-            [parameter for n in self.nets for parameter in n.parameters],
-            lr=learning_rate,
-            weight_decay=weight_decay,
-            fused=True,
-        )
+        self.learning_rate = learning_rate
+        every = [parameter for n in self.nets for parameter in n.parameters]
+        self.optimiser = AdamW(every, weight_decay)
 
     # --- imagining ----------------------------------------------------------------------------
 
@@ -177,15 +176,14 @@ class MuZero:
         encoder, judge = self.targets
         return expected(self._heads(self._encoded(obs, encoder), judge)[1])
 
-    def learn(self, wanted: SearchTargets) -> dict[str, Tensor]:
-        """Take one gradient step; return the losses."""
+    def learn(self, wanted: SearchTargets) -> Tensor:
+        """Take one gradient step; return the `losses`."""
         steps = wanted.action.shape[1]
         with torch.no_grad():
             seen = self._encoded(wanted.obs.flatten(0, 1), self.targets[0])
             seen = seen.view(*wanted.obs.shape[:2], -1)  # [n, K+1, D]
         latent = self._encoded(wanted.obs[:, 0])
-        losses = dict.fromkeys(("policy", "value", "reward", "continues", "consistency"), 0.0)
-        total: dict[str, Any] = dict(losses)
+        total: dict[str, Any] = dict.fromkeys(self.losses, 0.0)
         for k in range(steps + 1):
             share = 1.0 if k == 0 else 1.0 / steps  # as much for all imagined states as for one
             inside = wanted.inside[:, k]  # [n]
@@ -207,15 +205,12 @@ class MuZero:
             total["consistency"] += (wanted.inside[:, k + 1] * distance).mean() / steps
         loss = total["policy"] + self.value_weight * total["value"] + total["reward"]
         loss = loss + total["continues"] + self.consistency * total["consistency"]
-        torch.autograd.backward(loss)
-        parameters = [parameter for net in self.nets for parameter in net.parameters]
-        torch.nn.utils.clip_grad_norm_(parameters, 10.0)
-        self.optimiser.step()
-        self.optimiser.zero_grad()
+        gradients = torch.autograd.grad(loss, self.optimiser.parameters)
+        self.optimiser.step(gradients, self.learning_rate)
         for targets, net in zip(self.targets, (self.encoder, self.judge), strict=True):
             torch._foreach_lerp_(targets, net.detached(), self.target_rate)
         self.is_fitted = True
-        return {name: value.detach() for name, value in total.items()}
+        return torch.stack([value.detach() for value in total.values()])
 
     def fit(self, replay: ReplayBuffer, generator: torch.Generator) -> dict[str, float]:
         """Learn nothing: without a search there is nothing to learn from."""

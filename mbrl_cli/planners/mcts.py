@@ -11,7 +11,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mbrl_cli.planners.base import Plan
@@ -22,12 +21,12 @@ from mbrl_cli.planners.tree import (
     Floats,
     Ints,
     Tree,
+    all_improved_scores,
     descend,
     halving,
-    improved_scores,
     new_tree,
+    new_walks,
     record,
-    softmax,
 )
 from mbrl_cli.planners.world import World
 from mbrl_cli.types import (
@@ -39,8 +38,6 @@ from mbrl_cli.types import (
     PositiveFloat,
     State,
 )
-
-NOBODY = 1e-2  # a node that is reached with a smaller chance than this has ended
 
 
 class Found(NamedTuple):
@@ -77,8 +74,9 @@ class MCTS:
         select: `puct`, or `gumbel` for sequential halving at the root.
         exploration: weight of the prior in PUCT.
         considered: gumbel: choices of the root that sequential halving starts with.
-        root_noise: puct: share of Dirichlet noise in the root's prior, where an agent explores.
-        concentration: of the Dirichlet noise.
+        root_noise: where an agent explores: share of Dirichlet noise in the root's prior (puct), or
+            scale of the Gumbel numbers, 1 in the paper (gumbel).
+        concentration: puct: of the Dirichlet noise.
         sampled_actions: choices at each node where actions are continuous or several at once.
         horizon: steps from the root that count, where the world has no value.
         rollouts: random plans that judge a new node, where the world has no value.
@@ -170,13 +168,14 @@ class MCTS:
         gumbel = np.zeros((num_trees, self.num_choices))
         if noise:
             self._disturb(tree, gumbel, generator)
-        leaf, choice = np.zeros(num_trees, np.int64), np.zeros(num_trees, np.int64)
+        walks, turns = growth.walks, self.turns.tolist()
+        # A value says what comes after: then no step is the last one that counts.
+        horizon = self.horizon if world.value is None else self.num_simulations + 1
         nonfinite = 0
         for simulation in self.deadline.rounds(self.num_simulations, num_trees):
-            turn = int(self.turns[simulation])
-            descend(tree, self.exploration, gumbel, turn, leaf, choice)
-            found = growth.expand(1 + simulation, leaf, choice)
-            nonfinite += record(tree, 1 + simulation, leaf, choice, *found)
+            if descend(tree, walks, self.exploration, gumbel, turns[simulation]):
+                growth.expand(1 + simulation)
+            nonfinite += record(tree, walks, 1 + simulation, world.discount, horizon)
         return self._decided(growth, gumbel, nonfinite)
 
     def _disturb(self, tree: Tree, gumbel: Floats, generator: torch.Generator) -> None:
@@ -184,7 +183,7 @@ class MCTS:
         drawn = torch.randint(2**31, (1,), generator=generator, device=generator.device)
         rng = np.random.default_rng(int(drawn))
         if self.select == "gumbel":
-            gumbel[:] = rng.gumbel(size=gumbel.shape)
+            gumbel[:] = self.root_noise * rng.gumbel(size=gumbel.shape)
             return
         concentration = np.full(self.num_choices, self.concentration)
         noise = rng.dirichlet(concentration, size=len(gumbel))
@@ -197,11 +196,10 @@ class MCTS:
         visits = np.where(child < 0, 0, np.take_along_axis(tree.visits, child, axis=1))
         if self.select == "gumbel":
             policy = np.zeros(child.shape)
-            for b, scores in enumerate(policy):
-                improved_scores(tree, b, 0, scores)
+            all_improved_scores(tree, policy)
             best = np.where(visits == visits.max(1, keepdims=True), policy + gumbel, -np.inf)
-            for scores in policy:
-                softmax(scores)
+            policy = np.exp(policy - policy.max(1, keepdims=True))
+            policy /= policy.sum(1, keepdims=True)
         else:
             total = visits.sum(1, keepdims=True)
             policy = np.where(total > 0, visits / np.maximum(total, 1), tree.prior[:, 0])
@@ -241,14 +239,23 @@ class _Growth:
         self.world = world
         self.trees = np.arange(num_trees)
         size, device = 1 + planner.num_simulations, planner.device
+        self.walks = new_walks(num_trees, planner.num_choices)
+        # Tensors that share the walks' memory.
+        self.row, self.taken = (torch.from_numpy(x) for x in (self.walks.row, self.walks.taken))
+        self.reward, self.chance, self.value, self.prior = (
+            torch.from_numpy(x) for x in self.walks[4:]
+        )
         if planner.listed is not None:
             self.choices = planner.listed.expand(1, num_trees, -1, -1)  # [1, B, K, A]
         else:
             self.choices = self._sampled(size, num_trees, generator)  # [S, B, K, A]
-        self.states = {}  # [S, B, P, ...]
-        for key, rows in root.items():
-            self.states[key] = rows.new_empty(size, *rows.shape)
-            self.states[key][0] = rows
+        # Every node's state, tree after tree in rows [S * B, P, ...], and the same by node.
+        self.rows: State = {}
+        self.by_node: dict[str, tuple[Tensor, ...]] = {}
+        for key, value in root.items():
+            nodes = value.new_empty(size, *value.shape)
+            self.rows[key], self.by_node[key] = nodes.flatten(0, 1), nodes.unbind(0)
+            self.by_node[key][0].copy_(value)
         first = next(iter(root.values()))
         self.num_particles = first.shape[1]
         # Chance that a particle is still there [S, B, P].
@@ -257,48 +264,59 @@ class _Growth:
         if planner.rollouts and world.value is None and world.rollout is not None:
             self.rollouts = Rollouts(planner.shooting, world.rollout, memory["best"], generator)
         self.unused = memory
-        depth = np.zeros(num_trees, np.int64)
-        value = self._floats(self._value(root, self.there[0], depth))
-        self.tree = new_tree(self._prior(root), value, planner.num_simulations)
+        self.prior.fill_(1.0 / planner.num_choices)
+        self._judge(root, self.there[0], np.zeros(num_trees, np.int64))
+        self.tree = new_tree(self.walks.prior, self.walks.value, planner.num_simulations)
 
-    def expand(
-        self, new: int, leaf: Ints, choice: Ints
-    ) -> tuple[Floats, Floats, Floats, Floats, NDArray[np.bool_]]:
-        """Take the chosen steps; return reward, weight, value, prior and end of node `new`.
+    def expand(self, new: int) -> None:
+        """Take the steps that the walks have chosen, to node `new`; write down what they find.
 
         A tree whose walk came to an end takes a step that nobody looks at.
         """
-        world, tree, num_trees = self.world, self.tree, len(leaf)
-        if (choice < 0).all():
-            nothing = np.zeros(num_trees)
-            return nothing, nothing, nothing, tree.prior[:, 0], np.ones(num_trees, np.bool_)
-        rows = torch.from_numpy(leaf * num_trees + self.trees).to(self.planner.device)
-        state = {
-            key: nodes.flatten(0, 1).index_select(0, rows) for key, nodes in self.states.items()
-        }
-        state, reward, goes_on = world.step(state, self._actions(leaf, choice))
-        if self.num_particles == 1:
-            there = goes_on
-            reward, goes_on = reward[:, 0], goes_on[:, 0]
-        else:
-            before = self.there.flatten(0, 1).index_select(0, rows)  # [B, P]
-            there = self.there[new] = before * goes_on
-            total = before.sum(1)
-            reward = torch.where(before > 0.0, before * reward, 0.0).sum(1) / total  # [B]
-            goes_on = there.sum(1) / total
-        for key, nodes in self.states.items():
-            nodes[new] = state[key]
-        depth = tree.depth[self.trees, leaf] + 1
-        value = self._floats(self._value(state, there, depth))
-        chance = self._floats(goes_on)
-        ended = chance < NOBODY
-        value[ended] = 0.0
-        if world.value is None:
-            ended |= depth >= self.planner.horizon
-        rewards, weight = self._floats(reward), world.discount * chance
+        planner, walks = self.planner, self.walks
+        row = self.row.to(planner.device)
+        state = {key: rows.index_select(0, row) for key, rows in self.rows.items()}
+        state, reward, chance = self.world.step(state, self._actions(row))
+        there = chance
+        if self.num_particles > 1:
+            before = self.there.flatten(0, 1).index_select(0, row)  # [B, P]
+            there = before * chance
+            self.there[new] = there
+            total = before.sum(1, keepdim=True)
+            # What a particle that is gone would be paid may be no number.
+            reward = torch.where(before > 0.0, before * reward, 0.0).sum(1, keepdim=True) / total
+            chance = there.sum(1, keepdim=True) / total
+        self.reward.copy_(reward[:, 0])
+        self.chance.copy_(chance[:, 0])
+        for key, nodes in self.by_node.items():
+            nodes[new].copy_(state[key])
+        depth = self.tree.depth[self.trees, walks.leaf] + 1 if self.rollouts else walks.leaf
+        self._judge(state, there, depth)
         if self.rollouts is not None:
-            self.rollouts.remember(tree, new, leaf, choice, rewards, weight, value)
-        return rewards, weight, value, self._prior(state), ended
+            self.rollouts.remember(self.tree, walks, new, self.world.discount)
+
+    def _actions(self, row: Tensor) -> Tensor:
+        """Return the chosen actions [B, A]."""
+        taken = self.taken.to(self.planner.device)
+        if self.planner.listed is not None:
+            return self.planner.listed.index_select(0, taken)
+        return self.choices.flatten(0, 1)[row, taken]
+
+    def _judge(self, state: State, there: Tensor, depth: Ints) -> None:
+        """Write down prior and value of states that particles reach with chance `there` [B, P]."""
+        world = self.world
+        if world.prior is not None and self.planner.listed is not None:
+            self.prior.copy_(world.prior(state))
+        if world.value is not None:
+            value = world.value(state)  # [B, P]
+        elif self.rollouts is not None:
+            value = self.rollouts(state, there, depth)
+        else:
+            return
+        if self.num_particles > 1:
+            total = there.sum(1, keepdim=True)
+            value = torch.where(there > 0.0, there * value, 0.0).sum(1, keepdim=True) / total
+        self.value.copy_(value[:, 0])
 
     def memory(self) -> State:
         """Return the best plan, moved on to the next decision."""
@@ -306,33 +324,6 @@ class _Growth:
             return self.unused
         plan = self.rollouts.best_plan(self.tree, self.choices)
         return {"best": self.planner.shooting.shifted(plan)}
-
-    def _actions(self, leaf: Ints, choice: Ints) -> Tensor:
-        """Return the chosen actions [B, A]."""
-        device = self.planner.device
-        chosen = torch.from_numpy(np.maximum(choice, 0)).to(device)
-        if self.planner.listed is not None:
-            return self.planner.listed.index_select(0, chosen)
-        nodes, trees = (torch.from_numpy(index).to(device) for index in (leaf, self.trees))
-        return self.choices[nodes, trees, chosen]
-
-    def _prior(self, state: State) -> Floats:
-        if self.world.prior is not None and self.planner.listed is not None:
-            return self._floats(self.world.prior(state))
-        shape = (len(self.trees), self.planner.num_choices)
-        return np.full(shape, 1.0 / self.planner.num_choices)
-
-    def _value(self, state: State, there: Tensor, depth: Ints) -> Tensor:
-        """Return what comes after states that particles reach with chance `there` [B, P]: [B]."""
-        if self.world.value is not None:
-            value = self.world.value(state)  # [B, P]
-        elif self.rollouts is not None:
-            value = self.rollouts(state, there, depth)
-        else:
-            return torch.zeros(len(there))
-        if value.shape[1] == 1:
-            return value[:, 0]
-        return torch.where(there > 0.0, there * value, 0.0).sum(1) / there.sum(1)
 
     def _sampled(self, size: int, num_trees: int, generator: torch.Generator) -> Tensor:
         """Draw every node's choices [S, B, K, A]: uniform over the legal actions."""
@@ -343,8 +334,3 @@ class _Growth:
         if planner.action.kind == "continuous":
             return 2.0 * uniform - 1.0
         return planner.shooting.choose_discrete(planner.shooting.neutral, uniform)
-
-    def _floats(self, values: Tensor) -> Floats:
-        """Return a tensor as the trees' own kind of array."""
-        array: Floats = values.double().cpu().numpy()
-        return array

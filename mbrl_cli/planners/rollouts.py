@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mbrl_cli.planners.random_shooting import RandomShooting
-from mbrl_cli.planners.tree import Floats, Ints, Tree
+from mbrl_cli.planners.tree import NOBODY, Floats, Ints, Tree, Walks
 from mbrl_cli.types import State
 
 
@@ -64,30 +64,20 @@ class Rollouts:
         self.latest = counted.nan_to_num(-torch.inf).argmax(1)
         return returns[self.trees, self.latest]
 
-    def remember(
-        self,
-        tree: Tree,
-        new: int,
-        leaf: Ints,
-        choice: Ints,
-        reward: Floats,
-        weight: Floats,
-        value: Floats,
-    ) -> None:
-        """Remember the path to node `new` and the plan judged last, where both are the best yet.
-
-        The arguments are those of `tree.record`.
-        """
+    def remember(self, tree: Tree, walks: Walks, new: int, discount: float) -> None:
+        """Remember the path to node `new` and the plan judged last, where both are the best yet."""
         index = self.latest.cpu().numpy()
-        paid, reached = np.zeros(len(leaf)), np.zeros(len(leaf))
-        for b, (node, k) in enumerate(zip(leaf.tolist(), choice.tolist(), strict=True)):
+        paid, reached = np.zeros(len(index)), np.zeros(len(index))
+        for b, (node, k) in enumerate(zip(walks.leaf.tolist(), walks.choice.tolist(), strict=True)):
             if k < 0:
                 continue
             before, share = self.paid[node][0][b], self.paid[node][1][b]
-            paid[b], reached[b] = before + share * reward[b], share * weight[b]
-            total = paid[b] + reached[b] * value[b]
-            if total > self.best_total[b]:
-                self.best_total[b], self.best_node[b], self.best_index[b] = total, new, index[b]
+            paid[b] = before + share * walks.reward[b]
+            reached[b] = share * discount * walks.chance[b]
+            after = reached[b] * walks.value[b] if walks.chance[b] >= NOBODY else 0.0
+            if paid[b] + after > self.best_total[b]:
+                self.best_total[b] = paid[b] + after
+                self.best_node[b], self.best_index[b] = new, index[b]
         self.paid[new] = paid, reached
 
     def best_plan(self, tree: Tree, choices: Tensor) -> Tensor:

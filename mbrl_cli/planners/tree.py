@@ -23,6 +23,7 @@ Ints = NDArray[np.int64]
 
 TRUST_VISITS = 50.0  # c_visit of Danihelka et al.: how soon values outweigh the prior
 TRUST_SCALE = 0.1  # c_scale for values in [0, 1]
+NOBODY = 1e-2  # a node that is reached with a smaller chance than this has ended
 
 
 class Tree(NamedTuple):
@@ -40,6 +41,33 @@ class Tree(NamedTuple):
     weight: Floats  # [B, S] of its value at its parent: discount * chance that the task goes on
     low: Floats  # [B] least and
     high: Floats  # [B] largest Q of the tree so far: values are compared as shares of that range
+
+
+class Walks(NamedTuple):
+    """One simulation in every tree: where it goes, and what it finds there."""
+
+    leaf: Ints  # [B] node that the walk came to
+    choice: Ints  # [B] what is tried there; -1: nothing, the node has ended
+    row: Ints  # [B] leaf * B + b, where the leaf's state lies
+    taken: Ints  # [B] the choice, or any where there is none
+    reward: Floats  # [B] of the step
+    chance: Floats  # [B] that the task goes on after it
+    value: Floats  # [B] guess of what comes after
+    prior: Floats  # [B, K] of the new node's choices
+
+
+def new_walks(num_trees: int, num_choices: int) -> Walks:
+    """Return walks that have found nothing yet."""
+    return Walks(
+        leaf=np.zeros(num_trees, np.int64),
+        choice=np.zeros(num_trees, np.int64),
+        row=np.zeros(num_trees, np.int64),
+        taken=np.zeros(num_trees, np.int64),
+        reward=np.zeros(num_trees),
+        chance=np.zeros(num_trees),
+        value=np.zeros(num_trees),
+        prior=np.zeros((num_trees, num_choices)),
+    )
 
 
 def new_tree(prior: Floats, value: Floats, num_simulations: int) -> Tree:
@@ -183,21 +211,22 @@ def choose_by_halving(tree: Tree, b: int, gumbel: Floats, turn: int, scores: Flo
 
 
 @compiled
-def descend(
-    tree: Tree, exploration: float, gumbel: Floats, turn: int, leaf: Ints, choice: Ints
-) -> None:
+def descend(tree: Tree, walks: Walks, exploration: float, gumbel: Floats, turn: int) -> int:
     """Walk down every tree until something new is chosen, or to where nothing comes after.
 
     Args:
         tree: all trees.
+        walks: where the first four fields are filled in.
         exploration: weight of the prior in PUCT.
         gumbel: Gumbel numbers of the root's choices [B, K]; used where `turn` is not negative.
         turn: see `choose_by_halving`; -1: PUCT.
-        leaf: filled with the node that each walk came to [B].
-        choice: filled with what is to be tried there [B]; -1: nothing, the node has ended.
+
+    Returns:
+        How many walks came to something new.
     """
     scores = np.zeros(tree.child.shape[2])
-    for b in range(len(leaf)):
+    num_trees, new = len(walks.leaf), 0
+    for b in range(num_trees):
         node, k = 0, -1
         while not tree.ended[b, node]:
             if turn < 0:
@@ -208,59 +237,51 @@ def descend(
                 k = choose_by_policy(tree, b, node, scores)
             child = tree.child[b, node, k]
             if child < 0:
+                new += 1
                 break
             node, k = child, -1
-        leaf[b], choice[b] = node, k
+        walks.leaf[b], walks.choice[b] = node, k
+        walks.row[b], walks.taken[b] = node * num_trees + b, max(k, 0)
+    return new
 
 
 @compiled
-def record(
-    tree: Tree,
-    new: int,
-    leaf: Ints,
-    choice: Ints,
-    reward: Floats,
-    weight: Floats,
-    value: Floats,
-    prior: Floats,
-    ended: NDArray[np.bool_],
-) -> int:
-    """Add node `new` where `descend` came to, and back up what was found.
+def record(tree: Tree, walks: Walks, new: int, discount: float, horizon: int) -> int:
+    """Add node `new` where the walks came to, and back up what they found.
 
     Args:
         tree: all trees.
+        walks: one in each.
         new: number of the node.
-        leaf: [B] see `descend`.
-        choice: [B] see `descend`.
-        reward: of the step [B]; weight: of what comes after [B]; value: of what comes after [B].
-        weight: see `Tree.weight` [B].
-        value: guess of what comes after [B].
-        prior: of the new node's choices [B, K].
-        ended: whether nothing comes after [B].
+        discount: per step.
+        horizon: depth at which nothing counts any more.
 
     Returns:
         In how many trees the step diverged: its reward then counts as the worst of the tree.
     """
     diverged = 0
-    for b in range(len(leaf)):
-        node, total = leaf[b], 0.0
-        if choice[b] >= 0:
+    for b in range(len(walks.leaf)):
+        node, total = walks.leaf[b], 0.0
+        k = walks.choice[b]
+        if k >= 0:
             parent, node = node, new
-            tree.child[b, parent, choice[b]] = new
-            tree.parent[b, new] = parent
-            tree.choice[b, new] = choice[b]
-            tree.depth[b, new] = tree.depth[b, parent] + 1
-            tree.reward[b, new] = reward[b]
-            tree.weight[b, new] = weight[b]
-            tree.ended[b, new] = ended[b]
-            tree.prior[b, new] = prior[b]
-            total = value[b]
-            if not np.isfinite(reward[b] + weight[b] + total + prior[b].sum()):
+            reward, chance, value = walks.reward[b], walks.chance[b], walks.value[b]
+            ended = chance < NOBODY
+            if ended:
+                value = 0.0
+            if not np.isfinite(reward + chance + value + walks.prior[b].sum()):
                 diverged += 1
-                total = 0.0
-                tree.reward[b, new] = tree.low[b] if tree.low[b] < np.inf else 0.0
-                tree.weight[b, new] = 0.0
-                tree.ended[b, new] = True
+                reward = tree.low[b] if tree.low[b] < np.inf else 0.0
+                chance, value, ended = 0.0, 0.0, True
+            tree.child[b, parent, k] = new
+            tree.parent[b, new] = parent
+            tree.choice[b, new] = k
+            tree.depth[b, new] = tree.depth[b, parent] + 1
+            tree.reward[b, new] = reward
+            tree.weight[b, new] = discount * chance
+            tree.ended[b, new] = ended or tree.depth[b, new] >= horizon
+            tree.prior[b, new] = walks.prior[b]
+            total = value
         while node >= 0:
             visits = tree.visits[b, node] + 1
             tree.visits[b, node] = visits
@@ -272,6 +293,13 @@ def record(
                 total = tree.reward[b, node] + tree.weight[b, node] * total
             node = tree.parent[b, node]
     return diverged
+
+
+@compiled
+def all_improved_scores(tree: Tree, scores: Floats) -> None:
+    """Write the `improved_scores` of all roots into scores [B, K]."""
+    for b in range(len(scores)):
+        improved_scores(tree, b, 0, scores[b])
 
 
 def halving(considered: int, num_simulations: int) -> Ints:
