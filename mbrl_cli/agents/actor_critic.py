@@ -16,7 +16,7 @@ from torch import Tensor
 from mbrl_cli.agents.actions import ActionDistribution
 from mbrl_cli.agents.lambda_returns import lambda_returns
 from mbrl_cli.models.rssm import RSSM
-from mbrl_cli.nets.adam import adam
+from mbrl_cli.nets.adamw import AdamW
 from mbrl_cli.nets.norm_mlp import NormMLP
 from mbrl_cli.nets.two_hot import TwoHot
 from mbrl_cli.types import (
@@ -76,7 +76,8 @@ class ActorCritic:
         )
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.return_range = torch.zeros((), device=device)
-        self.optimiser = adam({self.actor: actor_learning_rate, self.critic: critic_learning_rate})
+        self.learning_rates = (actor_learning_rate, critic_learning_rate)
+        self.optimisers = [AdamW(list(net.parameters())) for net in (self.actor, self.critic)]
 
     def act(self, feature: Tensor, generator: torch.Generator | None) -> Tensor:
         """Map features [n, F] to actions [n, A], drawn with `generator` or else the likeliest."""
@@ -115,19 +116,17 @@ class ActorCritic:
         # The critic follows the returns, held back by its own past (DreamerV3, "critic learning").
         error = self.two_hot.loss(logits[:-1], returns) + self.two_hot.loss(logits[:-1], slow_value)
         critic_loss = (weight * error).mean()
-        self._step(actor_loss + critic_loss)
+        self._step(actor_loss, critic_loss)
         with torch.no_grad():
             mean_entropy = (weight * entropy).sum() / weight.sum().clamp_min(1e-8)
             found = (actor_loss, critic_loss, mean_entropy, returns.mean(), value.mean())
             return torch.stack([*(number.detach() for number in found), self.return_range])
 
-    def _step(self, loss: Tensor) -> None:
-        self.optimiser.zero_grad()
-        torch.autograd.backward(loss)
-        for net in (self.actor, self.critic):
-            parameters = list(net.parameters())
-            torch.nn.utils.clip_grad_norm_(parameters, self.max_gradient, foreach=True)
-        self.optimiser.step()
+    def _step(self, *losses: Tensor) -> None:
+        """Take a step of the actor and of the critic, each for its loss."""
+        for optimiser, rate, loss in zip(self.optimisers, self.learning_rates, losses, strict=True):
+            gradients = torch.autograd.grad(loss, optimiser.parameters)
+            optimiser.step(gradients, rate, self.max_gradient)
         slow, fast = (
             [parameter.detach() for parameter in net.parameters()]
             for net in (self.slow_critic, self.critic)
@@ -148,17 +147,19 @@ class ActorCritic:
         return self.return_range.clamp_min(1.0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return networks, optimiser and the range of returns."""
+        """Return networks, optimisers and the range of returns."""
         return {
             "actor": self.actor.state_dict(),
             "critic": self.critic.state_dict(),
             "slow_critic": self.slow_critic.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "return_range": self.return_range,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        for name in ("actor", "critic", "slow_critic", "optimiser"):
+        for name in ("actor", "critic", "slow_critic"):
             getattr(self, name).load_state_dict(state[name])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
         self.return_range = state["return_range"].to(self.return_range.device)

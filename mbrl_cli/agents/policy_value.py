@@ -14,7 +14,7 @@ from mbrl_cli.models.base import Model
 from mbrl_cli.models.search_targets import SearchTargets
 from mbrl_cli.nets.adamw import AdamW
 from mbrl_cli.nets.stacked_mlp import StackedMLP
-from mbrl_cli.nets.value_bins import NUM_BINS, expected, two_hot_loss
+from mbrl_cli.nets.two_hot import TwoHot
 from mbrl_cli.replay.normalizer import Normalizer
 from mbrl_cli.types import (
     Activation,
@@ -24,6 +24,8 @@ from mbrl_cli.types import (
     NonNegativeFloat,
     State,
 )
+
+BINS = 81  # of the value
 
 
 class PolicyValue:
@@ -53,7 +55,8 @@ class PolicyValue:
         self.value_weight = value_weight
         self.target_rate = target_rate
         self.normalizer = Normalizer(spec.obs_dim, device)
-        outputs = self.num_choices + NUM_BINS
+        self.two_hot = TwoHot(BINS, device)
+        outputs = self.num_choices + BINS
         self.net = StackedMLP(1, spec.obs_dim, outputs, hidden, activation, True, generator, device)
         self.targets = copy.deepcopy(self.net.detached())
         self.learning_rate = learning_rate
@@ -62,7 +65,7 @@ class PolicyValue:
     def value(self, state: State) -> Tensor:
         """Return the value [M, P] of imagined states."""
         obs = self.model.decode(state)  # [M, P, O]
-        return expected(self._heads(obs.flatten(0, 1))[1]).view(obs.shape[:2])
+        return self.two_hot.mean(self._heads(obs.flatten(0, 1))[1]).view(obs.shape[:2])
 
     def prior(self, state: State) -> Tensor:
         """Return the policy's probabilities [M, A], the mean over particles."""
@@ -75,7 +78,7 @@ class PolicyValue:
     ) -> tuple[Tensor, Tensor]:
         """Return logits of the policy [n, A] and of the value [n, bins]."""
         out = self.net(self.normalizer(obs)[None], parameters)[0]
-        policy, value = torch.split(out, [self.num_choices, NUM_BINS], dim=-1)
+        policy, value = torch.split(out, [self.num_choices, BINS], dim=-1)
         return policy, value
 
     def look_at(self, obs: Tensor) -> None:
@@ -85,7 +88,7 @@ class PolicyValue:
     @torch.no_grad()
     def target_value(self, obs: Tensor) -> Tensor:
         """Return what the slowly following network thinks that obs [n, O] are worth [n]."""
-        return expected(self._heads(obs, self.targets)[1])
+        return self.two_hot.mean(self._heads(obs, self.targets)[1])
 
     def learn(self, wanted: SearchTargets) -> Tensor:
         """Take one gradient step; return the `losses`."""
@@ -93,7 +96,7 @@ class PolicyValue:
         inside = wanted.inside[:, 0]
         policy_loss = -(wanted.policy[:, 0] * F.log_softmax(policy, dim=-1)).sum(-1)
         mean_policy_loss = (inside * policy_loss).mean()
-        value_loss = (inside * two_hot_loss(value, wanted.value[:, 0])).mean()
+        value_loss = (inside * self.two_hot.loss(value, wanted.value[:, 0])).mean()
         loss = mean_policy_loss + self.value_weight * value_loss
         gradients = torch.autograd.grad(loss, self.optimiser.parameters)
         self.optimiser.step(gradients, self.learning_rate)

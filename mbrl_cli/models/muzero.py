@@ -21,7 +21,7 @@ from mbrl_cli.models.base import Unrolled, unroll_by_steps
 from mbrl_cli.models.search_targets import SearchTargets
 from mbrl_cli.nets.adamw import AdamW
 from mbrl_cli.nets.stacked_mlp import StackedMLP
-from mbrl_cli.nets.value_bins import NUM_BINS, expected, two_hot_loss
+from mbrl_cli.nets.two_hot import TwoHot
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.replay.normalizer import Normalizer
 from mbrl_cli.types import (
@@ -36,6 +36,8 @@ from mbrl_cli.types import (
 
 if TYPE_CHECKING:
     from mbrl_cli.envs.env import Env
+
+BINS = 81  # of reward and value
 
 
 class MuZero:
@@ -76,13 +78,14 @@ class MuZero:
         self.latent = latent
         self.is_fitted = False
         self.normalizer = Normalizer(spec.obs_dim, device)
+        self.two_hot = TwoHot(BINS, device)
 
         def net(inputs: int, outputs: int) -> StackedMLP:
             return StackedMLP(1, inputs, outputs, hidden, activation, True, generator, device)
 
         self.encoder = net(spec.obs_dim, latent)
-        self.dynamics = net(latent + spec.action.dim, latent + NUM_BINS + 1)  # | reward | goes on
-        self.judge = net(latent, spec.action.dim + NUM_BINS)  # policy | value
+        self.dynamics = net(latent + spec.action.dim, latent + BINS + 1)  # | reward | goes on
+        self.judge = net(latent, spec.action.dim + BINS)  # policy | value
         self.nets = (self.encoder, self.dynamics, self.judge)
         self.targets = [copy.deepcopy(n.detached()) for n in (self.encoder, self.judge)]
         self.learning_rate = learning_rate
@@ -115,7 +118,7 @@ class MuZero:
         each = action if action.dim() == 2 else action[:, 0]
         latent, reward, goes_on = self._moved(state["latent"][:, 0], each)
         rows = {key: value[:, None] for key, value in self._judged(latent).items()}
-        return Step(rows, expected(reward)[:, None], goes_on.sigmoid()[:, None])
+        return Step(rows, self.two_hot.mean(reward)[:, None], goes_on.sigmoid()[:, None])
 
     def unroll(
         self,
@@ -147,21 +150,23 @@ class MuZero:
     def _moved(self, latent: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Map latents [n, D] and actions [n, A] to the next ones, logits of reward and going on."""
         out = self.dynamics(torch.cat([latent, action], dim=-1)[None])[0]
-        change, reward, goes_on = torch.split(out, [self.latent, NUM_BINS, 1], dim=-1)
+        change, reward, goes_on = torch.split(out, [self.latent, BINS, 1], dim=-1)
         return F.layer_norm(latent + change, change.shape[-1:]), reward, goes_on[:, 0]
 
     def _judged(self, latent: Tensor) -> State:
         policy, value = self._heads(latent)
         return {
-            "latent": latent, "policy": policy.softmax(-1), "value": expected(value)[:, None]
-        }  # fmt: skip
+            "latent": latent,
+            "policy": policy.softmax(-1),
+            "value": self.two_hot.mean(value)[:, None],
+        }
 
     def _heads(
         self, latent: Tensor, parameters: Sequence[Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return logits of the policy [n, A] and of the value [n, bins]."""
         out = self.judge(latent[None], parameters)[0]
-        policy, value = torch.split(out, [self.spec.action.dim, NUM_BINS], dim=-1)
+        policy, value = torch.split(out, [self.spec.action.dim, BINS], dim=-1)
         return policy, value
 
     # --- learning -----------------------------------------------------------------------------
@@ -174,7 +179,7 @@ class MuZero:
     def target_value(self, obs: Tensor) -> Tensor:
         """Return what the slowly following networks think that obs [n, O] are worth [n]."""
         encoder, judge = self.targets
-        return expected(self._heads(self._encoded(obs, encoder), judge)[1])
+        return self.two_hot.mean(self._heads(self._encoded(obs, encoder), judge)[1])
 
     def learn(self, wanted: SearchTargets) -> Tensor:
         """Take one gradient step; return the `losses`."""
@@ -190,13 +195,15 @@ class MuZero:
             policy, value = self._heads(latent)
             log_policy = F.log_softmax(policy, dim=-1)
             total["policy"] -= share * (inside * (wanted.policy[:, k] * log_policy).sum(-1)).mean()
-            total["value"] += share * (inside * two_hot_loss(value, wanted.value[:, k])).mean()
+            worth = self.two_hot.loss(value, wanted.value[:, k])
+            total["value"] += share * (inside * worth).mean()
             if k == steps:
                 break
             # Half of the gradient: the dynamics are used many times, the encoder once.
             before = latent if k == 0 else 0.5 * latent + 0.5 * latent.detach()
             latent, reward, goes_on = self._moved(before, wanted.action[:, k])
-            total["reward"] += (inside * two_hot_loss(reward, wanted.reward[:, k])).mean() / steps
+            paid = self.two_hot.loss(reward, wanted.reward[:, k])
+            total["reward"] += (inside * paid).mean() / steps
             ends = F.binary_cross_entropy_with_logits(
                 goes_on, 1.0 - wanted.terminated[:, k], reduction="none"
             )
