@@ -245,9 +245,7 @@ class AlphaZero:
             torch.zeros(len(obs), self.spec.action.dim, device=self.device),
             obs,
         )
-        found = self.planner.search(
-            self.world(self.generator), state, self.planner.initial_memory(len(obs)), self.generator
-        )
+        found = self.planner.search(self.world(self.generator), state, {}, self.generator)
         return torch.from_numpy(found.policy).float().to(self.device)
 
     # --- logging and saving -------------------------------------------------------------------
