@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from mbrl_cli.planners.lines import lines_of_play
 from mbrl_cli.planners.mcts import MCTS, root_values
 from mbrl_cli.planners.tree import halving
 from mbrl_cli.planners.world import World
@@ -283,3 +284,17 @@ def test_several_choices_at_once_are_sampled_and_legal(make_action):
     state = {"at": torch.zeros(2, dtype=torch.long)}
     plan = planner.plan(make_world(action, step), state, {}, torch.Generator())
     assert plan.actions[:, 0].tolist() == [wanted.tolist()] * 2
+
+
+def test_the_most_visited_lines_of_play_can_be_read(make_action):
+    """Two choices; choice 1 pays 1 and ends the task at the second step."""
+    action = make_action((2,))
+
+    def step(place, taken):
+        return place + 1, taken[:, 1:], (place < 1).float()
+
+    found = search(make_mcts(action, num_simulations=30), make_world(action, step), [0])
+    first, best, other = lines_of_play(found.tree, found.choices[None], listed=True).splitlines()
+    assert first.startswith("search: 31 visits, value 1.")
+    assert best.endswith("1 1 end")
+    assert int(best.split()[0]) + int(other.split()[0]) == 30

@@ -222,24 +222,21 @@ class AlphaZero:
         self, reward: Tensor, inside: Tensor, terminated: Tensor, next_obs: Tensor
     ) -> Tensor:
         """Return n-step returns [n, K+1] of windows [n, L]; where one is cut, its end is valued."""
-        num, length = reward.shape
-        ahead = self.target_values(next_obs.flatten(0, 1)).view(num, length)
-        after = self.discount * (1.0 - terminated) * ahead  # [n, L] what a step's end is worth
-        last = torch.cat([inside[:, 1:], torch.zeros_like(inside[:, :1])], dim=1) == 0.0
-        values = []
-        for first in range(length - self.value_steps + 1):
-            total, weight = torch.zeros_like(reward[:, 0]), inside[:, first].clone()
-            for step in range(first, first + self.value_steps):
-                total += weight * reward[:, step]
-                cut = last[:, step] | (step == first + self.value_steps - 1)
-                total += torch.where(cut, weight * after[:, step], 0.0)
-                weight = torch.where(cut, 0.0, self.discount * weight)
-            values.append(total)
-        return torch.stack(values, dim=1)
-
-    def target_values(self, obs: Tensor) -> Tensor:
-        """Return what obs [n, O] are worth [n]."""
-        return self.guide.target_value(obs)
+        steps = self.value_steps
+        after = torch.cat([inside[:, 1:], torch.zeros_like(inside[:, :1])], dim=1)
+        # Whether a return goes on past a step, by the state that it starts from [n, K+1, steps].
+        on = after.unfold(1, steps, 1).clone()
+        on[..., -1] = 0.0
+        weight = torch.ones_like(on)
+        weight[..., 1:] = on[..., :-1].cumprod(-1)
+        weight *= self.discount ** torch.arange(steps, device=reward.device)
+        total = (weight * reward.unfold(1, steps, 1)).sum(-1)  # [n, K+1]
+        cut = on.argmin(-1)  # the last step that counts
+        row = cut + torch.arange(cut.shape[1], device=cut.device)  # of the window
+        end = next_obs.gather(1, row[..., None].expand(-1, -1, next_obs.shape[-1]))
+        value = self.guide.target_value(end.flatten(0, 1)).view(cut.shape)
+        share = self.discount * weight.gather(-1, cut[..., None])[..., 0]
+        return total + share * (1.0 - terminated.gather(1, row)) * value
 
     def _searched(self, obs: Tensor) -> Tensor:
         """Return the policy [n, A] that a search recommends at obs [n, O]."""
@@ -248,9 +245,7 @@ class AlphaZero:
             torch.zeros(len(obs), self.spec.action.dim, device=self.device),
             obs,
         )
-        found = self.planner.search(
-            self.world(self.generator), state, self.planner.initial_memory(len(obs)), self.generator
-        )
+        found = self.planner.search(self.world(self.generator), state, {}, self.generator)
         return torch.from_numpy(found.policy).float().to(self.device)
 
     # --- logging and saving -------------------------------------------------------------------

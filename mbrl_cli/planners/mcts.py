@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mbrl_cli.planners.base import Plan
 from mbrl_cli.planners.deadline import Deadline
+from mbrl_cli.planners.lines import lines_of_play
 from mbrl_cli.planners.random_shooting import RandomShooting
 from mbrl_cli.planners.rollouts import Rollouts
 from mbrl_cli.planners.tree import (
@@ -116,6 +117,7 @@ class MCTS:
         self.horizon = horizon
         self.rollouts = rollouts
         self.show_tree = show_tree
+        self._to_show = False  # the next decision is an episode's first
         self.deadline = Deadline(max_plan_ms, device)
         # The choices that every node has [K, A]; None where they are sampled.
         listed = len(action.sizes) == 1
@@ -130,6 +132,7 @@ class MCTS:
 
     def initial_memory(self, num_envs: int) -> State:
         """Return any plan that may judge nodes; every decision grows its tree anew."""
+        self._to_show = self.show_tree
         return self.shooting.initial_memory(num_envs) if self.rollouts else {}
 
     def plan(
@@ -176,6 +179,9 @@ class MCTS:
             if descend(tree, walks, self.exploration, gumbel, turns[simulation]):
                 growth.expand(1 + simulation)
             nonfinite += record(tree, walks, 1 + simulation, world.discount, horizon)
+        if self._to_show:
+            self._to_show = False
+            print(lines_of_play(tree, growth.choices, self.listed is not None))
         return self._decided(growth, gumbel, nonfinite)
 
     def _disturb(self, tree: Tree, gumbel: Floats, generator: torch.Generator) -> None:
