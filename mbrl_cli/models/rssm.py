@@ -91,6 +91,7 @@ class RSSM:
         self.two_hot = TwoHot(num_bins, device)
         self.nets = WorldModel(
             spec.obs_dim,
+            spec.obs_shape,
             spec.action.dim,
             SIZES[size],
             latents,
@@ -223,11 +224,17 @@ class RSSM:
         return reward, torch.sigmoid(self.nets.continues(reached)[..., 0])
 
     def _prepared(self, obs: Tensor) -> Tensor:
+        """Return observations [..., O] as networks read them: squeezed, or brightness."""
+        if self.spec.obs_shape is not None:
+            return obs / 255.0 - 0.5
         return symlog(self.normalizer(obs))
 
     @torch.no_grad()
     def _decoded(self, feature: Tensor) -> Tensor:
-        obs = symexp(self.nets.decoder(feature)) * self.normalizer.std + self.normalizer.mean
+        decoded = self.nets.decoder(feature)
+        if self.spec.obs_shape is not None:
+            return ((decoded + 0.5) * 255.0).round().clamp(0.0, 255.0)  # type: ignore[no-any-return]
+        obs = symexp(decoded) * self.normalizer.std + self.normalizer.mean
         return torch.where(self._integer, obs.round(), obs)
 
     # --- learning -----------------------------------------------------------------------------
@@ -245,7 +252,7 @@ class RSSM:
 
     def sequences(self, replay: ReplayBuffer, generator: torch.Generator) -> Sequences:
         """Draw what one gradient step learns from; the first call also scales observations."""
-        if not self.is_fitted:
+        if not self.is_fitted and self.spec.obs_shape is None:
             rows = replay.split()[0]
             self.normalizer.fit(replay.batch(rows, self.device).obs)
         return replay.sequences(self.batch_size, self.sequence_length, generator, self.device)
