@@ -20,7 +20,7 @@ SETTINGS = {
     "size": "tiny", "latents": "categorical", "recurrent": True, "num_particles": 1,
     "batch_size": 4, "sequence_length": 6, "fit_steps": 3, "learning_rate": 1e-3,
     "max_gradient": 100.0, "dynamics_scale": 1.0, "representation_scale": 0.1, "free_nats": 1.0,
-    "unimix": 0.01, "num_bins": 41,
+    "unimix": 0.01, "num_bins": 41, "accuracy_horizon": 1,
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mbrl_cli.models.base import Unrolled
+from mbrl_cli.models.open_loop import measure_open_loop
 from mbrl_cli.nets.adam import adam
 from mbrl_cli.nets.two_hot import TwoHot, symexp, symlog
 from mbrl_cli.nets.world_model import SIZES, WorldModel
@@ -23,6 +24,7 @@ from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.replay.normalizer import Normalizer
 from mbrl_cli.types import (
     Count,
+    CountOrZero,
     EnvSpec,
     Fraction,
     LearningRate,
@@ -76,6 +78,7 @@ class RSSM:
         free_nats: NonNegativeFloat,
         unimix: Fraction,
         num_bins: Count,
+        accuracy_horizon: CountOrZero,
     ) -> None:
         self.spec = spec
         self.device = device
@@ -87,6 +90,7 @@ class RSSM:
         self.dynamics_scale = dynamics_scale
         self.representation_scale = representation_scale
         self.free_nats = free_nats
+        self.accuracy_horizon = accuracy_horizon
         self.is_fitted = False
         self.two_hot = TwoHot(num_bins, device)
         self.nets = WorldModel(
@@ -244,11 +248,14 @@ class RSSM:
         total = torch.zeros(len(LOSSES), device=self.device)
         for _ in range(self.fit_steps):
             total += self.learn(self.sequences(replay, generator), generator).losses
-        return self.named(total / self.fit_steps)
+        return self.named(total / self.fit_steps, replay, generator)
 
-    def named(self, losses: Tensor) -> dict[str, float]:
-        """Return losses by name."""
-        return dict(zip(LOSSES, losses.tolist(), strict=True))
+    def named(
+        self, losses: Tensor, replay: ReplayBuffer, generator: torch.Generator
+    ) -> dict[str, float]:
+        """Return losses by name, and how good the model is on held-out episodes."""
+        accuracy = measure_open_loop(self, replay, self.accuracy_horizon, generator)
+        return dict(zip(LOSSES, losses.tolist(), strict=True)) | accuracy
 
     def sequences(self, replay: ReplayBuffer, generator: torch.Generator) -> Sequences:
         """Draw what one gradient step learns from; the first call also scales observations."""
