@@ -16,7 +16,8 @@ from torch import Tensor
 from mbrl_cli.agents.actions import ActionDistribution
 from mbrl_cli.agents.lambda_returns import lambda_returns
 from mbrl_cli.models.rssm import RSSM
-from mbrl_cli.nets.adam import adam
+from mbrl_cli.nets.adamw import AdamW
+from mbrl_cli.nets.gradients import shortened
 from mbrl_cli.nets.norm_mlp import NormMLP
 from mbrl_cli.nets.two_hot import TwoHot
 from mbrl_cli.types import (
@@ -76,7 +77,8 @@ class ActorCritic:
         )
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.return_range = torch.zeros((), device=device)
-        self.optimiser = adam({self.actor: actor_learning_rate, self.critic: critic_learning_rate})
+        self.learning_rates = actor_learning_rate, critic_learning_rate
+        self.optimisers = [AdamW(list(net.parameters())) for net in (self.actor, self.critic)]
 
     def act(self, feature: Tensor, generator: torch.Generator | None) -> Tensor:
         """Map features [n, F] to actions [n, A], drawn with `generator` or else the likeliest."""
@@ -122,12 +124,11 @@ class ActorCritic:
             return torch.stack([*(number.detach() for number in found), self.return_range])
 
     def _step(self, loss: Tensor) -> None:
-        self.optimiser.zero_grad()
-        torch.autograd.backward(loss)
-        for net in (self.actor, self.critic):
-            parameters = list(net.parameters())
-            torch.nn.utils.clip_grad_norm_(parameters, self.max_gradient, foreach=True)
-        self.optimiser.step()
+        actor, critic = self.optimisers
+        gradients = torch.autograd.grad(loss, [*actor.parameters, *critic.parameters])
+        parts = gradients[: len(actor.parameters)], gradients[len(actor.parameters) :]
+        for optimiser, part, rate in zip(self.optimisers, parts, self.learning_rates, strict=True):
+            optimiser.step(shortened(part, self.max_gradient), rate)
         slow, fast = (
             [parameter.detach() for parameter in net.parameters()]
             for net in (self.slow_critic, self.critic)
@@ -153,12 +154,14 @@ class ActorCritic:
             "actor": self.actor.state_dict(),
             "critic": self.critic.state_dict(),
             "slow_critic": self.slow_critic.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "return_range": self.return_range,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        for name in ("actor", "critic", "slow_critic", "optimiser"):
+        for name in ("actor", "critic", "slow_critic"):
             getattr(self, name).load_state_dict(state[name])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
         self.return_range = state["return_range"].to(self.return_range.device)

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from mbrl_cli.models.base import Unrolled
 from mbrl_cli.models.open_loop import measure_open_loop
-from mbrl_cli.nets.adam import adam
+from mbrl_cli.nets.adamw import AdamW
+from mbrl_cli.nets.gradients import shortened
 from mbrl_cli.nets.two_hot import TwoHot, symexp, symlog
 from mbrl_cli.nets.world_model import SIZES, WorldModel
 from mbrl_cli.replay.buffer import ReplayBuffer
@@ -108,7 +109,8 @@ class RSSM:
         self.latents = self.dynamics.latents
         self.feature_dim = self.dynamics.deter + self.latents.size
         self.normalizer = Normalizer(spec.obs_dim, device)
-        self.optimiser = adam({self.nets: learning_rate})
+        self.learning_rate = learning_rate
+        self.optimiser = AdamW(list(self.nets.parameters()))
         self._integer = torch.tensor(spec.obs_integer, device=device)  # [O]
 
     # --- real observations --------------------------------------------------------------------
@@ -280,10 +282,8 @@ class RSSM:
         continue_loss = F.binary_cross_entropy_with_logits(goes_on, 1.0 - data.terminated)
         moving, seeing, kl = self.balanced_kl(seen, expected)
         loss = obs_loss + reward_loss + continue_loss + moving + seeing
-        self.optimiser.zero_grad()
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(list(nets.parameters()), self.max_gradient, foreach=True)
-        self.optimiser.step()
+        gradients = torch.autograd.grad(loss, self.optimiser.parameters)
+        self.optimiser.step(shortened(gradients, self.max_gradient), self.learning_rate)
         self.is_fitted = True
         with torch.no_grad():
             entropy = self.latents.entropy(seen).mean()
