@@ -136,6 +136,7 @@ class Runner:
             spec.obs_dim,
             spec.action.dim,
             settings.holdout_ratio,
+            pictures=spec.obs_shape is not None,
         )
         if stored:
             self.replay.load_state_dict({"total_added": rows, "num_episodes": episodes, **stored})

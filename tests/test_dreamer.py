@@ -11,6 +11,7 @@ from mbrl_cli.agents.lambda_returns import lambda_returns
 from mbrl_cli.models.rssm import RSSM
 from mbrl_cli.nets.categorical_latents import CategoricalLatents
 from mbrl_cli.nets.gaussian_latents import GaussianLatents
+from mbrl_cli.nets.gradients import shortened
 from mbrl_cli.nets.latent_dynamics import LatentDynamics
 from mbrl_cli.nets.two_hot import TwoHot, symexp, symlog
 from mbrl_cli.replay.buffer import ReplayBuffer
@@ -20,7 +21,7 @@ SETTINGS = {
     "size": "tiny", "latents": "categorical", "recurrent": True, "num_particles": 1,
     "batch_size": 4, "sequence_length": 6, "fit_steps": 3, "learning_rate": 1e-3,
     "max_gradient": 100.0, "dynamics_scale": 1.0, "representation_scale": 0.1, "free_nats": 1.0,
-    "unimix": 0.01, "num_bins": 41,
+    "unimix": 0.01, "num_bins": 41, "accuracy_horizon": 1,
 }  # fmt: skip
 
 
@@ -119,6 +120,15 @@ def test_the_gaussian_kl_is_that_of_torch():
     wanted = torch.distributions.kl_divergence(normal(left), normal(right)).sum(-1)
     assert torch.allclose(latents.kl(left, right), wanted, atol=1e-5)
     assert torch.allclose(latents.entropy(left), normal(left).entropy().sum(-1), atol=1e-5)
+
+
+def test_a_gradient_is_only_ever_shortened():
+    """Norm of (3, 4) with (0, 12): 13."""
+    parts = [torch.tensor([3.0, 4.0]), torch.tensor([0.0, 12.0])]
+    short = shortened([part.clone() for part in parts], 6.5)
+    assert torch.allclose(torch.cat(short), torch.tensor([1.5, 2.0, 0.0, 6.0]), atol=1e-5)
+    for part, left in zip(parts, shortened([part.clone() for part in parts], 20.0), strict=True):
+        assert torch.equal(part, left)
 
 
 def test_classes_come_as_often_as_they_should():

@@ -17,6 +17,7 @@ from mbrl_cli.agents.actions import ActionDistribution
 from mbrl_cli.agents.lambda_returns import lambda_returns
 from mbrl_cli.models.rssm import RSSM
 from mbrl_cli.nets.adamw import AdamW
+from mbrl_cli.nets.gradients import shortened
 from mbrl_cli.nets.norm_mlp import NormMLP
 from mbrl_cli.nets.two_hot import TwoHot
 from mbrl_cli.types import (
@@ -76,7 +77,7 @@ class ActorCritic:
         )
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.return_range = torch.zeros((), device=device)
-        self.learning_rates = (actor_learning_rate, critic_learning_rate)
+        self.learning_rates = actor_learning_rate, critic_learning_rate
         self.optimisers = [AdamW(list(net.parameters())) for net in (self.actor, self.critic)]
 
     def act(self, feature: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -116,17 +117,18 @@ class ActorCritic:
         # The critic follows the returns, held back by its own past (DreamerV3, "critic learning").
         error = self.two_hot.loss(logits[:-1], returns) + self.two_hot.loss(logits[:-1], slow_value)
         critic_loss = (weight * error).mean()
-        self._step(actor_loss, critic_loss)
+        self._step(actor_loss + critic_loss)
         with torch.no_grad():
             mean_entropy = (weight * entropy).sum() / weight.sum().clamp_min(1e-8)
             found = (actor_loss, critic_loss, mean_entropy, returns.mean(), value.mean())
             return torch.stack([*(number.detach() for number in found), self.return_range])
 
-    def _step(self, *losses: Tensor) -> None:
-        """Take a step of the actor and of the critic, each for its loss."""
-        for optimiser, rate, loss in zip(self.optimisers, self.learning_rates, losses, strict=True):
-            gradients = torch.autograd.grad(loss, optimiser.parameters)
-            optimiser.step(gradients, rate, self.max_gradient)
+    def _step(self, loss: Tensor) -> None:
+        actor, critic = self.optimisers
+        gradients = torch.autograd.grad(loss, [*actor.parameters, *critic.parameters])
+        parts = gradients[: len(actor.parameters)], gradients[len(actor.parameters) :]
+        for optimiser, part, rate in zip(self.optimisers, parts, self.learning_rates, strict=True):
+            optimiser.step(shortened(part, self.max_gradient), rate)
         slow, fast = (
             [parameter.detach() for parameter in net.parameters()]
             for net in (self.slow_critic, self.critic)
@@ -147,7 +149,7 @@ class ActorCritic:
         return self.return_range.clamp_min(1.0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return networks, optimisers and the range of returns."""
+        """Return networks, optimiser and the range of returns."""
         return {
             "actor": self.actor.state_dict(),
             "critic": self.critic.state_dict(),

@@ -65,7 +65,7 @@ class Dreamer:
         due = self.pretrain_steps + math.floor(elapsed * self.replay_ratio) - self.num_updates
         for _ in range(due):
             self.learn(replay)
-        return self._metrics(env_step)
+        return self._metrics(replay, env_step)
 
     def learn(self, replay: ReplayBuffer) -> None:
         """Take one gradient step of everything; nothing in it waits for the device."""
@@ -79,15 +79,19 @@ class Dreamer:
 
     # --- logging and saving -------------------------------------------------------------------
 
-    def _metrics(self, env_step: int) -> dict[str, float]:
+    def _metrics(self, replay: ReplayBuffer, env_step: int) -> dict[str, float]:
         """Return means over the updates of the last `log_every` steps by tag; else nothing."""
         if env_step - self.last_log < self.log_every or not self._counted:
             return {}
         self.last_log = env_step
-        tags = [f"model/{name}" for name in LOSSES] + [f"agent/{name}" for name in STATISTICS]
-        means = (self._statistics / self._counted).tolist()
+        means = self._statistics / self._counted
         self._start_statistics()
-        return dict(zip(tags, means, strict=True))
+        losses, improved = means[: len(LOSSES)], means[len(LOSSES) :].tolist()
+        named = self.model.named(losses, replay, self.generator)
+        metrics = {f"model/{name}": value for name, value in named.items()}
+        return metrics | {
+            f"agent/{name}": value for name, value in zip(STATISTICS, improved, strict=True)
+        }
 
     def _start_statistics(self) -> None:
         size = len(LOSSES) + len(STATISTICS)

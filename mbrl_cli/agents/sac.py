@@ -69,6 +69,10 @@ class SAC:
                 f"agent: SAC takes continuous actions or one discrete choice; {spec.id} has "
                 f"{len(action.sizes)} choices at once: use agent=mpc"
             )
+        if spec.obs_shape is not None:
+            raise UserError(
+                "env.obs=pixels: SAC reads vectors; use agent=dreamer, or env.obs=vector"
+            )
         self.action_dim = action.dim
         self.device = device
         self.generator = generator

@@ -13,6 +13,7 @@ from gymnasium.wrappers import TimeLimit
 from numpy.typing import NDArray
 
 from mbrl_cli.envs.known_functions import known_function
+from mbrl_cli.envs.pixels import Pixels
 from mbrl_cli.envs.simulators.lookup import simulator_for
 from mbrl_cli.envs.spaces import ActionCodec, check_spaces, flatten_obs, obs_integer
 from mbrl_cli.envs.time_limit import time_limit
@@ -52,6 +53,7 @@ class Env:
             codec=self._codec,
             simulator=simulator,
         )
+        shape: Any = gym_env.observation_space.shape
         self.spec = EnvSpec(
             id=env_id,
             obs_dim=len(whole),
@@ -61,6 +63,7 @@ class Env:
             known_reward=known("reward", reward),
             known_termination=known("termination", termination),
             simulator=simulator,
+            obs_shape=shape if isinstance(gym_env, Pixels) else None,
         )
 
     def reset(self, seed: int | None) -> NDArray[np.float32]:

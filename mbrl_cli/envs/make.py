@@ -5,14 +5,17 @@ from __future__ import annotations
 import importlib
 import inspect
 import warnings
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.error import DependencyNotInstalled
 
 from mbrl_cli.envs.env import Env
+from mbrl_cli.envs.pixels import ActionRepeat, Pixels
 from mbrl_cli.errors import EnvironmentFault, UserError, nearest
+from mbrl_cli.types import Count
 
 # What a "not installed" text mentions -> the extra of mbrl-cli that brings it.
 _EXTRAS = {"mujoco": "mujoco", "box2d": "box2d", "ale_py": "atari", "pygame": "render"}
@@ -32,6 +35,11 @@ def make_env(
     max_episode_steps: int | None = None,
     reward: str = "learned",
     termination: str = "learned",
+    obs: Literal["vector", "pixels"] = "vector",
+    pixel_size: int = 16,
+    pixel_grey: bool = True,
+    frame_stack: Count = 1,
+    action_repeat: Count = 1,
     recommended: dict[str, Any] | None = None,
 ) -> Env:
     """Build the environment `id` (`Name-v0`, or `module:Name-v0` to import its package first).
@@ -45,6 +53,11 @@ def make_env(
             environment's own units (see `ActionCodec.decode`) and next_obs [..., O], which
             returns [...].
         termination: The same choices for the end of the task.
+        obs: `vector`, or `pixels`: the environment's rendered pictures.
+        pixel_size: Rows and columns of a picture, 4 times a power of two.
+        pixel_grey: Whether a picture is its brightness alone, or three colours.
+        frame_stack: How many pictures are shown at a time.
+        action_repeat: For how many steps an action is held.
         recommended: Run-level defaults that `config/` reads from the YAML; unused here.
 
     Raises:
@@ -53,6 +66,9 @@ def make_env(
     kwargs = dict(kwargs or {})
     if max_episode_steps is not None and max_episode_steps < 1:
         raise UserError(f"env.max_episode_steps={max_episode_steps}: must be >= 1 or null")
+    if obs == "pixels":
+        _check_pixels(pixel_size, {"reward": reward, "termination": termination})
+        kwargs["render_mode"] = "rgb_array"
     spec = _find(id)
     try:
         _check_kwargs(spec, kwargs)
@@ -62,6 +78,10 @@ def make_env(
             gym_env = gymnasium.make(
                 spec, max_episode_steps=max_episode_steps, disable_env_checker=True, **kwargs
             )
+            if action_repeat > 1:
+                gym_env = ActionRepeat(gym_env, action_repeat)
+            if obs == "pixels":
+                gym_env = Pixels(gym_env, pixel_size, pixel_grey, frame_stack)
     except (ImportError, DependencyNotInstalled) as error:
         raise UserError(f"env.id={id}: {_remedy(error)}") from error
     except UserError:
@@ -72,6 +92,17 @@ def make_env(
             raise EnvironmentFault(f"env.id={id}: cannot be built ({reason})") from error
         raise UserError(f"env.kwargs={kwargs}: {id} refused them: {reason}") from error
     return Env(gym_env, reward=reward, termination=termination)
+
+
+def _check_pixels(size: int, known: Mapping[str, str]) -> None:
+    if size < 8 or size & (size - 1):
+        raise UserError(f"env.pixel_size={size}: must be 8, 16, 32, 64 or another power of two")
+    for role, choice in known.items():
+        if choice == "known":
+            raise UserError(
+                f"env.{role}=known: is a function of vectors; with env.obs=pixels it is learned: "
+                f"env.{role}=learned"
+            )
 
 
 def _find(id: str) -> EnvSpec:

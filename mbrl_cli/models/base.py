@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from mbrl_cli.errors import UserError
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import EnvSpec, State, Step
 
@@ -124,6 +125,11 @@ class MarkovModel(ABC):
     is_fitted = False
 
     def __init__(self, spec: EnvSpec, device: torch.device) -> None:
+        if spec.obs_shape is not None:
+            raise UserError(
+                "model: env.obs=pixels shows pictures, and one picture is no state; use model=rssm "
+                "or model=latent (agent=dreamer, or agent=mpc with any planner)"
+            )
         self.spec = spec
         self.device = device
         self._integer = torch.tensor(spec.obs_integer, device=device)  # [O]

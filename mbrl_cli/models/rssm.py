@@ -16,13 +16,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mbrl_cli.models.base import Unrolled
+from mbrl_cli.models.open_loop import measure_open_loop
 from mbrl_cli.nets.adamw import AdamW
+from mbrl_cli.nets.gradients import shortened
 from mbrl_cli.nets.two_hot import TwoHot, symexp, symlog
 from mbrl_cli.nets.world_model import SIZES, WorldModel
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.replay.normalizer import Normalizer
 from mbrl_cli.types import (
     Count,
+    CountOrZero,
     EnvSpec,
     Fraction,
     LearningRate,
@@ -76,6 +79,7 @@ class RSSM:
         free_nats: NonNegativeFloat,
         unimix: Fraction,
         num_bins: Count,
+        accuracy_horizon: CountOrZero,
     ) -> None:
         self.spec = spec
         self.device = device
@@ -87,10 +91,12 @@ class RSSM:
         self.dynamics_scale = dynamics_scale
         self.representation_scale = representation_scale
         self.free_nats = free_nats
+        self.accuracy_horizon = accuracy_horizon
         self.is_fitted = False
         self.two_hot = TwoHot(num_bins, device)
         self.nets = WorldModel(
             spec.obs_dim,
+            spec.obs_shape,
             spec.action.dim,
             SIZES[size],
             latents,
@@ -224,11 +230,17 @@ class RSSM:
         return reward, torch.sigmoid(self.nets.continues(reached)[..., 0])
 
     def _prepared(self, obs: Tensor) -> Tensor:
+        """Return observations [..., O] as networks read them: squeezed, or brightness."""
+        if self.spec.obs_shape is not None:
+            return obs / 255.0 - 0.5
         return symlog(self.normalizer(obs))
 
     @torch.no_grad()
     def _decoded(self, feature: Tensor) -> Tensor:
-        obs = symexp(self.nets.decoder(feature)) * self.normalizer.std + self.normalizer.mean
+        decoded = self.nets.decoder(feature)
+        if self.spec.obs_shape is not None:
+            return ((decoded + 0.5) * 255.0).round().clamp(0.0, 255.0)  # type: ignore[no-any-return]
+        obs = symexp(decoded) * self.normalizer.std + self.normalizer.mean
         return torch.where(self._integer, obs.round(), obs)
 
     # --- learning -----------------------------------------------------------------------------
@@ -238,15 +250,18 @@ class RSSM:
         total = torch.zeros(len(LOSSES), device=self.device)
         for _ in range(self.fit_steps):
             total += self.learn(self.sequences(replay, generator), generator).losses
-        return self.named(total / self.fit_steps)
+        return self.named(total / self.fit_steps, replay, generator)
 
-    def named(self, losses: Tensor) -> dict[str, float]:
-        """Return losses by name."""
-        return dict(zip(LOSSES, losses.tolist(), strict=True))
+    def named(
+        self, losses: Tensor, replay: ReplayBuffer, generator: torch.Generator
+    ) -> dict[str, float]:
+        """Return losses by name, and how good the model is on held-out episodes."""
+        accuracy = measure_open_loop(self, replay, self.accuracy_horizon, generator)
+        return dict(zip(LOSSES, losses.tolist(), strict=True)) | accuracy
 
     def sequences(self, replay: ReplayBuffer, generator: torch.Generator) -> Sequences:
         """Draw what one gradient step learns from; the first call also scales observations."""
-        if not self.is_fitted:
+        if not self.is_fitted and self.spec.obs_shape is None:
             rows = replay.split()[0]
             self.normalizer.fit(replay.batch(rows, self.device).obs)
         return replay.sequences(self.batch_size, self.sequence_length, generator, self.device)
@@ -268,7 +283,7 @@ class RSSM:
         moving, seeing, kl = self.balanced_kl(seen, expected)
         loss = obs_loss + reward_loss + continue_loss + moving + seeing
         gradients = torch.autograd.grad(loss, self.optimiser.parameters)
-        self.optimiser.step(gradients, self.learning_rate, self.max_gradient)
+        self.optimiser.step(shortened(gradients, self.max_gradient), self.learning_rate)
         self.is_fitted = True
         with torch.no_grad():
             entropy = self.latents.entropy(seen).mean()

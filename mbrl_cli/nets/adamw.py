@@ -27,20 +27,11 @@ class AdamW:
         self.steps = [torch.zeros((), device=device) for _ in self.parameters]
 
     @torch.no_grad()
-    def step(
-        self, gradients: Sequence[Tensor], learning_rate: float, max_norm: float | None = None
-    ) -> None:
-        """Take one step for gradients in the order of the parameters.
-
-        Where they are together longer than `max_norm` they are scaled down to it.
-        """
-        gradients = list(gradients)
-        if max_norm is not None:
-            norm = torch.stack(torch._foreach_norm(gradients)).norm()
-            gradients = torch._foreach_mul(gradients, (max_norm / norm).clamp_max(1.0))
+    def step(self, gradients: Sequence[Tensor], learning_rate: float) -> None:
+        """Take one step for gradients in the order of the parameters."""
         torch._foreach_add_(self.steps, 1)
         torch._fused_adamw_(
-            self.parameters, gradients, self.means, self.squares, [], self.steps,
+            self.parameters, list(gradients), self.means, self.squares, [], self.steps,
             lr=learning_rate, beta1=BETAS[0], beta2=BETAS[1], weight_decay=self.weight_decay,
             eps=EPSILON, amsgrad=False, maximize=False,
         )  # fmt: skip

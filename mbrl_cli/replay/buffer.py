@@ -19,16 +19,23 @@ class ReplayBuffer:
     """
 
     def __init__(
-        self, capacity: int, obs_dim: int, action_dim: int, holdout_ratio: float = 0.15
+        self,
+        capacity: int,
+        obs_dim: int,
+        action_dim: int,
+        holdout_ratio: float = 0.15,
+        pictures: bool = False,
     ) -> None:
+        """Reserve the memory; `pictures` have a byte for every number of an observation."""
         self.capacity = capacity
         self.holdout_ratio = holdout_ratio
         self.total_added = 0
         self.num_episodes = 0  # finished ones; the running episode has this number
-        self._obs = np.zeros((capacity, obs_dim), np.float32)
+        obs_type = np.uint8 if pictures else np.float32
+        self._obs = np.zeros((capacity, obs_dim), obs_type)
         self._action = np.zeros((capacity, action_dim), np.float32)
         self._reward = np.zeros(capacity, np.float32)
-        self._next_obs = np.zeros((capacity, obs_dim), np.float32)
+        self._next_obs = np.zeros((capacity, obs_dim), obs_type)
         self._terminated = np.zeros(capacity, np.float32)
         self._episode = np.zeros(capacity, np.int64)
         # Where the row's arrival stands in the stream of observations, see `sequences`.
@@ -69,7 +76,7 @@ class ReplayBuffer:
     def batch(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Batch:
         """Return the transitions at `rows` as float32 tensors on `device`."""
         fields = (self._obs, self._action, self._reward, self._next_obs, self._terminated)
-        return Batch(*(torch.from_numpy(field[rows]).to(device) for field in fields))
+        return Batch(*(torch.from_numpy(field[rows]).to(device).float() for field in fields))
 
     def following(self, rows: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows [n, length] that came from `rows` [n] on, and which are of one episode.
@@ -122,13 +129,13 @@ class ReplayBuffer:
         row, first = rows[index], position[index] > wanted
         fields = (
             np.where(first[..., None], self._obs[row], self._next_obs[row]),
-            np.where(first[..., None], 0.0, self._action[row]).astype(np.float32),
-            np.where(first, 0.0, self._reward[row]).astype(np.float32),
-            np.where(first, 0.0, self._terminated[row]).astype(np.float32),
+            np.where(first[..., None], 0.0, self._action[row]),
+            np.where(first, 0.0, self._reward[row]),
+            np.where(first, 0.0, self._terminated[row]),
         )
         restarts = [True, *first[1:].any(1).tolist()]
         first[0] = True  # nothing is known of what was before the window
-        obs, action, reward, terminated = (torch.from_numpy(f).to(device) for f in fields)
+        obs, action, reward, terminated = (torch.from_numpy(f).to(device).float() for f in fields)
         known_from = torch.from_numpy(first).to(device)
         return Sequences(obs, action, reward, terminated, known_from, restarts)
 

@@ -1,0 +1,73 @@
+"""How far a latent model sees: some real observations, then nothing but actions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mbrl_cli.replay.buffer import ReplayBuffer
+
+if TYPE_CHECKING:
+    from mbrl_cli.models.rssm import RSSM
+
+SEEN = 5  # observations that the model is shown first
+MAX_WINDOWS = 64  # of one length; more would only cost time
+
+
+def measure_open_loop(
+    model: RSSM, replay: ReplayBuffer, horizon: int, generator: torch.Generator
+) -> dict[str, float]:
+    """Return accuracy metrics on held-out episodes; empty while none is long enough.
+
+    `error_k1`, `error_k5`, `error_k<horizon>`: root mean squared error of the observation that is
+    imagined k steps after the last one seen, with the real actions, each entry in standard
+    deviations of the held-out data; `baseline_k...`: the same of predicting that nothing changes;
+    `reward_error_k...`: that of the reward, in its own units.
+    """
+    metrics: dict[str, float] = {}
+    for length in sorted({1, 5, max(horizon, 1)}):
+        windows = replay.held_out_windows(SEEN - 1 + length)
+        if not len(windows):
+            continue
+        if len(windows) > MAX_WINDOWS:
+            chosen = torch.randperm(len(windows), generator=generator)[:MAX_WINDOWS]
+            windows = windows[np.sort(chosen.numpy())]
+        imagined, reward = imagine_open_loop(model, replay, windows, generator)
+        last = replay.batch(windows[:, -1], model.device)
+        before = replay.batch(windows[:, SEEN - 1], model.device).obs
+        std = before.std(0, unbiased=False)
+        scale = torch.where(std > 1e-6, std, torch.ones_like(std))
+        metrics[f"error_k{length}"] = _rms((imagined[-1] - last.next_obs) / scale)
+        metrics[f"baseline_k{length}"] = _rms((before - last.next_obs) / scale)
+        metrics[f"reward_error_k{length}"] = _rms(reward[-1] - last.reward)
+    return metrics
+
+
+def imagine_open_loop(
+    model: RSSM, replay: ReplayBuffer, windows: np.ndarray, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Show the model the first `SEEN` observations of windows [w, SEEN - 1 + k], then imagine.
+
+    Returns the k imagined observations [k, w, O] and rewards [k, w].
+    """
+    state = model.initial(len(windows))
+    action = torch.zeros(len(windows), model.spec.action.dim, device=model.device)
+    for step in range(SEEN):
+        batch = replay.batch(windows[:, step], model.device)
+        state = model.observe(state, action, batch.obs)
+        action = batch.action
+    state = model.branch(state, 1)
+    observations, rewards = [], []
+    for step in range(SEEN - 1, windows.shape[1]):
+        action = replay.batch(windows[:, step], model.device).action
+        state, reward, _ = model.step(state, action, generator)
+        observations.append(model.decode(state).mean(1))
+        rewards.append(reward.mean(1))
+    return torch.stack(observations), torch.stack(rewards)
+
+
+def _rms(error: Tensor) -> float:
+    return float(error.square().mean().sqrt())

@@ -1,0 +1,99 @@
+"""Pictures as observations: what is shown, what is refused, and that a run learns from them."""
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from mbrl_cli.config.build import build
+from mbrl_cli.envs.make import make_env
+from mbrl_cli.envs.pixels import ActionRepeat, Pixels
+from mbrl_cli.errors import UserError
+
+
+class Counter(gymnasium.Env):
+    """Shows its step count as brightness, left half, and nothing in the right half."""
+
+    observation_space = spaces.Box(0, 1, (1,))
+    action_space = spaces.Discrete(2)
+
+    def __init__(self):
+        self.count = 0
+
+    def reset(self, *, seed=None, options=None):
+        self.count = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.count += 1
+        return np.zeros(1, np.float32), float(self.count), self.count == 5, False, {}
+
+    def render(self):
+        picture = np.zeros((32, 64, 3), np.uint8)
+        picture[:, :32] = 10 * self.count
+        return picture
+
+
+def test_pictures_are_means_of_what_is_rendered_and_stacked_newest_last():
+    env = Pixels(Counter(), 8, grey=True, frames=3)
+    obs, _ = env.reset()
+    assert obs.shape == env.observation_space.shape == (3, 8, 8)
+    assert obs.max() == 0
+    env.step(0)
+    obs = env.step(0)[0]
+    assert obs[:, 0, 0].tolist() == [0, 10, 20]
+    assert obs[2].tolist() == [[20] * 4 + [0] * 4] * 8
+    colour = Pixels(Counter(), 16, grey=False, frames=2)
+    colour.reset()
+    assert colour.step(0)[0][:, 0, 0].tolist() == [0, 0, 0, 10, 10, 10]
+
+
+def test_a_repeated_action_pays_the_sum_and_stops_at_the_end():
+    env = ActionRepeat(Counter(), 3)
+    env.reset()
+    assert env.step(0)[1:4] == (6.0, False, False)  # 1 + 2 + 3
+    assert env.step(0)[1:4] == (9.0, True, False)  # 4 + 5, and over
+
+
+def test_the_grid_world_is_seen():
+    env = make_env("mbrl/GridWorld-v0", obs="pixels", pixel_size=32)
+    assert env.spec.obs_shape == (1, 32, 32)
+    assert env.spec.obs_dim == 1024
+    start = env.reset(0).reshape(32, 32)
+    moved = env.step(np.array([1.0, 0, 0, 0]))[0].reshape(32, 32)  # up
+    # Luminance of the agent's blue: 0.299 * 40 + 0.587 * 90 + 0.114 * 200 = 87.6; floor 240.
+    assert (start[-1, 0], start[-8, 0]) == (88.0, 240.0)
+    assert (moved[-1, 0], moved[-8, 0]) == (240.0, 88.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["env=cartpole"], "env.termination=known: is a function of vectors"),
+        (["env=gridworld", "env.pixel_size=20"], "env.pixel_size=20: must be 8, 16, 32, 64"),
+        (["env=gridworld", "model=mlp"], "model: env.obs=pixels shows pictures"),
+        (["env=gridworld", "agent=sac"], "env.obs=pixels: SAC reads vectors"),
+        (["env=gridworld", "env.obs=video"], "env.obs=video: must be one of vector, pixels"),
+    ],
+)
+def test_what_cannot_see_is_refused_in_one_line(compose_run, words, message):
+    with pytest.raises(UserError, match=message):
+        build(compose_run("env.obs=pixels", *words))
+
+
+@pytest.mark.parametrize("agent", ["dreamer", "mpc"])
+def test_a_run_on_pictures_is_cut_and_goes_on_to_the_same_bits(mbrl, tmp_path, agent):
+    words = [
+        "env=gridworld", "env.obs=pixels", f"agent={agent}", "model=rssm", "prefill_steps=20",
+        "eval_every=0", "final_eval_episodes=1", "env.max_episode_steps=10", "checkpoint_every=10",
+        "model.sequence_length=8", "model.fit_steps=3", "console=false", "device=cpu",
+    ]  # fmt: skip
+    if agent == "mpc":
+        words += ["planner=cem", "planner.horizon=3", "planner.population=8", "agent.fit_every=10"]
+    else:
+        words += ["agent.pretrain_steps=2", "agent.actor_critic.rollouts=16"]
+    assert mbrl("train", *words, "total_steps=50", "hydra.run.dir=whole").code == 0
+    assert mbrl("train", *words, "total_steps=37", "hydra.run.dir=cut").code == 0
+    assert mbrl("resume", "cut", "total_steps=50").code == 0
+    weights = [(tmp_path / f / "checkpoint.safetensors").read_bytes() for f in ("whole", "cut")]
+    assert weights[0] == weights[1]
