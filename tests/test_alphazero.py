@@ -6,7 +6,6 @@ import torch
 
 from mbrl_cli.agents.alphazero import AlphaZero
 from mbrl_cli.models.muzero import MuZero
-from mbrl_cli.nets.two_hot import NUM_BINS, expected, grow, shrink, two_hot_loss
 from mbrl_cli.planners.mcts import MCTS
 from mbrl_cli.replay.buffer import ReplayBuffer
 
@@ -26,27 +25,10 @@ def make_agent(spec, model, **changes):
     planner = MCTS(spec.action, CPU, 8, "gumbel", 1.25, 16, 0.25, 0.3, 8, 10, 0, 0.0, False, None)
     settings = {
         "network": HEADS, "fit_every": 1000, "discount": 0.5, "batch_size": 32,
-        "updates_per_step": 1.0, "value_steps": 2, "log_every": 10,
+        "updates_per_step": 1.0, "value_steps": 2, "reanalyse": 1.0, "log_every": 10,
     }  # fmt: skip
     generator = torch.Generator().manual_seed(0)
     return AlphaZero(spec, CPU, generator, model, planner, **settings | changes)
-
-
-def test_shrinking_and_growing_are_each_others_inverse():
-    x = torch.tensor([-900.0, -1.0, 0.0, 0.3, 100.0])
-    assert grow(shrink(x)) == pytest.approx(x, rel=1e-3, abs=1e-4)
-    assert shrink(torch.tensor(3.0)) == pytest.approx(1.003)  # sqrt(4) - 1 + 0.003
-
-
-def test_a_two_hot_target_is_met_by_the_bins_that_share_it():
-    # h(3) = 1.003: bin 1 weighs 0.997 and bin 2 the rest.
-    logits = torch.full((NUM_BINS,), -torch.inf)
-    middle = NUM_BINS // 2
-    logits[middle + 1], logits[middle + 2] = np.log(0.997), np.log(0.003)
-    assert expected(logits) == pytest.approx(3.0, rel=1e-4)
-    wanted = -(0.997 * np.log(0.997) + 0.003 * np.log(0.003))
-    loss = two_hot_loss(logits.clamp(min=-100.0), torch.tensor(3.0))
-    assert loss == pytest.approx(wanted, rel=1e-3)
 
 
 def test_rows_that_follow_stay_in_their_episode():
@@ -106,7 +88,7 @@ def test_policy_and_value_learn_a_chain_of_three_steps(make_spec, make_hand_made
         return obs + k[..., None], reward, k * (obs[..., 0] < 2)
 
     model = make_muzero(spec) if kind == "muzero" else make_hand_made(spec, transition)
-    agent = make_agent(spec, model, discount=0.9, batch_size=16)
+    agent = make_agent(spec, model, discount=0.9)
     replay = chain(100)
     for env_step in range(300):
         agent.update(replay, env_step)

@@ -1,9 +1,8 @@
 """AlphaZero and MuZero: a policy and a value learn what tree search finds, and guide the search.
 
 Sources: Silver et al. 2018 (AlphaZero), Schrittwieser et al. 2020 (MuZero) and 2021 ("Online and
-offline RL by planning with a learned model"): all policy targets come from searching real states
-anew, with the networks of the day (its Reanalyse, for every row of every batch), so that nothing
-but transitions is ever stored.
+offline RL by planning with a learned model"): a share of every batch is searched anew with the
+networks of the day (Reanalyse); the others have the policy that was found when they were played.
 """
 
 from __future__ import annotations
@@ -94,6 +93,7 @@ class AlphaZero:
         discount: Fraction,
         batch_size: Count,
         updates_per_step: PositiveFloat,
+        reanalyse: Fraction,
         value_steps: Count,
         log_every: Count,
     ) -> None:
@@ -121,6 +121,7 @@ class AlphaZero:
         self.discount = discount
         self.batch_size = batch_size
         self.updates_per_step = updates_per_step
+        self.num_fresh = round(reanalyse * batch_size)  # sequences of a batch searched anew
         self.value_steps = value_steps
         self.log_every = log_every
         self.own_heads = isinstance(model, MuZero)
@@ -133,6 +134,9 @@ class AlphaZero:
         self.num_updates = 0
         self.last_fit = 0
         self.last_log = 0
+        # What the search recommended at each row of the replay [rows, A]; NaN: nobody searched.
+        self.policies = np.zeros((0, spec.action.dim), np.float32)
+        self.next_row = 0  # of the replay, that the step about to be taken will have
         self.scaled_at = 0  # rows of the replay when the observations' scale was taken
         # Sums over the updates since the last log.
         self.losses = torch.zeros(len(self.guide.losses), device=device)
@@ -167,6 +171,7 @@ class AlphaZero:
 
     def update(self, replay: ReplayBuffer, env_step: int) -> dict[str, float]:
         """Fit a Markov model if it is time to, then take the gradient steps that are due."""
+        self.next_row = replay.total_added % replay.capacity
         if not len(replay):
             return {}
         metrics: dict[str, float] = {}
@@ -194,7 +199,7 @@ class AlphaZero:
 
     @torch.no_grad()
     def targets(self, replay: ReplayBuffer) -> SearchTargets:
-        """Search real states of the replay anew and return what that teaches."""
+        """Draw real sequences and return what searches in them teach."""
         steps, num = self.guide.unroll_steps, self.batch_size
         start = torch.randint(len(replay), (num,), generator=self.generator).numpy()
         length = steps + self.value_steps
@@ -213,7 +218,7 @@ class AlphaZero:
             action=batch.action.view(*shape, -1)[:, :steps],
             reward=reward[:, :steps],
             terminated=batch.terminated.view(shape)[:, :steps],
-            policy=self._searched(obs.flatten(0, 1)).view(num, states, -1),
+            policy=self._policies(obs, rows[:, :states]),
             value=value,
             inside=inside_now[:, :states],
         )
@@ -237,6 +242,25 @@ class AlphaZero:
         value = self.guide.target_value(end.flatten(0, 1)).view(cut.shape)
         share = self.discount * weight.gather(-1, cut[..., None])[..., 0]
         return total + share * (1.0 - terminated.gather(1, row)) * value
+
+    def remember(self, policy: np.ndarray) -> None:
+        """Keep the policy [A] that was found for the step about to be taken."""
+        missing = self.next_row + 1 - len(self.policies)
+        if missing > 0:  # room for the next thousand, too
+            room = np.full((missing + 1000, self.spec.action.dim), np.nan, np.float32)
+            self.policies = np.concatenate([self.policies, room])
+        self.policies[self.next_row] = policy
+
+    def _policies(self, obs: Tensor, rows: np.ndarray) -> Tensor:
+        """Return policies [n, K+1, A] for obs [n, K+1, O] at `rows` [n, K+1]; zero: none known."""
+        found = np.zeros((*rows.shape, self.spec.action.dim), np.float32)
+        known = rows < len(self.policies)
+        found[known] = np.nan_to_num(self.policies[rows[known]])
+        policies = torch.from_numpy(found).to(self.device)
+        if self.num_fresh:
+            fresh = policies[: self.num_fresh]
+            fresh.copy_(self._searched(obs[: self.num_fresh].flatten(0, 1)).view(fresh.shape))
+        return policies
 
     def _searched(self, obs: Tensor) -> Tensor:
         """Return the policy [n, A] that a search recommends at obs [n, O]."""
@@ -267,6 +291,7 @@ class AlphaZero:
             "model": self.model.state_dict(),
             "generator": self.generator.get_state(),
             "losses": self.losses.clone(),
+            "policies": [torch.from_numpy(self.policies.copy())],  # a list: of any length
             "counters": [getattr(self, name) for name in self._COUNTERS],
         }
 
@@ -277,6 +302,7 @@ class AlphaZero:
             self.guide.load_state_dict(state["guide"])
         self.generator.set_state(state["generator"])
         self.losses.copy_(state["losses"])
+        self.policies = state["policies"][0].cpu().numpy().copy()
         for name, value in zip(self._COUNTERS, state["counters"], strict=True):
             setattr(self, name, value)
 
@@ -318,6 +344,8 @@ class _AlphaZeroPolicy:
         )
         self.memory = found.memory
         self.nonfinite += found.nonfinite
+        if self.explore:
+            agent.remember(found.policy[0])
         chosen = torch.from_numpy(found.chosen)
         if self.explore and agent.planner.select == "puct":  # Gumbel's own noise is enough
             policy = torch.from_numpy(found.policy)

@@ -58,6 +58,7 @@ class PolicyValue:
         self.two_hot = TwoHot(BINS, device)
         outputs = self.num_choices + BINS
         self.net = StackedMLP(1, spec.obs_dim, outputs, hidden, activation, True, generator, device)
+        self.net.silence(slice(self.num_choices, None))  # equal weights of the bins mean 0
         self.targets = copy.deepcopy(self.net.detached())
         self.learning_rate = learning_rate
         self.optimiser = AdamW(self.net.parameters, weight_decay)

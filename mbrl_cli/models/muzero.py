@@ -86,6 +86,9 @@ class MuZero:
         self.encoder = net(spec.obs_dim, latent)
         self.dynamics = net(latent + spec.action.dim, latent + BINS + 1)  # | reward | goes on
         self.judge = net(latent, spec.action.dim + BINS)  # policy | value
+        # The outermost bins stand for thousands: equal weights, which mean 0, are where to start.
+        self.dynamics.silence(slice(latent, latent + BINS))
+        self.judge.silence(slice(spec.action.dim, None))
         self.nets = (self.encoder, self.dynamics, self.judge)
         self.targets = [copy.deepcopy(n.detached()) for n in (self.encoder, self.judge)]
         self.learning_rate = learning_rate

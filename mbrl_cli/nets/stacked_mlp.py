@@ -55,6 +55,12 @@ class StackedMLP:
             return (x * weight.mT).sum(-1, keepdim=True) + bias
         return torch.baddbmm(bias, x, weight)
 
+    @torch.no_grad()
+    def silence(self, outputs: slice) -> None:
+        """Start these outputs at zero, whatever comes in."""
+        for parameter in self.parameters[-2:]:
+            parameter[..., outputs] = 0.0
+
     def detached(self) -> list[Tensor]:
         """Return the parameters, sharing memory, as constants."""
         return [parameter.detach() for parameter in self.parameters]
