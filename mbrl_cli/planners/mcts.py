@@ -19,6 +19,7 @@ from mbrl_cli.planners.lines import lines_of_play
 from mbrl_cli.planners.random_shooting import RandomShooting
 from mbrl_cli.planners.rollouts import Rollouts
 from mbrl_cli.planners.tree import (
+    SAME,
     Floats,
     Ints,
     Tree,
@@ -214,6 +215,11 @@ class MCTS:
             # Of choices that tie the one of the largest value.
             best = np.where(visits > 0, visits + 0.5 * (q - tree.low[:, None]) / spread, policy)
         chosen = best.argmax(1)
+        if growth.rollouts is not None and self.listed is not None:
+            # Where nothing is known to be better than anything else, go new ways.
+            same = tree.high - tree.low <= SAME * np.maximum(np.abs(tree.high), np.abs(tree.low))
+            fresh = growth.rollouts.plans[:, 0, 0].argmax(-1).cpu().numpy()
+            chosen = np.where(same, fresh, chosen)
         return Found(
             tree, growth.choices[0], chosen, policy, visits, tree.value[:, 0], nonfinite,
             growth.memory(),

@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 TRUST_VISITS = 50.0  # c_visit of Danihelka et al.: how soon values outweigh the prior
+SAME = 1e-5  # values that differ by less than this share of their size are the same
 TRUST_SCALE = 0.1  # c_scale for values in [0, 1]
 NOBODY = 1e-2  # a node that is reached with a smaller chance than this has ended
 
@@ -98,7 +99,8 @@ def new_tree(prior: Floats, value: Floats, num_simulations: int) -> Tree:
 def normalised(tree: Tree, b: int, q: float) -> float:
     """Return q as a share of the range of all Q in tree b."""
     spread = tree.high[b] - tree.low[b]
-    share: float = (q - tree.low[b]) / spread if spread > 0.0 else 0.0
+    least = SAME * max(abs(tree.high[b]), abs(tree.low[b]))  # rounding errors are no difference
+    share: float = (q - tree.low[b]) / spread if spread > least else 0.0
     return share
 
 
