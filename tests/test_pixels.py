@@ -118,8 +118,8 @@ def test_a_film_shows_the_truth_beside_what_is_imagined(mbrl, tmp_path):
     assert [film.step for film in films] == [80, 90]
     with Image.open(BytesIO(films[0].encoded_image_string)) as film:
         assert film.n_frames == 20
-        # 4 episodes below each other, 3 pictures of 16 pixels side by side, all four times larger
-        assert film.size == (3 * 16 * 4, 4 * 16 * 4)
+        # 2 held-out episodes below each other, 3 pictures of 16 pixels side by side, zoomed by 4
+        assert film.size == (3 * 16 * 4, 2 * 16 * 4)
         film.seek(0)
         first = np.asarray(film.convert("L"))
-    assert first[60, 0] == 88  # the agent's luminance, on the start, as in the test above
+    assert first[60, 0] == 88  # the agent on the start, as bright as in the test above
