@@ -9,12 +9,16 @@ from __future__ import annotations
 import os
 import socket
 import time
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 PATTERN = "events.out.tfevents.*"
 _FRAME = 12, 4  # bytes before and after a record's data: length and checksum, checksum
 FLUSH_SECONDS = 10.0
+FRAME_MS = 200  # of a film
 
 
 class EventFile:
@@ -56,6 +60,22 @@ class EventFile:
         self.add_summary(
             self._summary(value=[self._summary.Value(tag=tag, simple_value=value)]), env_step
         )
+
+    def add_film(self, env_step: int, tag: str, frames: np.ndarray) -> None:
+        """Write frames [T, height, width, 1 or 3] as one moving picture."""
+        from PIL import Image  # comes with TensorBoard
+
+        first, *others = (
+            Image.fromarray(frame.squeeze(-1) if frame.shape[-1] == 1 else frame)
+            for frame in frames
+        )
+        content = BytesIO()
+        first.save(content, "GIF", save_all=True, append_images=others, duration=FRAME_MS, loop=0)
+        image = self._summary.Image(
+            height=frames.shape[1], width=frames.shape[2], colorspace=frames.shape[3],
+            encoded_image_string=content.getvalue(),
+        )  # fmt: skip
+        self.add_summary(self._summary(value=[self._summary.Value(tag=tag, image=image)]), env_step)
 
     def add_summary(self, summary: Any, env_step: int = 0) -> None:
         """Write a summary of any kind; it is on disk some seconds later."""

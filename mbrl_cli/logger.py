@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TextIO
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -101,6 +102,13 @@ class Logger:
             self._last[tag] = value
         self._csv.flush()  # one write a call: a run that is killed loses no row
         self._evaluated |= "eval/return" in values
+
+    def film(self, env_step: int, tag: str, frames: np.ndarray) -> None:
+        """Show frames [T, height, width, 1 or 3] (uint8) among TensorBoard's images, moving.
+
+        It is in the event file alone: one that is written anew from metrics.csv has no films.
+        """
+        self._events.add_film(env_step, tag, frames)
 
     def progress(self, env_step: int) -> None:
         """Show how far the run is; cheap enough for every step."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from mbrl_cli.agents.base import Agent, Policy
+from mbrl_cli.agents.base import Agent, Filmed, Policy
 from mbrl_cli.agents.random import Random
 from mbrl_cli.envs.env import Env
 from mbrl_cli.envs.known_check import check_known
@@ -247,5 +247,9 @@ class Runner:
         with self.watch("eval"):
             result = evaluate(self.agent, self.eval_envs[:episodes], self.settings.seed)
         self.logger.scalars(self.env_step, result.metrics())
+        if isinstance(self.agent, Filmed):
+            film = self.agent.film(self.replay, torch_generator(self.settings.seed, "film"))
+            if film is not None:
+                self.logger.film(self.env_step, "model/open_loop", film)
         self.logger.progress(self.env_step)
         return result

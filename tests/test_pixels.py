@@ -1,9 +1,13 @@
 """Pictures as observations: what is shown, what is refused, and that a run learns from them."""
 
+from io import BytesIO
+
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mbrl_cli.config.build import build
 from mbrl_cli.envs.make import make_env
@@ -97,3 +101,25 @@ def test_a_run_on_pictures_is_cut_and_goes_on_to_the_same_bits(mbrl, tmp_path, a
     assert mbrl("resume", "cut", "total_steps=50").code == 0
     weights = [(tmp_path / f / "checkpoint.safetensors").read_bytes() for f in ("whole", "cut")]
     assert weights[0] == weights[1]
+
+
+def test_a_film_shows_the_truth_beside_what_is_imagined(mbrl, tmp_path):
+    """20 pictures: 5 seen, 15 imagined; truth, imagination, difference beside each other."""
+    words = [
+        "env=gridworld", "env.obs=pixels", "agent=dreamer", "prefill_steps=60", "total_steps=90",
+        "eval_every=80", "eval_episodes=1", "final_eval_episodes=1", "env.max_episode_steps=19",
+        "agent.pretrain_steps=2", "agent.replay_ratio=0.05", "agent.actor_critic.rollouts=16",
+        "holdout_ratio=0.5", "console=false", "device=cpu", "hydra.run.dir=run",
+    ]  # fmt: skip
+    assert mbrl("train", *words).code == 0
+    events = EventAccumulator(str(tmp_path / "run"), size_guidance={"images": 0})
+    events.Reload()
+    films = events.Images("model/open_loop")
+    assert [film.step for film in films] == [80, 90]
+    with Image.open(BytesIO(films[0].encoded_image_string)) as film:
+        assert film.n_frames == 20
+        # 2 held-out episodes below each other, 3 pictures of 16 pixels side by side, zoomed by 4
+        assert film.size == (3 * 16 * 4, 2 * 16 * 4)
+        film.seek(0)
+        first = np.asarray(film.convert("L"))
+    assert first[60, 0] == 88  # the agent on the start, as bright as in the test above

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -62,4 +62,16 @@ class Agent(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
+        ...
+
+
+@runtime_checkable
+class Filmed(Protocol):
+    """An agent whose model can show what it imagines."""
+
+    def film(self, replay: ReplayBuffer, generator: torch.Generator) -> np.ndarray | None:
+        """Return pictures [T, height, width, channels], uint8; None where there is nothing to see.
+
+        It changes nothing.
+        """
         ...

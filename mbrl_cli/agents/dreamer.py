@@ -15,6 +15,7 @@ from mbrl_cli.agents.base import Decision
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.base import Model
+from mbrl_cli.models.open_loop import film_open_loop
 from mbrl_cli.models.rssm import LOSSES, RSSM, features
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import ArgumentsOf, Count, EnvSpec, PositiveFloat
@@ -76,6 +77,10 @@ class Dreamer:
         self._statistics += torch.cat([learned.losses, improved])
         self._counted += 1
         self.num_updates += 1
+
+    def film(self, replay: ReplayBuffer, generator: torch.Generator) -> np.ndarray | None:
+        """Return what the model imagines beside what came; see `film_open_loop`."""
+        return film_open_loop(self.model, replay, generator)
 
     # --- logging and saving -------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 
 from mbrl_cli.agents.base import Policy
@@ -18,6 +19,8 @@ from mbrl_cli.agents.sac import SAC
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import Diverged, UserError
 from mbrl_cli.models.base import Model
+from mbrl_cli.models.open_loop import film_open_loop
+from mbrl_cli.models.rssm import RSSM
 from mbrl_cli.planners.base import Planner
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import ArgumentsOf, Count, CountOrZero, EnvSpec, Fraction, NonNegativeFloat
@@ -89,6 +92,12 @@ class MPC:
                 "time; lower model.learning_rate, or raise agent.fit_every to fit more data at once"
             )
         return metrics | {f"model/{name}": value for name, value in fitted.items()}
+
+    def film(self, replay: ReplayBuffer, generator: torch.Generator) -> np.ndarray | None:
+        """Return what a latent model imagines beside what came; see `film_open_loop`."""
+        if not isinstance(self.model, RSSM):
+            return None
+        return film_open_loop(self.model, replay, generator)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the model, when it was last fitted and the random numbers of the next fit."""

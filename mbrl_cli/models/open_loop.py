@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SEEN = 5  # observations that the model is shown first
 MAX_WINDOWS = 64  # of one length; more would only cost time
+FILMS, FILMED, ZOOM = 4, 15, 4  # episodes of a film, its imagined steps, screen pixels a pixel
 
 
 def measure_open_loop(
@@ -51,22 +52,52 @@ def imagine_open_loop(
 ) -> tuple[Tensor, Tensor]:
     """Show the model the first `SEEN` observations of windows [w, SEEN - 1 + k], then imagine.
 
-    Returns the k imagined observations [k, w, O] and rewards [k, w].
+    Returns the observations [SEEN + k, w, O] that its states stand for, and the rewards [k, w] of
+    the imagined ones.
     """
     state = model.initial(len(windows))
     action = torch.zeros(len(windows), model.spec.action.dim, device=model.device)
+    observations, rewards = [], []
     for step in range(SEEN):
         batch = replay.batch(windows[:, step], model.device)
         state = model.observe(state, action, batch.obs)
         action = batch.action
+        observations.append(model.decode(state))
     state = model.branch(state, 1)
-    observations, rewards = [], []
     for step in range(SEEN - 1, windows.shape[1]):
         action = replay.batch(windows[:, step], model.device).action
         state, reward, _ = model.step(state, action, generator)
         observations.append(model.decode(state).mean(1))
         rewards.append(reward.mean(1))
     return torch.stack(observations), torch.stack(rewards)
+
+
+def film_open_loop(
+    model: RSSM, replay: ReplayBuffer, generator: torch.Generator
+) -> np.ndarray | None:
+    """Return pictures [T, height, width, channels]: what was, what the model makes of it, both.
+
+    Each row is a held-out episode. The model sees the first `SEEN` pictures; the rest is imagined.
+    None where observations are no pictures, or no episode is long enough.
+    """
+    shape = model.spec.obs_shape
+    windows = replay.held_out_windows(SEEN - 1 + FILMED)
+    if shape is None or not len(windows):
+        return None
+    chosen = torch.randperm(len(windows), generator=generator)[:FILMS]
+    windows = windows[np.sort(chosen.numpy())]
+    imagined, _ = imagine_open_loop(model, replay, windows, generator)  # [T, w, O]
+    seen = [replay.batch(windows[:, 0]).obs]
+    seen += [replay.batch(rows).next_obs for rows in windows.T]
+    truth = torch.stack(seen)
+    both = torch.stack([truth, imagined.cpu(), 127.5 + (imagined.cpu() - truth) / 2.0], 2)
+    channels = 1 if shape[0] % 3 else 3  # of the newest picture, where several are stacked
+    frames = both.view(*both.shape[:3], *shape)[:, :, :, -channels:]  # [T, w, 3, C, size, size]
+    # Episodes below each other; truth, imagination and difference side by side.
+    frames = frames.permute(0, 1, 4, 2, 5, 3).reshape(len(both), -1, 3 * shape[2], channels)
+    large = frames.repeat_interleave(ZOOM, 1).repeat_interleave(ZOOM, 2)
+    film: np.ndarray = large.round().to(torch.uint8).numpy()
+    return film
 
 
 def _rms(error: Tensor) -> float:

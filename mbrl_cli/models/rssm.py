@@ -109,6 +109,7 @@ class RSSM:
         self.latents = self.dynamics.latents
         self.feature_dim = self.dynamics.deter + self.latents.size
         self.normalizer = Normalizer(spec.obs_dim, device)
+        self.scaled_rows = 0  # transitions that there were when it was fitted
         self.learning_rate = learning_rate
         self.optimiser = AdamW(list(self.nets.parameters()))
         self._integer = torch.tensor(spec.obs_integer, device=device)  # [O]
@@ -260,8 +261,13 @@ class RSSM:
         return dict(zip(LOSSES, losses.tolist(), strict=True)) | accuracy
 
     def sequences(self, replay: ReplayBuffer, generator: torch.Generator) -> Sequences:
-        """Draw what one gradient step learns from; the first call also scales observations."""
-        if not self.is_fitted and self.spec.obs_shape is None:
+        """Draw what one gradient step learns from.
+
+        Whenever the data have doubled, observations are scaled anew: random play sees little of
+        what a good policy will, and what lies many deviations off is squeezed beyond telling.
+        """
+        if self.spec.obs_shape is None and len(replay) >= 2 * self.scaled_rows:
+            self.scaled_rows = len(replay)
             rows = replay.split()[0]
             self.normalizer.fit(replay.batch(rows, self.device).obs)
         return replay.sequences(self.batch_size, self.sequence_length, generator, self.device)
@@ -312,6 +318,7 @@ class RSSM:
             "nets": {key: value.clone() for key, value in self.nets.state_dict().items()},
             "optimiser": self.optimiser.state_dict(),
             "normalizer": self.normalizer.state_dict(),
+            "scaled_rows": self.scaled_rows,
             "is_fitted": self.is_fitted,
         }
 
@@ -320,6 +327,7 @@ class RSSM:
         self.nets.load_state_dict(state["nets"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.normalizer.load_state_dict(state["normalizer"])
+        self.scaled_rows = state["scaled_rows"]
         self.is_fitted = state["is_fitted"]
 
 
