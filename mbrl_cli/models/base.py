@@ -29,9 +29,7 @@ class Unrolled(NamedTuple):
     """What was imagined along H steps of M rows with P particles each."""
 
     reward: Tensor  # [H, M, P]
-    continues: (
-        Tensor | None
-    )  # [H, M, P] chance that the task goes on after it; None: it always does
+    continues: Tensor | None  # [H, M, P] chance that the task goes on; None: it always does
     disagreement: Tensor | None  # [H, M] spread of the members, in standard deviations of the data
     last: State  # of the M rows after the last step; the next call may overwrite it
 
