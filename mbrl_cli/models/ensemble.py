@@ -167,7 +167,7 @@ class Ensemble(MarkovModel):
         if not self.targets.ends_seen:
             return None
         *rows, particles, obs_dim = next_obs.shape
-        groups = len(self._planned.last)
+        groups = 1 if self.propagation == "expectation" else len(self.best)
         by_group = next_obs.view(*rows, groups, particles // groups, obs_dim)
         x = by_group.transpose(-3, -2)  # [..., J, G, O]
         x = x.flatten(0, -3).permute(1, 2, 0).expand(len(self._planned_ending[0]), -1, -1)
@@ -199,14 +199,14 @@ class Ensemble(MarkovModel):
             # After step t a place takes over the particle that it holds in step t + 1.
             shuffles = places[1:-1].gather(1, owners[2:])  # [H, P]
         whole = self._integer if self._any_integer else None
-        path = self._planned.unroll(obs, actions, noise, shuffles, whole)  # [H+1, 1+O+A, P, M]
+        path = self._planned.unroll(obs, actions, noise, shuffles, whole)  # [H+1, 1+O+A+1, P, M]
         if places is not None:
             path = path.gather(2, places[1:, None, :, None].expand_as(path))
         reward = path[1:, 0].mT  # [H, M, P]
         if self.targets.learns_reward:
             reward = self.targets.limit_reward(reward)
-        by_row = path.permute(0, 3, 2, 1)  # [H+1, M, P, 1+O+A]
-        obs, action = by_row[:-1, ..., 1 : 1 + obs_dim], by_row[:-1, ..., 1 + obs_dim :]
+        by_row = path.permute(0, 3, 2, 1)  # [H+1, M, P, 1+O+A+1]
+        obs, action = by_row[:-1, ..., 1 : 1 + obs_dim], by_row[:-1, ..., 1 + obs_dim : -1]
         next_obs = by_row[1:, ..., 1 : 1 + obs_dim]
         reward, continues = self._judge(obs, action, next_obs, reward)
         spread = self._unrolled_spread(obs, action, next_obs) if with_disagreement else None
@@ -253,6 +253,9 @@ class Ensemble(MarkovModel):
             self._members.with_noise(*bounds, t.delta.std)
         expected = self.propagation == "expectation"
         self._planned = self._members.mean_of_members() if expected else self._members
+        each = self.num_particles // len(self.best)
+        if not expected and each % 2 == 0:
+            self._planned = self._members.in_halves()
         w1, b1, w2, b2 = (layer[self.best] for layer in self.ending.layers())
         w1 = w1 / t.obs.std
         self._planned_ending = w1, b1 - (w1 @ t.obs.mean)[..., None], w2, b2

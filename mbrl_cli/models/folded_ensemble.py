@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mbrl_cli.models.targets import Targets
@@ -15,12 +16,15 @@ class FoldedEnsemble:
     """Networks of which each imagined step is one batched product a layer and little else.
 
     Normalisation, and "next observation = observation + change", are folded into the weights; the
-    linear path lies in the product of the first layer. With features before rows every piece of
-    the output is a block of its own, so nothing is split, transposed or concatenated on the way.
+    linear path lies in the product of the first layer. An input that is always one, and a hidden
+    unit that always is, carry the biases, which would cost a pass over memory each. With features
+    before rows every piece of the output is a block of its own, so nothing is split, transposed or
+    concatenated on the way.
 
     Axes: E members, G networks (E of them, or one that is the mean of all), h hidden units,
     n = J * M rows (J particles of a network, M rows of the batch), P = G * J particles, O obs_dim,
-    A action dim, D outputs: [reward 1 | next observation O | log variance O (gaussian only)].
+    A action dim, I = O + A + 1 inputs, D outputs: [reward 1 | next observation O | log variance O
+    (gaussian only)].
 
     Attributes:
         spread: [G, O, 1] standard deviation where the log variance is at its upper bound, and
@@ -33,8 +37,7 @@ class FoldedEnsemble:
     def __init__(
         self,
         first: Tensor,
-        first_bias: Tensor,
-        middle: Sequence[tuple[Tensor, Tensor]],
+        middle: Sequence[Tensor],
         last: Tensor,
         obs_dim: int,
         activation: str,
@@ -42,14 +45,13 @@ class FoldedEnsemble:
         """Take stacked layers.
 
         Args:
-            first: [G, h + D, O + A], hidden units and the linear path to the outputs.
-            first_bias: [G, h + D, 1].
-            middle: weights [E, h, h] and biases [E, h, 1] of the layers between.
+            first: [G, h + D, I], hidden units and the linear path to the outputs.
+            middle: [E, h, h], the layers between.
             last: [G, D, h].
             obs_dim: O.
             activation: key of ACTIVATIONS.
         """
-        self.first, self.first_bias = first, first_bias
+        self.first = first
         self.middle = list(middle)
         self.last = last
         self.obs_dim = obs_dim
@@ -80,10 +82,19 @@ class FoldedEnsemble:
         skip[:, :obs_dim, :obs_dim] += torch.eye(obs_dim, device=skip.device)
         # [change O | reward 1 | log variance O] -> [reward 1 | next obs O | log variance O]
         order = [obs_dim, *range(obs_dim), *range(obs_dim + 1, obs_dim + 1 + rest)]
+        linear = torch.cat([skip, biases[-1]], dim=2)[:, order]  # [E, D, I]
+        # What a unit whose input is one comes to, and the row that keeps its input one.
+        constant = ACTIVATIONS[net.activation](torch.ones((), device=skip.device))
+        layers = [torch.cat([weights[0], biases[0]], dim=2)]  # [E, h, I]
+        for weight, bias in zip(weights[1:-1], biases[1:-1], strict=True):
+            before = layers[-1]
+            one_more = torch.zeros_like(before[:, :1])
+            one_more[:, :, -1] = 1.0 if len(layers) == 1 else 1.0 / constant
+            layers[-1] = torch.cat([before, one_more], dim=1)
+            layers.append(torch.cat([weight, bias / constant], dim=2))  # [E, h, h + 1]
         return cls(
-            torch.cat([weights[0], skip[:, order]], dim=1),
-            torch.cat([biases[0], biases[-1][:, order]], dim=1),
-            list(zip(weights[1:-1], biases[1:-1], strict=True)),
+            torch.cat([layers[0], linear], dim=1),
+            layers[1:],
             weights[-1][:, order],
             obs_dim,
             net.activation,
@@ -95,7 +106,7 @@ class FoldedEnsemble:
         In normalised units the bounded variance is exp(min) + exp(max) * sigmoid(raw - max).
         """
         obs_dim = self.obs_dim
-        self.first_bias[:, -obs_dim:] -= max_logvar
+        self.first[:, -obs_dim:, -1:] -= max_logvar
         self.spread = torch.exp(0.5 * max_logvar) * delta_std[:, None]
         self.floor = torch.exp(min_logvar - max_logvar)
 
@@ -104,25 +115,42 @@ class FoldedEnsemble:
         members, outputs, _ = self.last.shape
         wide = self.first.shape[1] - outputs  # h
         means = slice(wide, wide + 1 + self.obs_dim)  # a mean of members has no variance of its own
-        first, bias = self.first, self.first_bias
+        first = self.first
         return FoldedEnsemble(
             torch.cat([first[:, :wide].flatten(0, 1), first[:, means].mean(0)])[None],
-            torch.cat([bias[:, :wide].flatten(0, 1), bias[:, means].mean(0)])[None],
             self.middle,
             self.last[:, : 1 + self.obs_dim].transpose(0, 1).flatten(1)[None] / members,
             self.obs_dim,
             self.activation,
         )
 
+    def in_halves(self) -> FoldedEnsemble:
+        """Return every network twice, each for half of its particles.
+
+        Two threads share an even number of products without one of them waiting.
+        """
+        twice = FoldedEnsemble(
+            self.first.repeat_interleave(2, 0),
+            [weight.repeat_interleave(2, 0) for weight in self.middle],
+            self.last.repeat_interleave(2, 0),
+            self.obs_dim,
+            self.activation,
+        )
+        if self.spread is not None and self.floor is not None:
+            twice.spread = self.spread.repeat_interleave(2, 0)
+            twice.floor = self.floor.repeat_interleave(2, 0)
+        return twice
+
     def __call__(self, x: Tensor) -> Tensor:
         """Map raw inputs x [G, O + A, n] to [G, D, n]; the way of single steps."""
         groups, outputs, last_width = self.last.shape
-        wide = torch.baddbmm(self.first_bias, self.first, x)  # [G, h + D, n]
+        x = F.pad(x, (0, 0, 0, 1), value=1.0)  # [G, I, n]
+        wide = torch.bmm(self.first, x)  # [G, h + D, n]
         hidden = self._act(wide[:, :-outputs])
-        for weight, bias in self.middle:
+        for weight in self.middle:
             members, _, width = weight.shape
             hidden = hidden.reshape(members, width, -1)  # [E, h, n]
-            hidden = self._act(torch.baddbmm(bias, weight, hidden))
+            hidden = self._act(torch.bmm(weight, hidden))
         hidden = hidden.reshape(groups, last_width, -1)
         return torch.baddbmm(wide[:, -outputs:], self.last, hidden)
 
@@ -151,27 +179,27 @@ class FoldedEnsemble:
             whole: [O] whether an entry is a whole number; None if none is.
 
         Returns:
-            [H + 1, 1 + O + A, P, M], a buffer that the next call overwrites: the reward that led
-            here, the observation, and the action taken in it (undefined at the end).
+            [H + 1, 1 + O + A + 1, P, M], a buffer that the next call overwrites: the reward that
+            led here, the observation, the action taken in it (undefined at the end), and a one.
         """
         horizon, rows, _ = actions.shape
         groups, obs_dim, particles = len(self.last), self.obs_dim, obs.shape[1]
         w = self._workspace
         if w is None or w.shape != (horizon, rows, particles):
             w = self._workspace = _Workspace(self, horizon, rows, particles)
-        path = w.path  # [H+1, 1+O+A, P, M]
+        path = w.path  # [H+1, 1+I, P, M]
         path[0, 1 : 1 + obs_dim] = obs.permute(2, 1, 0)
-        path[:-1, 1 + obs_dim :] = actions.mT[:, :, None]
+        path[:-1, 1 + obs_dim : -1] = actions.mT[:, :, None]
         if noise is not None and self.spread is not None:
             by_group = noise.view(horizon, groups, -1, obs_dim, 1).transpose(2, 3)
             noise = self.spread[..., None] * by_group  # [H, G, O, J, 1]
         act, linear, floor = self._act_in_place, w.linear, self.floor
         for t in range(horizon):
-            torch.baddbmm(self.first_bias, self.first, w.inputs[t], out=w.wide)
+            torch.bmm(self.first, w.inputs[t], out=w.wide)
             act(w.first_hidden)
             hidden = w.first_hidden_by_member
-            for (weight, bias), out in zip(self.middle, w.hidden, strict=True):
-                hidden = act(torch.baddbmm(bias, weight, hidden, out=out))
+            for weight, out in zip(self.middle, w.hidden, strict=True):
+                hidden = act(torch.bmm(weight, hidden, out=out))
             if noise is None or floor is None:
                 torch.baddbmm(linear, self.last, w.last_hidden, out=w.reached[t])
             else:
@@ -201,8 +229,9 @@ class _Workspace:
         n = each * rows
         # Zeros, not whatever was there: the last action is never set, and must not be NaN.
         self.path = nets.first.new_zeros(horizon + 1, 1 + inputs, particles, rows)
+        self.path[:, -1] = 1.0
         by_group = self.path.view(horizon + 1, 1 + inputs, groups, n).transpose(1, 2)
-        self.inputs = by_group[:-1, :, 1:].unbind(0)  # each [G, O+A, n]
+        self.inputs = by_group[:-1, :, 1:].unbind(0)  # each [G, I, n]
         self.reached = by_group[1:, :, : 1 + obs_dim].unbind(0)  # each [G, 1+O, n]
         self.reached_reward = by_group[1:, :, 0].unbind(0)  # each [G, n]
         by_particle = self.path.view(horizon + 1, 1 + inputs, groups, each, rows).transpose(1, 2)
@@ -218,8 +247,8 @@ class _Workspace:
         self.mean = split[:, 1 : 1 + obs_dim]  # [G, O, J, M]
         self.raw_by_particle = split[:, 1 + obs_dim :]  # [G, O, J, M]
 
-        members = len(nets.middle[0][0]) if nets.middle else groups
+        members = len(nets.middle[0]) if nets.middle else groups
         self.first_hidden_by_member = self.first_hidden.view(members, -1, n)
-        self.hidden = [empty(len(weight), weight.shape[1], n) for weight, _ in nets.middle]
+        self.hidden = [empty(len(weight), weight.shape[1], n) for weight in nets.middle]
         last = self.hidden[-1] if self.hidden else self.first_hidden
         self.last_hidden = last.view(groups, last_width, n)
