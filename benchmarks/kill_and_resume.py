@@ -38,6 +38,15 @@ AGENTS = {
     "sac": ["agent=sac", "agent.hidden=[32,32]", "agent.batch_size=64"],
     "mbpo": ["agent=mbpo", "agent.rollouts=100", *FITS, *SMALL_SAC],
     "mbpo_plan": ["agent=mbpo", "agent.act=plan", *PLANNER, *FITS, *SMALL_SAC],
+    "dreamer": [
+        "agent=dreamer",
+        "agent.pretrain_steps=5",
+        "agent.replay_ratio=0.1",
+        "model.batch_size=4",
+        "model.sequence_length=8",
+        "agent.log_every=20",
+    ],
+    "alphazero": ["agent=alphazero", "planner.num_simulations=8", "agent.batch_size=16"],
 }
 
 
@@ -111,8 +120,9 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         root, wholes, seconds = Path(scratch), {}, {}
         for number in range(options.kills):
-            env = ENVS[number % len(ENVS)]
             agent = options.agents[number // len(ENVS) % len(options.agents)]
+            # AlphaZero takes one discrete choice.
+            env = ENVS[0] if agent == "alphazero" else ENVS[number % len(ENVS)]
             name, run = f"{env} {agent}", [f"env={env}", *RUN, *AGENTS[agent]]
             if name not in wholes:
                 whole = root / name.replace(" ", "_")
