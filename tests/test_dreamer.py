@@ -307,24 +307,3 @@ def test_a_model_remembers_what_a_reward_needs(make_rssm):
     for _ in range(4):
         metrics = model.fit(replay, torch.Generator().manual_seed(0))
     assert metrics["reward_loss"] < 0.6
-
-
-def test_a_run_of_dreamer_that_is_cut_goes_on_to_the_same_bits(mbrl, tmp_path):
-    """Stopped in the middle of an episode; weights, optimisers and random numbers all count."""
-    words = [
-        "env=cartpole", "agent=dreamer", "prefill_steps=20", "eval_every=25",
-        "eval_episodes=1", "final_eval_episodes=1", "env.max_episode_steps=10",
-        "checkpoint_every=10", "model.sequence_length=8", "agent.pretrain_steps=2",
-        "agent.log_every=5", "agent.actor_critic.rollouts=16", "console=false", "device=cpu",
-    ]  # fmt: skip
-    assert mbrl("train", *words, "total_steps=60", "hydra.run.dir=whole").code == 0
-    assert mbrl("train", *words, "total_steps=37", "hydra.run.dir=cut").code == 0
-    done = mbrl("resume", "cut", "total_steps=60")
-    assert done.code == 0, done.err
-
-    def outcome(folder):
-        rows = (tmp_path / folder / "metrics.csv").read_text().splitlines()
-        weights = (tmp_path / folder / "checkpoint.safetensors").read_bytes()
-        return [row for row in rows if ",time/" not in row], weights
-
-    assert outcome("whole") == outcome("cut")

@@ -72,6 +72,43 @@ def test_a_run_stopped_anywhere_goes_on_as_if_it_never_was(mbrl, tiny_run, cut, 
     assert_same_outcome(tmp_path / "whole", tmp_path / "fit")
 
 
+RUN = [
+    "env=cartpole", "total_steps=50", "prefill_steps=20", "eval_every=0", "final_eval_episodes=1",
+    "env.max_episode_steps=10", "checkpoint_every=10", "console=false", "device=cpu",
+]  # fmt: skip
+SAC = ["agent.sac.hidden=[8]", "agent.sac.batch_size=8", "agent.sac.updates_per_step=1"]
+PLANNER = [
+    "planner=cem", "planner.horizon=3", "planner.population=12", "planner.iterations=1",
+]  # fmt: skip
+MODEL = ["model.max_steps=5", "model.hidden=[8]", "agent.fit_every=10"]
+AGENTS = {
+    "terminal value": ["agent=mpc", "agent.terminal_value=true", *PLANNER, *MODEL, *SAC],
+    "sac": ["agent=sac", "agent.hidden=[8]", "agent.batch_size=8"],
+    "mbpo": ["agent=mbpo", "agent.rollouts=20", *MODEL, *SAC],
+    "mbpo that plans": ["agent=mbpo", "agent.act=plan", *PLANNER, *MODEL, *SAC],
+    "dreamer": [
+        "agent=dreamer", "agent.pretrain_steps=2", "agent.replay_ratio=0.2", "model.batch_size=2",
+        "model.sequence_length=4",
+    ],
+    "alphazero": ["agent=alphazero", "planner.num_simulations=2", "agent.batch_size=4"],
+    "alphazero on a model of observations": [
+        "agent=alphazero", "model=mlp", "planner.num_simulations=2", "agent.batch_size=4", *MODEL,
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_every_agent_that_is_stopped_goes_on_and_can_be_evaluated(mbrl, cut, tmp_path, agent):
+    words = ["train", *RUN, *AGENTS[agent]]
+    assert mbrl(*words, "hydra.run.dir=whole").code == 0
+    cut(Env, "step", 45, Stopped(signal.SIGTERM))
+    assert mbrl(*words, "hydra.run.dir=cut").code == 128 + signal.SIGTERM
+    done = mbrl("resume", "cut")
+    assert done.code == 0, done.err
+    assert_same_outcome(tmp_path / "whole", tmp_path / "cut")
+    assert mbrl("eval", "cut", "eval_episodes=1").code == 0
+
+
 def test_a_finished_run_says_so_and_can_be_made_longer(mbrl, tiny_run, tmp_path):
     words = ["train", "env=cartpole", *tiny_run]
     assert mbrl(*words, "total_steps=90", "hydra.run.dir=long").code == 0

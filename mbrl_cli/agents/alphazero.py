@@ -291,7 +291,7 @@ class AlphaZero:
             "model": self.model.state_dict(),
             "generator": self.generator.get_state(),
             "losses": self.losses.clone(),
-            "policies": [torch.from_numpy(self.policies.copy())],  # a list: of any length
+            "policies": torch.from_numpy(self.policies.copy()),
             "counters": [getattr(self, name) for name in self._COUNTERS],
         }
 
@@ -302,7 +302,7 @@ class AlphaZero:
             self.guide.load_state_dict(state["guide"])
         self.generator.set_state(state["generator"])
         self.losses.copy_(state["losses"])
-        self.policies = state["policies"][0].cpu().numpy().copy()
+        self.policies = state["policies"].cpu().numpy().copy()
         for name, value in zip(self._COUNTERS, state["counters"], strict=True):
             setattr(self, name, value)
 

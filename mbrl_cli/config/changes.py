@@ -11,6 +11,7 @@ from mbrl_cli.errors import UserError
 FIXED = (
     "seed", "prefill_steps", "holdout_ratio", "model_from", "model_from_frozen",
     "model_from_replay", "agent._target_", "model._target_", "model.head", "model.activation",
+    "agent.imagined_capacity",
 )  # fmt: skip
 MISSING = "(missing)"
 
@@ -52,6 +53,8 @@ def refuse_fixed(changed: Changes, folder: Path) -> None:
 def refuse_sizes(saved: Any, built: Any, hint: str, name: str = "model") -> None:
     """Raise UserError where what was learned does not fit into what was built, by name.
 
+    What is empty when it is built grows during a run: there any length fits.
+
     Args:
         saved: `state_dict` of what was learned.
         built: the same of a model that was just built; only shapes and names count.
@@ -59,6 +62,8 @@ def refuse_sizes(saved: Any, built: Any, hint: str, name: str = "model") -> None
         name: of the value, for the message.
     """
     if isinstance(saved, dict) and isinstance(built, dict):
+        if not built:
+            return
         for key in [key for key in built | saved if key not in saved or key not in built]:
             where = "missing in what was saved" if key in built else "not in what is built now"
             raise UserError(f"{hint}: {name}.{key} is {where}")
@@ -66,5 +71,7 @@ def refuse_sizes(saved: Any, built: Any, hint: str, name: str = "model") -> None
             refuse_sizes(saved[key], value, hint, f"{name}.{key}")
         return
     sizes = [list(getattr(value, "shape", ())) for value in (saved, built)]
+    if sizes[1][:1] == [0]:
+        sizes = [size[1:] for size in sizes]
     if sizes[0] != sizes[1] or isinstance(saved, dict) != isinstance(built, dict):
         raise UserError(f"{hint}: {name} is {sizes[0]} in what was saved, {sizes[1]} now")
