@@ -1,4 +1,4 @@
-"""World models in latent space and Dreamer: the numbers of their parts by hand, exact resume."""
+"""World models in latent space and Dreamer: the numbers of their parts by hand."""
 
 import math
 
