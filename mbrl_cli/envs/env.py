@@ -87,6 +87,10 @@ class Env:
 
         return self._guarded("step", step)
 
+    def reseed(self, seed: int) -> None:
+        """Let chance go on from `seed`, in the middle of an episode."""
+        self.gym.unwrapped.np_random = np.random.default_rng(seed)
+
     def close(self) -> None:
         """Free what the environment holds (windows, simulators)."""
         self.gym.close()

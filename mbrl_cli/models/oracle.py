@@ -13,21 +13,28 @@ from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.base import MarkovModel, Prediction
 from mbrl_cli.replay.buffer import ReplayBuffer
-from mbrl_cli.types import EnvSpec, Simulator, State, Step
+from mbrl_cli.types import Count, EnvSpec, Simulator, State, Step
 
 
 class Oracle(MarkovModel):
     """Step the environment's own dynamics.
 
     Where the environment has a batched simulator, imagination is one computation. Any other
-    environment is copied, once for every imagined step: right, but slow; a copy carries its random
-    generator along, so that a stochastic environment's luck is foreseen.
+    environment is copied, once for every imagined step: right, but slow. A copy goes on with luck
+    of its own, each particle with another: what chance will really bring stays unknown.
     """
 
     is_fitted = True
 
-    def __init__(self, spec: EnvSpec, device: torch.device, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        spec: EnvSpec,
+        device: torch.device,
+        generator: torch.Generator,
+        num_particles: Count = 1,
+    ) -> None:
         super().__init__(spec, device)
+        self.num_particles = num_particles
         self._copies: list[Env] = []  # one for each state imagined since the last observation
 
     def observe(
@@ -49,16 +56,21 @@ class Oracle(MarkovModel):
         """Take one true step; see `Model.step`."""
         if self.spec.simulator is not None:
             return super().step(state, action, generator, common_noise)
-        next_obs = state["obs"].clone()  # [M, 1, O]
-        slot, ended = state["slot"].clone(), state["ended"].clone()  # [M, 1]
+        next_obs = state["obs"].clone()  # [M, P, O]
+        slot, ended = state["slot"].clone(), state["ended"].clone()  # [M, P]
         reward = torch.zeros_like(slot, dtype=torch.float32)
-        for row in (~ended[:, 0]).nonzero()[:, 0].tolist():
-            env = self._copy(self._copies[int(slot[row, 0])])
-            obs, reward_now, terminated, _ = env.step(action[row].cpu().numpy())
-            next_obs[row, 0] = torch.from_numpy(obs)
-            reward[row, 0] = reward_now
-            ended[row, 0] = terminated
-            slot[row, 0] = len(self._copies)
+        each = action[:, None].expand(*slot.shape, -1) if action.dim() == 2 else action
+        rows = 1 if common_noise else len(slot)
+        luck = torch.randint(2**31, (rows, slot.shape[1]), generator=generator).expand_as(slot)
+        for place in (~ended).nonzero().tolist():
+            row = tuple(place)
+            env = self._copy(self._copies[int(slot[row])])
+            env.reseed(int(luck[row]))
+            obs, reward_now, terminated, _ = env.step(each[row].cpu().numpy())
+            next_obs[row] = torch.from_numpy(obs)
+            reward[row] = reward_now
+            ended[row] = terminated
+            slot[row] = len(self._copies)
             self._copies.append(env)
         return Step({"obs": next_obs, "slot": slot, "ended": ended}, reward, 1.0 - ended.float())
 
