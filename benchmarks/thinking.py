@@ -7,8 +7,9 @@ of saved runs, and prints a table; `--picture` draws return over model steps per
         --planner cem --budgets 10 30 100 300 --planner icem --budgets 10 30 100
     python benchmarks/thinking.py --run outputs/RUN_SEED_0 --run outputs/RUN_SEED_1 --planner icem
 
-A budget is the number of plans that a decision looks at, over all iterations. A planner in quotes
-may carry settings: --planner "icem planner.noise_beta=3".
+A budget is the number of plans that a decision looks at, over all iterations, or of simulations for
+planner=mcts; model steps are counted. A planner in quotes may carry settings:
+--planner "icem planner.noise_beta=3".
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import statistics
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import torch
@@ -40,8 +42,8 @@ class Measured:
     """What one planner reached with one budget."""
 
     planner: str
-    plans: int  # per decision, over all iterations
-    model_steps: int  # per decision: plans x horizon x particles
+    budget: int | None  # plans or simulations per decision that were asked for
+    model_steps: float  # per decision and environment, particles counted
     milliseconds: float  # median per decision and environment, several planned at once
     returns: list[float]  # mean over the episodes of each seed
 
@@ -67,7 +69,7 @@ def main() -> None:
             result = _measure(planner, budget, sources, options)
             measured.append(result)
             print(
-                f"{result.planner:40s} {result.plans:6d} plans {result.model_steps:9,d} model steps"
+                f"{result.planner:40s} {budget or 'its own':>7} {result.model_steps:9,.0f} steps"
                 f" {result.milliseconds:8.2f} ms   return {result.mean:8.1f}"
                 f" +- {result.standard_error:.1f}",
                 flush=True,
@@ -108,7 +110,7 @@ def _options() -> argparse.Namespace:
 def _measure(
     planner: str, budget: int | None, sources: list[Path | int], options: argparse.Namespace
 ) -> Measured:
-    returns, times = [], []
+    returns, times, steps = [], [], 0
     for seed, source in enumerate(sources):
         overrides = _with_budget(planner, budget)
         if isinstance(source, Path):
@@ -116,6 +118,7 @@ def _measure(
         else:
             parts = _compose([*options.overrides, *overrides, f"seed={source}"])
         decide = parts.agent.planning.planner.plan  # type: ignore[attr-defined]
+        counted = _count_steps(parts.agent.model)  # type: ignore[attr-defined]
 
         def timed(world, state, memory, *rest, decide=decide):  # type: ignore[no-untyped-def]
             start = time.perf_counter()
@@ -125,18 +128,31 @@ def _measure(
 
         parts.agent.planning.planner.plan = timed  # type: ignore[attr-defined]
         envs = parts.make_eval_envs(options.episodes)
-        returns.append(float(evaluate(parts.agent, envs, parts.settings.seed).returns.mean()))
-    plans = sum(_populations(parts))
-    steps = plans * parts.agent.planning.planner.horizon * parts.agent.model.num_particles  # type: ignore[attr-defined]
-    return Measured(planner, plans, steps, 1e3 * statistics.median(times), returns)
+        result = evaluate(parts.agent, envs, parts.settings.seed)
+        returns.append(float(result.returns.mean()))
+        steps += sum(counted) / sum(result.lengths)
+    milliseconds = 1e3 * statistics.median(times)
+    return Measured(planner, budget, steps / len(sources), milliseconds, returns)
 
 
-def _populations(parts: Parts) -> list[int]:
-    """Return the plans that each iteration looks at."""
-    planner = parts.agent.planning.planner  # type: ignore[attr-defined]
-    if hasattr(planner, "populations"):
-        return list(planner.populations)
-    return [planner.population] * getattr(planner, "iterations", 1)
+def _count_steps(model: Any) -> list[int]:
+    """Return a list that grows by the rows times particles of every step that `model` imagines."""
+    counted: list[int] = []
+    step, unroll = model.step, model.unroll
+
+    def counting_step(state, action, *rest, **named):  # type: ignore[no-untyped-def]
+        counted.append(next(iter(state.values())).shape[:2].numel())
+        return step(state, action, *rest, **named)
+
+    def counting_unroll(state, actions, *rest, **named):  # type: ignore[no-untyped-def]
+        model.step = step  # a model that unrolls step by step must not count twice
+        counted.append(len(actions) * next(iter(state.values())).shape[:2].numel())
+        unrolled = unroll(state, actions, *rest, **named)
+        model.step = counting_step
+        return unrolled
+
+    model.step, model.unroll = counting_step, counting_unroll
+    return counted
 
 
 def _with_budget(planner: str, plans: int | None) -> list[str]:
@@ -145,6 +161,8 @@ def _with_budget(planner: str, plans: int | None) -> list[str]:
     overrides = [f"planner={name}", *settings]
     if plans is None:
         return overrides
+    if name == "mcts":
+        return [*overrides, f"planner.num_simulations={plans}"]
     iterations = 1 if name == "random_shooting" or plans < 16 else 2 if plans < 150 else 3
     population = plans // iterations
     overrides.append(f"planner.population={population}")
@@ -172,7 +190,7 @@ def _draw(measured: list[Measured], path: Path) -> None:
             label=planner,
         )
     axes.set_xscale("log")
-    axes.set_xlabel("model steps per decision (plans x horizon x particles)")
+    axes.set_xlabel("model steps per decision")
     axes.set_ylabel("return, mean and standard error over seeds")
     axes.grid(alpha=0.3)
     axes.legend()
