@@ -127,6 +127,9 @@ def test_every_model_drives_every_planner(compose_small, tmp_path, model, planne
 def test_every_environment_runs_with_every_kind_of_group_at_its_default(
     compose_small, tmp_path, env
 ):
+    if env == "dmc":  # its extra is no part of the tests'
+        pytest.importorskip("dm_control")
+        pytest.importorskip("shimmy")
     chosen = [f"env={env}", "agent=mpc"] + ["env.id=MountainCar-v0"] * (env == "gym")
     parts, restored = build(compose_small(*chosen)), build(compose_small(*chosen, "seed=1"))
     logged = assert_whole_run(parts, restored, tmp_path)

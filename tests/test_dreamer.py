@@ -70,6 +70,27 @@ def test_two_hot_by_hand():
     assert two_hot.loss(logits, torch.tensor([0.3])).item() == pytest.approx(math.log(41))
 
 
+def test_the_gradient_of_two_targets_is_chance_less_target_for_each():
+    two_hot = TwoHot(5)
+    logits = torch.tensor([[0.3, -1.0, 2.0, 0.0, 0.5]], requires_grad=True)
+    one, other = torch.tensor([float(two_hot.bins[3]) / 4.0]), torch.tensor([0.0])
+    loss = two_hot.loss(logits, one, other)
+    (gradient,) = torch.autograd.grad(3.0 * loss.sum(), logits)
+    wanted = torch.tensor([[0.0, 0.0, 1.75, 0.25, 0.0]])  # 3 / 4 and 1 in the middle, 1 / 4 above
+    log_chance = logits.log_softmax(-1)
+    assert loss.item() == pytest.approx(-(wanted * log_chance).sum().item(), rel=1e-6)
+    assert torch.allclose(gradient, 3.0 * (2.0 * log_chance.exp() - wanted), atol=1e-6)
+
+
+def test_many_rows_are_read_as_a_few_are():
+    torch.manual_seed(0)
+    two_hot, net = TwoHot(41), torch.nn.Linear(3, 41)
+    x = torch.randn(2, 4000, 3)  # more than one part
+    assert len(two_hot.parts(x.flatten(0, 1))) > 1
+    with torch.no_grad():
+        assert torch.allclose(two_hot.read(net, x), two_hot.mean(net(x)), rtol=1e-4, atol=1e-3)
+
+
 def test_symlog_and_back():
     x = torch.tensor([-100.0, -1.0, 0.0, 0.5, math.e - 1.0])
     assert symlog(x)[-1].item() == pytest.approx(1.0)

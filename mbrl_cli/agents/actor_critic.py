@@ -106,17 +106,21 @@ class ActorCritic:
             discounts = self.discount * goes_on
             # What follows an end must not count.
             weight = torch.cat([continues[None], discounts[:-1]]).cumprod(0)  # [H, N]
-            slow_value = self.two_hot.mean(self.slow_critic(feature[:-1]))
-        logits = self.critic(feature)  # [H + 1, N, K]
-        value = self.two_hot.mean(logits.detach())
-        returns = lambda_returns(reward, discounts, value[1:], self.gae_lambda)
-        advantage = (returns - value[:-1]) / self._scale(returns)
+            slow_value = self.two_hot.read(self.slow_critic, feature[:-1])
+            last_value = self.two_hot.read(self.critic, feature[-1:])  # [1, N]
+        parts = self.two_hot.parts(feature[:-1].flatten(0, 1))
+        logits = [self.critic(part) for part in parts]  # [n, K] each
+        value = torch.cat([self.two_hot.mean(part.detach()) for part in logits]).view_as(reward)
+        later_value = torch.cat([value[1:], last_value])
+        returns = lambda_returns(reward, discounts, later_value, self.gae_lambda)
+        advantage = (returns - value) / self._scale(returns)
         log_chance, entropy = self.actions.log_chance_and_entropy(self.actor(feature[:-1]), action)
         gain = advantage * log_chance + self.entropy_scale * entropy
         actor_loss = -(weight * gain).mean()
         # The critic follows the returns, held back by its own past (DreamerV3, "critic learning").
-        error = self.two_hot.loss(logits[:-1], returns) + self.two_hot.loss(logits[:-1], slow_value)
-        critic_loss = (weight * error).mean()
+        targets = (self.two_hot.parts(target.flatten()) for target in (returns, slow_value))
+        errors = [self.two_hot.loss(*part) for part in zip(logits, *targets, strict=True)]
+        critic_loss = (weight.flatten() * torch.cat(errors)).mean()
         self._step(actor_loss + critic_loss)
         with torch.no_grad():
             mean_entropy = (weight * entropy).sum() / weight.sum().clamp_min(1e-8)

@@ -18,7 +18,12 @@ from mbrl_cli.errors import EnvironmentFault, UserError, nearest
 from mbrl_cli.types import Count
 
 # What a "not installed" text mentions -> the extra of mbrl-cli that brings it.
-_EXTRAS = {"mujoco": "mujoco", "box2d": "box2d", "ale_py": "atari", "pygame": "render"}
+_EXTRAS = {
+    "mujoco": "mujoco", "box2d": "box2d", "ale_py": "atari", "pygame": "render",
+    "shimmy": "dmc", "dm_control": "dmc",
+}  # fmt: skip
+# What an id begins with -> the modules whose import registers it.
+_REGISTERED_BY = {"ALE/": ("ale_py",), "dm_control/": ("dm_control", "shimmy")}
 
 _OWN: dict[str, tuple[str, int | None]] = {
     "mbrl/GridWorld-v0": ("mbrl_cli.envs.gridworld:GridWorld", None),  # truncates itself
@@ -106,10 +111,9 @@ def _check_pixels(size: int, known: Mapping[str, str]) -> None:
 
 
 def _find(id: str) -> EnvSpec:
-    module, _, name = id.rpartition(":")
-    if name.startswith("ALE/"):
-        module = module or "ale_py"  # registers its games when imported
-    if module:
+    package, _, name = id.rpartition(":")
+    by_name = _REGISTERED_BY.get(name[: name.find("/") + 1], ())
+    for module in (package,) if package else by_name:
         try:
             importlib.import_module(module)
         except ImportError as error:

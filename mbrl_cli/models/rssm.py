@@ -225,7 +225,7 @@ class RSSM:
         if spec.known_reward is not None:
             reward = spec.known_reward(*moved)
         else:
-            reward = self.two_hot.mean(self.nets.reward(reached))
+            reward = self.two_hot.read(self.nets.reward, reached)
         if spec.known_termination is not None:
             return reward, 1.0 - spec.known_termination(*moved).float()
         return reward, torch.sigmoid(self.nets.continues(reached)[..., 0])
