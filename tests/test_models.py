@@ -733,6 +733,20 @@ def test_the_oracle_takes_the_real_environment_s_steps_in_one_batch(generator):
             obs = env.reset(0)
 
 
+def test_the_oracle_s_particles_have_luck_of_their_own(generator):
+    env = make_env("FrozenLake-v1")
+    model = Oracle(env.spec, CPU, generator, num_particles=30)
+    start = torch.from_numpy(env.reset(0))[None]
+    rows = model.branch(model.observe(model.initial(1), torch.zeros(1, 4), start), 2)
+    down = torch.eye(4)[[1, 1]]  # both rows go down, and slip left or right
+    apart = model.decode(model.step(rows, down, generator).state).argmax(-1)  # [2, 30]
+    assert set(apart.flatten().tolist()) == {0, 1, 4}
+    assert not torch.equal(apart[0], apart[1])
+    alike = model.step(rows, down, generator, common_noise=True).state
+    assert torch.equal(*model.decode(alike))
+    assert Oracle(make_env("Taxi-v4").spec, CPU, generator, num_particles=30).num_particles == 1
+
+
 class LuckyWalk(gymnasium.Env):
     """Walk left or right on the whole numbers; luck sometimes doubles a step; 5 ends the task."""
 

@@ -10,24 +10,42 @@ import torch
 from torch import Tensor
 
 from mbrl_cli.envs.env import Env
+from mbrl_cli.envs.simulators.toy_text import ToyTextSimulator
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.base import MarkovModel, Prediction
 from mbrl_cli.replay.buffer import ReplayBuffer
-from mbrl_cli.types import EnvSpec, Simulator, State, Step
+from mbrl_cli.types import Count, EnvSpec, Simulator, State, Step
 
 
 class Oracle(MarkovModel):
     """Step the environment's own dynamics.
 
-    Where the environment has a batched simulator, imagination is one computation. Any other
-    environment is copied, once for every imagined step: right, but slow; a copy carries its random
-    generator along, so that a stochastic environment's luck is foreseen.
+    Where the environment has a batched simulator, imagination is one computation; if it is random,
+    every particle has luck of its own. Any other environment is copied, once for every imagined
+    step: right, but slow; a copy carries its random generator along, so that a stochastic
+    environment's luck is foreseen.
+
+    Args:
+        spec: the environment.
+        device: where states live.
+        generator: unused; there is nothing to draw.
+        num_particles: futures of each plan, where the simulator is random; else there is one.
     """
 
     is_fitted = True
 
-    def __init__(self, spec: EnvSpec, device: torch.device, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        spec: EnvSpec,
+        device: torch.device,
+        generator: torch.Generator,
+        num_particles: Count = 1,
+    ) -> None:
         super().__init__(spec, device)
+        simulator = spec.simulator
+        self._table = simulator if isinstance(simulator, ToyTextSimulator) else None
+        if self._table is not None and self._table.is_random:
+            self.num_particles = num_particles
         self._copies: list[Env] = []  # one for each state imagined since the last observation
 
     def observe(
@@ -75,7 +93,12 @@ class Oracle(MarkovModel):
         self, obs: Tensor, action: Tensor, generator: torch.Generator, common_noise: bool
     ) -> tuple[Tensor, Tensor]:
         simulator = self._simulator()
-        next_obs = simulator.step(obs, action)
+        if self._table is not None and self._table.is_random:
+            rows = 1 if common_noise else len(obs)
+            luck = torch.rand(rows, obs.shape[1], generator=generator, device=generator.device)
+            next_obs = self._table.step(obs, action, luck.to(obs).expand(obs.shape[:2]))
+        else:
+            next_obs = simulator.step(obs, action)
         return next_obs, simulator.reward(obs, action, next_obs)
 
     def _continues(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
