@@ -7,8 +7,9 @@ of saved runs, and prints a table; `--picture` draws return over model steps per
         --planner cem --budgets 10 30 100 300 --planner icem --budgets 10 30 100
     python benchmarks/thinking.py --run outputs/RUN_SEED_0 --run outputs/RUN_SEED_1 --planner icem
 
-A budget is the number of plans that a decision looks at, over all iterations. A planner in quotes
-may carry settings: --planner "icem planner.noise_beta=3".
+A budget is the number of plans that a decision looks at, over all iterations; tree search
+(planner=mcts) looks at `rollouts` of them in each simulation. A planner in quotes may carry settings:
+--planner "icem planner.noise_beta=3".
 """
 
 from __future__ import annotations
@@ -30,9 +31,12 @@ from mbrl_cli.config.build import Parts, build
 from mbrl_cli.config.groups import config_dir
 from mbrl_cli.config.saved_run import load_run
 from mbrl_cli.evaluation import evaluate
+from mbrl_cli.planners.mcts import MCTS
 
 matplotlib.use("agg")
 from matplotlib import pyplot as plt
+
+ROLLOUTS = 8  # of a simulation, in configs/planner/mcts.yaml
 
 
 @dataclass(frozen=True)
@@ -126,9 +130,19 @@ def _measure(
         parts.agent.planning.planner.plan = timed  # type: ignore[attr-defined]
         envs = parts.make_eval_envs(options.episodes)
         returns.append(float(evaluate(parts.agent, envs, parts.settings.seed).returns.mean()))
-    plans = sum(_populations(parts))
-    steps = plans * parts.agent.planning.planner.horizon * parts.agent.model.num_particles  # type: ignore[attr-defined]
+    plans, steps = _thought(parts)
     return Measured(planner, plans, steps, 1e3 * statistics.median(times), returns)
+
+
+def _thought(parts: Parts) -> tuple[int, int]:
+    """Return the plans and the model steps of a decision."""
+    planner = parts.agent.planning.planner  # type: ignore[attr-defined]
+    particles = parts.agent.model.num_particles  # type: ignore[attr-defined]
+    if isinstance(planner, MCTS):
+        plans = planner.num_simulations * planner.rollouts
+        return plans, (planner.num_simulations + plans * planner.horizon) * particles
+    plans = sum(_populations(parts))
+    return plans, plans * planner.horizon * particles
 
 
 def _populations(parts: Parts) -> list[int]:
@@ -145,6 +159,10 @@ def _with_budget(planner: str, plans: int | None) -> list[str]:
     overrides = [f"planner={name}", *settings]
     if plans is None:
         return overrides
+    if name == "mcts":
+        given = [s for s in settings if s.startswith("planner.rollouts=")]
+        rollouts = int(given[-1].partition("=")[2]) if given else ROLLOUTS
+        return [*overrides, f"planner.num_simulations={max(1, plans // rollouts)}"]
     iterations = 1 if name == "random_shooting" or plans < 16 else 2 if plans < 150 else 3
     population = plans // iterations
     overrides.append(f"planner.population={population}")

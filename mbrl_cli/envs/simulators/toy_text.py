@@ -57,7 +57,8 @@ class ToyTextSimulator:
         led = self._target[at] == next_obs.argmax(-1, keepdim=True)  # [..., C]
         weight = self._chance[at] * led
         total = (weight * getattr(self, field)[at]).sum(-1)
-        return total / weight.sum(-1).clamp_min(1e-12)
+        mean: Tensor = total / weight.sum(-1).clamp_min(1e-12)
+        return mean
 
     def _at(self, obs: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         if self._chance.device != obs.device:  # moved once, not for every step
