@@ -1,5 +1,7 @@
 """Tree search: visits counted by hand, values judged by value iteration, trees that do not mix."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -284,6 +286,20 @@ def test_several_choices_at_once_are_sampled_and_legal(make_action):
     state = {"at": torch.zeros(2, dtype=torch.long)}
     plan = planner.plan(make_world(action, step), state, {}, torch.Generator())
     assert plan.actions[:, 0].tolist() == [wanted.tolist()] * 2
+
+
+def test_where_all_choices_are_worth_the_same_search_goes_new_ways(make_action):
+    action = make_action((4,))
+
+    def step(place, taken):
+        return place, torch.full_like(place, -1.0, dtype=torch.float32), torch.ones_like(place)
+
+    world = dataclasses.replace(
+        make_world(action, step), rollout=lambda rows, actions, steps: -steps[:, None].float()
+    )
+    planner = make_mcts(action, num_simulations=30, rollouts=2, horizon=5)
+    chosen = {int(search(planner, world, [0], seed=seed).chosen[0]) for seed in range(30)}
+    assert chosen == {0, 1, 2, 3}  # a step costs the same wherever it leads
 
 
 def test_the_most_visited_lines_of_play_can_be_read(make_action):

@@ -112,6 +112,33 @@ def test_every_cell_and_move_of_the_grid_world():
     assert env.spec.simulator.terminated(obs[0], actions[0], torch.tensor([3.8, 4.3]))
 
 
+@pytest.mark.parametrize("env_id", ["FrozenLake-v1", "CliffWalking-v1", "Taxi-v4"])
+def test_toy_text_pays_and_ends_as_its_tables_say(env_id):
+    env = make_env(env_id)
+    simulator, rng, rows = env.spec.simulator, np.random.default_rng(0), []
+    obs, over = env.reset(0), False
+    for k in range(600):
+        obs = env.reset(k) if over else obs
+        action = random_action(env, rng)
+        next_obs, reward, terminated, truncated = env.step(action)
+        rows.append((obs, action, next_obs, np.float32(reward), np.float32(terminated)))
+        obs, over = next_obs, terminated or truncated
+    columns = [torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)]
+    obs, action, next_obs, reward, terminated = columns
+    if not simulator.is_random:
+        assert_equal(simulator, *columns)
+    torch.testing.assert_close(simulator.reward(obs, action, next_obs), reward)
+    assert torch.equal(simulator.terminated(obs, action, next_obs), terminated.bool())
+
+
+def test_luck_on_the_frozen_lake_is_drawn_as_its_table_says():
+    env = make_env("FrozenLake-v1")
+    at, right = torch.eye(16)[8].expand(3000, -1), torch.eye(4)[2].expand(3000, -1)
+    luck = (torch.arange(3000) + 0.5) / 3000  # every luck once
+    moved = env.spec.simulator.step(at, right, luck).mean(0)  # right, or down or up by slipping
+    assert moved[[9, 12, 4]].tolist() == pytest.approx([1 / 3] * 3, abs=1e-3)
+
+
 def test_an_open_loop_episode_stays_on_the_true_one():
     env = make_env("CartPole-v1")
     obs = torch.from_numpy(env.reset(seed=3))
@@ -165,7 +192,7 @@ def test_only_what_is_exactly_known_has_a_simulator():
     assert simulator_for(Variant()) is None
     assert simulator_for(TransformObservation(cartpole, lambda obs: -obs, None)) is None
     assert simulator_for(RescaleAction(gymnasium.make("Pendulum-v1"), -0.5, 0.5)) is None
-    assert simulator_for(gymnasium.make("FrozenLake-v1")) is None
+    assert simulator_for(gymnasium.make("Blackjack-v1")) is None
     noisy = gymnasium.make("Acrobot-v1")
     noisy.unwrapped.torque_noise_max = 0.1
     assert simulator_for(noisy) is None

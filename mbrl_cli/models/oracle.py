@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mbrl_cli.envs.env import Env
+from mbrl_cli.envs.simulators.toy_text import ToyTextSimulator
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.base import MarkovModel, Prediction
 from mbrl_cli.replay.buffer import ReplayBuffer
@@ -19,9 +20,16 @@ from mbrl_cli.types import Count, EnvSpec, Simulator, State, Step
 class Oracle(MarkovModel):
     """Step the environment's own dynamics.
 
-    Where the environment has a batched simulator, imagination is one computation. Any other
-    environment is copied, once for every imagined step: right, but slow. A copy goes on with luck
-    of its own, each particle with another: what chance will really bring stays unknown.
+    Where the environment has a batched simulator, imagination is one computation; if it is random,
+    every particle has luck of its own. Any other environment is copied, once for every imagined
+    step: right, but slow; a copy goes on with luck of its own, so what chance will bring stays
+    unknown.
+
+    Args:
+        spec: the environment.
+        device: where states live.
+        generator: unused; there is nothing to draw.
+        num_particles: futures of each plan, where the simulator is random; else there is one.
     """
 
     is_fitted = True
@@ -34,7 +42,10 @@ class Oracle(MarkovModel):
         num_particles: Count = 1,
     ) -> None:
         super().__init__(spec, device)
-        self.num_particles = num_particles
+        simulator = spec.simulator
+        self._table = simulator if isinstance(simulator, ToyTextSimulator) else None
+        if self._table is not None and self._table.is_random:
+            self.num_particles = num_particles
         self._copies: list[Env] = []  # one for each state imagined since the last observation
 
     def observe(
@@ -56,21 +67,18 @@ class Oracle(MarkovModel):
         """Take one true step; see `Model.step`."""
         if self.spec.simulator is not None:
             return super().step(state, action, generator, common_noise)
-        next_obs = state["obs"].clone()  # [M, P, O]
-        slot, ended = state["slot"].clone(), state["ended"].clone()  # [M, P]
+        next_obs = state["obs"].clone()  # [M, 1, O]
+        slot, ended = state["slot"].clone(), state["ended"].clone()  # [M, 1]
         reward = torch.zeros_like(slot, dtype=torch.float32)
-        each = action[:, None].expand(*slot.shape, -1) if action.dim() == 2 else action
-        rows = 1 if common_noise else len(slot)
-        luck = torch.randint(2**31, (rows, slot.shape[1]), generator=generator).expand_as(slot)
-        for place in (~ended).nonzero().tolist():
-            row = tuple(place)
-            env = self._copy(self._copies[int(slot[row])])
-            env.reseed(int(luck[row]))
-            obs, reward_now, terminated, _ = env.step(each[row].cpu().numpy())
-            next_obs[row] = torch.from_numpy(obs)
-            reward[row] = reward_now
-            ended[row] = terminated
-            slot[row] = len(self._copies)
+        luck = torch.randint(2**31, (1 if common_noise else len(slot),), generator=generator)
+        for row in (~ended[:, 0]).nonzero()[:, 0].tolist():
+            env = self._copy(self._copies[int(slot[row, 0])])
+            env.reseed(int(luck[row % len(luck)]))
+            obs, reward_now, terminated, _ = env.step(action[row].flatten().cpu().numpy())
+            next_obs[row, 0] = torch.from_numpy(obs)
+            reward[row, 0] = reward_now
+            ended[row, 0] = terminated
+            slot[row, 0] = len(self._copies)
             self._copies.append(env)
         return Step({"obs": next_obs, "slot": slot, "ended": ended}, reward, 1.0 - ended.float())
 
@@ -87,7 +95,12 @@ class Oracle(MarkovModel):
         self, obs: Tensor, action: Tensor, generator: torch.Generator, common_noise: bool
     ) -> tuple[Tensor, Tensor]:
         simulator = self._simulator()
-        next_obs = simulator.step(obs, action)
+        if self._table is not None and self._table.is_random:
+            rows = 1 if common_noise else len(obs)
+            luck = torch.rand(rows, obs.shape[1], generator=generator, device=generator.device)
+            next_obs = self._table.step(obs, action, luck.to(obs).expand(obs.shape[:2]))
+        else:
+            next_obs = simulator.step(obs, action)
         return next_obs, simulator.reward(obs, action, next_obs)
 
     def _continues(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:

@@ -216,8 +216,10 @@ class MCTS:
             best = np.where(visits > 0, visits + 0.5 * (q - tree.low[:, None]) / spread, policy)
         chosen = best.argmax(1)
         if growth.rollouts is not None and self.listed is not None:
-            # Where nothing is known to be better than anything else, go new ways.
-            same = tree.high - tree.low <= SAME * np.maximum(np.abs(tree.high), np.abs(tree.low))
+            # Where nothing is known to be better than anything else, go new ways. Values deeper in
+            # the tree differ anyway: fewer steps are left there.
+            q = np.where(visits > 0, root_values(tree), tree.value[:, :1])
+            same = np.ptp(q, axis=1) <= SAME * np.abs(q).max(1)
             fresh = growth.rollouts.plans[:, 0, 0].argmax(-1).cpu().numpy()
             chosen = np.where(same, fresh, chosen)
         return Found(

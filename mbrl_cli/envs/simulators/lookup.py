@@ -14,6 +14,9 @@ from gymnasium.envs.classic_control import (
     MountainCarEnv,
     PendulumEnv,
 )
+from gymnasium.envs.toy_text.cliffwalking import CliffWalkingEnv
+from gymnasium.envs.toy_text.frozen_lake import FrozenLakeEnv
+from gymnasium.envs.toy_text.taxi import TaxiEnv
 
 from mbrl_cli.envs.cartpole_continuous import CartPoleContinuous
 from mbrl_cli.envs.gridworld import GridWorld
@@ -22,6 +25,7 @@ from mbrl_cli.envs.simulators.cartpole import CartPoleSimulator
 from mbrl_cli.envs.simulators.gridworld import GridWorldSimulator
 from mbrl_cli.envs.simulators.mountain_car import MountainCarSimulator
 from mbrl_cli.envs.simulators.pendulum import PendulumSimulator
+from mbrl_cli.envs.simulators.toy_text import ToyTextSimulator
 from mbrl_cli.types import Simulator
 
 SIMULATED_IDS = (
@@ -32,6 +36,7 @@ SIMULATED_IDS = (
     "Acrobot-v1",
     "MountainCar-v0",
     "MountainCarContinuous-v0",
+    "FrozenLake-v1",
 )
 
 _SIMULATORS: dict[type, Callable[[Any], Simulator]] = {
@@ -42,6 +47,9 @@ _SIMULATORS: dict[type, Callable[[Any], Simulator]] = {
     AcrobotEnv: AcrobotSimulator,
     MountainCarEnv: MountainCarSimulator,
     Continuous_MountainCarEnv: MountainCarSimulator,
+    FrozenLakeEnv: ToyTextSimulator,
+    CliffWalkingEnv: ToyTextSimulator,
+    TaxiEnv: ToyTextSimulator,
 }
 
 # Wrappers that change neither observations nor actions nor rewards.
@@ -69,5 +77,7 @@ def simulator_for(gym_env: gymnasium.Env[Any, Any]) -> Simulator | None:
     if type(layer) not in _SIMULATORS:
         return None
     if isinstance(layer, AcrobotEnv) and layer.torque_noise_max > 0:
+        return None
+    if getattr(layer, "fickle_passenger", False):  # a Taxi that does more than its table says
         return None
     return _SIMULATORS[type(layer)](layer)
