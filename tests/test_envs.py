@@ -217,7 +217,7 @@ REFUSED = {
         "id": "FrozenLake-v1",
         "kwargs": {"map_name": "9x9"},
     },
-    "env.reward=known: no simulator of FrozenLake-v1": {"id": "FrozenLake-v1", "reward": "known"},
+    "env.reward=known: no simulator of Blackjack-v1": {"id": "Blackjack-v1", "reward": "known"},
     "env.termination=yes: allowed are learned, known, package.module:function": {
         "id": "CartPole-v1",
         "termination": "yes",
