@@ -19,6 +19,7 @@ from stable_baselines3 import SAC as PeerSAC
 from stable_baselines3.common.logger import configure
 
 from mbrl_cli.agents.sac import SAC
+from mbrl_cli.process import prepare
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import ActionSpec, EnvSpec
 
@@ -78,7 +79,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    prepare(arguments.threads)
     sides = {"ours": ours, "stable-baselines3": peer}
     learners = {name: make(arguments.hidden, arguments.batch_size) for name, make in sides.items()}
     rates: dict[str, list[float]] = {name: [] for name in sides}

@@ -10,7 +10,7 @@ import mbrl_cli
 PACKAGE = Path(mbrl_cli.__file__).parent
 # A room may import from the rows above its own, and from itself.
 ROWS = (
-    ("types", "errors", "seeding", "nets"),
+    ("types", "errors", "seeding", "process", "nets"),
     ("lock", "signals", "event_file"),
     ("envs",),
     ("replay",),

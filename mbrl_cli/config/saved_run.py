@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -23,6 +22,7 @@ from mbrl_cli.config.run_folder import run_folder, saved_config
 from mbrl_cli.config.values import unknown_key
 from mbrl_cli.errors import UserError
 from mbrl_cli.evaluation import Evaluation, evaluate
+from mbrl_cli.process import prepare
 from mbrl_cli.store import newest_learned
 
 USAGE = "usage: mbrl eval RUN_DIR [eval_episodes=20] [planner=cem] [key=value ...] [--trust]"
@@ -57,7 +57,7 @@ def load_run(folder: Path, overrides: Sequence[str] = (), trust: bool = False) -
     loaded = newest_learned(folder)
     apply_overrides(config, overrides)
     parts = build(config, restored=True)
-    torch.set_num_threads(parts.threads)
+    prepare(parts.threads)
     refuse_sizes(loaded["agent"], parts.agent.state_dict(), f"{folder}: does not fit", "agent")
     parts.agent.load_state_dict(loaded["agent"])
     return parts, loaded["env_step"]

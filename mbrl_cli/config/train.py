@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -29,6 +28,7 @@ from mbrl_cli.config.run_folder import CONFIG, saved_config
 from mbrl_cli.errors import DiskFault, Diverged, EnvironmentFault, Stopped, UserError
 from mbrl_cli.lock import locked
 from mbrl_cli.logger import METRICS, Logger, check_rows
+from mbrl_cli.process import prepare
 from mbrl_cli.runner import Runner
 from mbrl_cli.signals import stopping
 from mbrl_cli.store import finished_state, newest_state, set_aside
@@ -129,7 +129,7 @@ def _play(
     stored: dict[str, np.ndarray],
 ) -> float:
     """Run from `state`, or from the start, to the end; every fault tells how to go on."""
-    torch.set_num_threads(parts.threads)
+    prepare(parts.threads)
     settings = parts.settings
     eval_envs = parts.make_eval_envs(max(settings.eval_episodes, settings.final_eval_episodes))
     start_step, position = (state["env_step"], state["log"]) if state else (0, None)
