@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import platform
 
 import torch
 
@@ -19,8 +20,8 @@ def prepare(threads: int) -> None:
     Other C libraries are left as they are.
     """
     torch.set_num_threads(threads)
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "gnu_get_libc_version"):
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
         libc.mallopt(M_TOP_PAD, LARGEST_KEPT)
