@@ -1,7 +1,9 @@
-"""Gradient steps of SAC per second: ours and stable-baselines3's, taking turns.
+"""Gradient steps of SAC per second: ours and a peer's, taking turns.
 
-Both sample their own replay of 20,000 random transitions; same batch and network sizes. Needs
-stable-baselines3 (measured with 2.9.2), which is no dependency of ours.
+Both sample their own replay of 20,000 random transitions; same batch and network sizes. The peer is
+stable-baselines3 (measured with 2.9.2) or mbrl-lib's SAC, the one of its MBPO (0.2.0 without its
+dependencies, but with termcolor). Neither is a dependency of ours. Both run in one process, so the
+peer gains from the memory that we keep, too; `--plain-memory` leaves that away for both.
 """
 
 import argparse
@@ -10,42 +12,43 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
-from stable_baselines3 import SAC as PeerSAC
-from stable_baselines3.common.logger import configure
 
 from mbrl_cli.agents.sac import SAC
 from mbrl_cli.process import prepare
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import ActionSpec, EnvSpec
 
-OBS, ACTIONS, ROWS = 17, 6, 20_000
+ROWS = 20_000
+Transitions = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-class Still(gym.Env[np.ndarray, np.ndarray]):
-    """Spaces alone; it is never stepped."""
+def transitions(obs_dim: int, action_dim: int) -> Transitions:
+    """Return random transitions: obs, action, reward and next obs, each with ROWS rows."""
+    rng = np.random.default_rng(0)
+    obs, next_obs = rng.normal(size=(2, ROWS, obs_dim)).astype(np.float32)
+    action = rng.uniform(-1, 1, (ROWS, action_dim)).astype(np.float32)
+    return obs, action, rng.normal(size=ROWS).astype(np.float32), next_obs
 
-    observation_space = gym.spaces.Box(-1.0, 1.0, (OBS,), np.float32)
-    action_space = gym.spaces.Box(-1.0, 1.0, (ACTIONS,), np.float32)
 
-
-def ours(hidden: list[int], batch_size: int) -> Callable[[int], Any]:
+def ours(data: Transitions, hidden: list[int], batch_size: int) -> Callable[[int], Any]:
     """Return a function that takes so many gradient steps."""
-    spec = EnvSpec("toy", OBS, (False,) * OBS, ActionSpec("continuous", ACTIONS), None)
+    obs_dim, action_dim = data[0].shape[1], data[1].shape[1]
+    spec = EnvSpec("toy", obs_dim, (False,) * obs_dim, ActionSpec("continuous", action_dim), None)
     agent = SAC(
         spec, torch.device("cpu"), torch.Generator().manual_seed(0), hidden=hidden,
         activation="relu", layer_norm=False, learning_rate=3e-4, batch_size=batch_size,
         updates_per_step=1.0, discount=0.99, target_rate=0.005, initial_temperature=1.0,
         target_entropy="auto", log_every=1000,
     )  # fmt: skip
-    replay, rng = ReplayBuffer(ROWS, OBS, ACTIONS), np.random.default_rng(0)
-    for _ in range(ROWS):
-        obs, next_obs = rng.normal(size=(2, OBS))
-        replay.add(obs, rng.uniform(-1, 1, ACTIONS), rng.normal(), next_obs, False, False)
+    replay = ReplayBuffer(ROWS, obs_dim, action_dim)
+    for obs, action, reward, next_obs in zip(*data, strict=True):
+        replay.add(obs, action, float(reward), next_obs, False, False)
 
     def learn(updates: int) -> None:
         for _ in range(updates):  # one a time, as in a run with one update a step
@@ -54,24 +57,63 @@ def ours(hidden: list[int], batch_size: int) -> Callable[[int], Any]:
     return learn
 
 
-def peer(hidden: list[int], batch_size: int) -> Callable[[int], Any]:
+def stable_baselines3(
+    data: Transitions, hidden: list[int], batch_size: int
+) -> Callable[[int], Any]:
     """Return the same of stable-baselines3, at its defaults."""
+    from stable_baselines3 import SAC as PeerSAC
+    from stable_baselines3.common.logger import configure
+
+    class Still(gym.Env[np.ndarray, np.ndarray]):  # spaces alone; it is never stepped
+        observation_space = gym.spaces.Box(-1.0, 1.0, data[0].shape[1:], np.float32)
+        action_space = gym.spaces.Box(-1.0, 1.0, data[1].shape[1:], np.float32)
+
     agent = PeerSAC(
         "MlpPolicy", Still(), buffer_size=ROWS, batch_size=batch_size, device="cpu",
         policy_kwargs={"net_arch": hidden},
     )  # fmt: skip
     agent.set_logger(configure(None, []))
-    rng = np.random.default_rng(0)
-    for _ in range(ROWS):
-        obs, next_obs = rng.normal(size=(2, 1, OBS))
-        action, reward = rng.uniform(-1, 1, (1, ACTIONS)), rng.normal(size=1)
+    for obs, action, reward, next_obs in zip(*data, strict=True):
         agent.replay_buffer.add(obs, next_obs, action, reward, np.zeros(1), [{}])
     return lambda updates: agent.train(updates, batch_size)
+
+
+def mbrl_lib(data: Transitions, hidden: list[int], batch_size: int) -> Callable[[int], Any]:
+    """Return the same of mbrl-lib, at the settings of its MBPO on the cart-pole."""
+    from mbrl.third_party.pytorch_sac_pranz24.sac import SAC as PeerSAC
+    from mbrl.util.replay_buffer import ReplayBuffer as PeerReplay
+
+    if hidden != hidden[:1] * 2:
+        raise SystemExit(f"--hidden {hidden}: mbrl-lib has two layers of one width")
+    settings = SimpleNamespace(
+        gamma=0.99, tau=0.005, alpha=0.2, policy="Gaussian", target_update_interval=4,
+        automatic_entropy_tuning=True, target_entropy=-0.05, hidden_size=hidden[0], lr=3e-4,
+        batch_size=batch_size, device=torch.device("cpu"),
+    )  # fmt: skip
+    obs, action, reward, next_obs = data
+    space = gym.spaces.Box(-1.0, 1.0, action.shape[1:], np.float32)
+    agent = PeerSAC(obs.shape[1], space, settings)
+    replay = PeerReplay(ROWS, obs.shape[1:], action.shape[1:], rng=np.random.default_rng(0))
+    ends = np.zeros(ROWS, bool)
+    replay.add_batch(obs, action, next_obs, reward, ends, ends)
+
+    def learn(updates: int) -> None:
+        for update in range(updates):
+            agent.update_parameters(replay, batch_size, update, reverse_mask=True)
+
+    return learn
+
+
+PEERS = {"stable-baselines3": stable_baselines3, "mbrl-lib": mbrl_lib}
 
 
 def main() -> None:
     """Measure and print the ratio of the medians."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--peer", choices=PEERS, default="stable-baselines3")
+    parser.add_argument("--obs", type=int, default=17)
+    parser.add_argument("--actions", type=int, default=6)
+    parser.add_argument("--plain-memory", action="store_true", help="as the C library has it")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--updates", type=int, default=60, help="gradient steps of a turn")
     parser.add_argument("--threads", type=int, default=2)
@@ -79,9 +121,15 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    prepare(arguments.threads)
-    sides = {"ours": ours, "stable-baselines3": peer}
-    learners = {name: make(arguments.hidden, arguments.batch_size) for name, make in sides.items()}
+    if arguments.plain_memory:
+        torch.set_num_threads(arguments.threads)
+    else:
+        prepare(arguments.threads)
+    data = transitions(arguments.obs, arguments.actions)
+    sides = {"ours": ours, arguments.peer: PEERS[arguments.peer]}
+    learners = {
+        name: make(data, arguments.hidden, arguments.batch_size) for name, make in sides.items()
+    }
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(arguments.rounds + 1):
         for name, learn in learners.items():
@@ -90,7 +138,7 @@ def main() -> None:
             if turn:  # the first turn warms up
                 rates[name].append(arguments.updates / (time.perf_counter() - start))
     medians = {name: statistics.median(values) for name, values in rates.items()}
-    ratio = medians["ours"] / medians["stable-baselines3"]
+    ratio = medians["ours"] / medians[arguments.peer]
     for name, rate in medians.items():
         print(f"{name}: {rate:.0f} gradient steps/s (best turn {max(rates[name]):.0f})")
     print(f"ratio of the medians: {ratio:.2f}")
