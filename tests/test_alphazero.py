@@ -6,6 +6,7 @@ import torch
 
 from mbrl_cli.agents.alphazero import AlphaZero
 from mbrl_cli.models.muzero import MuZero
+from mbrl_cli.models.search_targets import SearchTargets
 from mbrl_cli.planners.mcts import MCTS
 from mbrl_cli.replay.buffer import ReplayBuffer
 
@@ -25,7 +26,8 @@ def make_agent(spec, model, **changes):
     planner = MCTS(spec.action, CPU, 8, "gumbel", 1.25, 16, 0.25, 0.3, 8, 10, 0, 0.0, False, None)
     settings = {
         "network": HEADS, "fit_every": 1000, "discount": 0.5, "batch_size": 32,
-        "updates_per_step": 1.0, "value_steps": 2, "reanalyse": 1.0, "log_every": 10,
+        "updates_per_step": 1.0, "value_steps": 2, "reanalyse": 1.0, "agreement": 0.25,
+        "log_every": 10,
     }  # fmt: skip
     generator = torch.Generator().manual_seed(0)
     return AlphaZero(spec, CPU, generator, model, planner, **settings | changes)
@@ -57,6 +59,64 @@ def test_returns_are_those_counted_by_hand(make_spec):
         [1 + 2 / 2, 2.0],  # the task ended there
         [1.0, found[3, 1].item()],  # no state of the episode: nobody looks at it
     ]
+
+
+def test_a_return_ends_before_what_the_search_would_not_do_now(make_spec):
+    """Discount 1/2, three steps paid 1, 2, 4; what comes after place p is worth 8 p."""
+    spec = make_spec(1, (2,))
+    replay = ReplayBuffer(3, 1, 2, 0.0)
+    for place in range(3):  # always choice 0
+        obs, next_obs = np.array([place]), np.array([place + 1])
+        replay.add(obs, np.array([1, 0]), 2.0**place, next_obs, False, place == 2)
+    policies = {0: [0.0, 1.0], 1: [0.2, 0.8], 2: [0.1, 0.9]}  # 0.2 is a quarter of 0.8
+    expected = {
+        0.25: [1 + 2 / 2 + 16 / 4, 2 + 16 / 2, 4 + 24 / 2],
+        0.1: [1 + 2 / 2 + 4 / 4 + 24 / 8, 2 + 4 / 2 + 24 / 4, 4 + 24 / 2],
+    }
+    for agreement, returns in expected.items():
+        agent = make_agent(
+            spec, make_muzero(spec), reanalyse=0.0, value_steps=3, agreement=agreement
+        )
+        agent.guide.target_value = lambda obs: 8.0 * obs[:, 0]
+        for agent.next_row, policy in policies.items():
+            agent.remember(np.array(policy))
+        (wanted,) = agent.targets(replay)
+        assert wanted.policy[0, 0].tolist() == pytest.approx(policies[int(wanted.obs[0, 0, 0])])
+        for obs, value in zip(wanted.obs[:, 0, 0], wanted.value[:, 0], strict=True):
+            assert value == returns[int(obs)]
+
+
+def test_what_is_searched_anew_is_kept(make_spec):
+    spec = make_spec(1, (2,))
+    agent = make_agent(spec, make_muzero(spec), reanalyse=0.5)
+    batches = agent.targets(chain(20), num_batches=3)
+    assert [len(wanted.obs) for wanted in batches] == [32, 32, 32]
+    for wanted in batches:  # half of each is known for certain, the rest where it was met again
+        assert (wanted.policy[:16, 0].sum(-1) > 0.99).all()
+    found = np.nan_to_num(agent.policies).sum(-1)
+    assert set(np.round(found, 6)) == {0.0, 1.0}
+    assert found.sum() > 20
+
+
+def test_losses_of_a_new_muzero_are_those_of_equal_bins(make_spec):
+    """Of two sequences one is over after a step; imagined states count as one seen state does."""
+    spec = make_spec(1, (2,))
+    inside = torch.tensor([[1.0, 1, 1], [1, 0, 0]])
+    wanted = SearchTargets(
+        obs=torch.randn(2, 3, 1, generator=torch.Generator().manual_seed(0)),
+        action=torch.eye(2).expand(2, 2, 2),
+        reward=torch.ones(2, 2),
+        terminated=torch.zeros(2, 2),
+        policy=torch.zeros(2, 3, 2),
+        value=torch.ones(2, 3),
+        inside=inside,
+    )
+    model = make_muzero(spec)
+    losses = dict(zip(model.losses, model.learn(wanted).tolist(), strict=True))
+    bins = np.log(len(model.two_hot.bins))
+    assert losses["value"] == pytest.approx((1 + (1 / 2 + 1 / 2) / 2) * bins)
+    assert losses["reward"] == pytest.approx((1 + 1 / 2) / 2 * bins)
+    assert losses["policy"] == 0.0
 
 
 def chain(num_episodes, seed=0):

@@ -2,7 +2,8 @@
 
 Sources: Silver et al. 2018 (AlphaZero), Schrittwieser et al. 2020 (MuZero) and 2021 ("Online and
 offline RL by planning with a learned model"): a share of every batch is searched anew with the
-networks of the day (Reanalyse); the others have the policy that was found when they were played.
+networks of the day (Reanalyse), and what is found takes the place of what was. Munos et al. 2016
+(Retrace) for the idea that a return may follow old actions as far as one would still take them.
 """
 
 from __future__ import annotations
@@ -95,6 +96,7 @@ class AlphaZero:
         updates_per_step: PositiveFloat,
         reanalyse: Fraction,
         value_steps: Count,
+        agreement: Fraction,
         log_every: Count,
     ) -> None:
         if not isinstance(planner, MCTS):
@@ -123,6 +125,7 @@ class AlphaZero:
         self.updates_per_step = updates_per_step
         self.num_fresh = round(reanalyse * batch_size)  # sequences of a batch searched anew
         self.value_steps = value_steps
+        self.agreement = agreement
         self.log_every = log_every
         self.own_heads = isinstance(model, MuZero)
         self.guide: Guide = (
@@ -185,8 +188,8 @@ class AlphaZero:
             self.scaled_at = len(replay)
             seen = replay.batch(np.arange(len(replay)), self.device)
             self.guide.look_at(torch.cat([seen.obs, seen.next_obs]))
-        for _ in range(self._updates_due(env_step)):
-            self.losses += self.guide.learn(self.targets(replay))
+        for wanted in self.targets(replay, self._updates_due(env_step)):
+            self.losses += self.guide.learn(wanted)
             self.num_updates += 1
             self.logged_updates += 1
         return metrics | self._metrics(env_step)
@@ -198,37 +201,54 @@ class AlphaZero:
         return max(0, math.floor(elapsed * self.updates_per_step) - self.num_updates)
 
     @torch.no_grad()
-    def targets(self, replay: ReplayBuffer) -> SearchTargets:
-        """Draw real sequences and return what searches in them teach."""
-        steps, num = self.guide.unroll_steps, self.batch_size
+    def targets(self, replay: ReplayBuffer, num_batches: int = 1) -> list[SearchTargets]:
+        """Draw real sequences and return what searches in them teach, in batches.
+
+        One search serves them all: it costs little more for many states than for a few.
+        """
+        if not num_batches:
+            return []
+        steps, num = self.guide.unroll_steps, num_batches * self.batch_size
         start = torch.randint(len(replay), (num,), generator=self.generator).numpy()
-        length = steps + self.value_steps
+        states, length = steps + 1, steps + self.value_steps
         rows, inside = replay.following(start, length)  # [n, L]
-        batch = replay.batch(rows.ravel(), self.device)
-        shape = (num, length)
-        reward = batch.reward.view(shape)
-        inside_now = torch.from_numpy(inside).to(reward)  # [n, L]
-        value = self._returns(
-            reward, inside_now, batch.terminated.view(shape), batch.next_obs.view(*shape, -1)
+        obs, action, reward, next_obs, terminated = (
+            field.view(num, length, *field.shape[1:])
+            for field in replay.batch(rows.ravel(), self.device)
         )
-        states = steps + 1
-        obs = batch.obs.view(*shape, -1)[:, :states]  # [n, K+1, O]
-        return SearchTargets(
-            obs=obs,
-            action=batch.action.view(*shape, -1)[:, :steps],
+        if num_fresh := num_batches * self.num_fresh:
+            self._search_anew(
+                obs[:num_fresh, :states], rows[:num_fresh, :states], inside[:num_fresh, :states]
+            )
+        policy = self._found(rows)  # [n, L, A]
+        # What old play did, and the search would not do now, says nothing about today's value.
+        agreed = (policy * action).sum(-1) >= self.agreement * policy.amax(-1)  # [n, L]
+        inside_now = torch.from_numpy(inside).to(reward)
+        value = self._returns(reward, inside_now * agreed, terminated, next_obs)
+        drawn = SearchTargets(
+            obs=obs[:, :states],
+            action=action[:, :steps],
             reward=reward[:, :steps],
-            terminated=batch.terminated.view(shape)[:, :steps],
-            policy=self._policies(obs, rows[:, :states]),
+            terminated=terminated[:, :steps],
+            policy=policy[:, :states],
             value=value,
             inside=inside_now[:, :states],
         )
+        # Every num_batches-th sequence: the fresh ones are spread evenly.
+        return [
+            SearchTargets(*(field[first::num_batches] for field in drawn))
+            for first in range(num_batches)
+        ]
 
     def _returns(
-        self, reward: Tensor, inside: Tensor, terminated: Tensor, next_obs: Tensor
+        self, reward: Tensor, goes_on: Tensor, terminated: Tensor, next_obs: Tensor
     ) -> Tensor:
-        """Return n-step returns [n, K+1] of windows [n, L]; where one is cut, its end is valued."""
+        """Return n-step returns [n, K+1] of windows [n, L]; where one is cut, its end is valued.
+
+        A return enters a row, other than its first, where `goes_on` [n, L] is 1.
+        """
         steps = self.value_steps
-        after = torch.cat([inside[:, 1:], torch.zeros_like(inside[:, :1])], dim=1)
+        after = torch.cat([goes_on[:, 1:], torch.zeros_like(goes_on[:, :1])], dim=1)
         # Whether a return goes on past a step, by the state that it starts from [n, K+1, steps].
         on = after.unfold(1, steps, 1).clone()
         on[..., -1] = 0.0
@@ -245,32 +265,37 @@ class AlphaZero:
 
     def remember(self, policy: np.ndarray) -> None:
         """Keep the policy [A] that was found for the step about to be taken."""
-        missing = self.next_row + 1 - len(self.policies)
+        self._room(self.next_row)
+        self.policies[self.next_row] = policy
+
+    def _room(self, row: int) -> None:
+        """See to it that a policy can be kept for `row` of the replay."""
+        missing = row + 1 - len(self.policies)
         if missing > 0:  # room for the next thousand, too
             room = np.full((missing + 1000, self.spec.action.dim), np.nan, np.float32)
             self.policies = np.concatenate([self.policies, room])
-        self.policies[self.next_row] = policy
 
-    def _policies(self, obs: Tensor, rows: np.ndarray) -> Tensor:
-        """Return policies [n, K+1, A] for obs [n, K+1, O] at `rows` [n, K+1]; zero: none known."""
+    def _search_anew(self, obs: Tensor, rows: np.ndarray, inside: np.ndarray) -> None:
+        """Search from obs [n, K+1, O] at `rows` [n, K+1] and keep what is found."""
+        self._room(int(rows[inside].max()))
+        self.policies[rows[inside]] = self._searched(obs[torch.from_numpy(inside)])
+
+    def _found(self, rows: np.ndarray) -> Tensor:
+        """Return the policies [n, L, A] that were last found at `rows` [n, L]; zero: none known."""
         found = np.zeros((*rows.shape, self.spec.action.dim), np.float32)
         known = rows < len(self.policies)
         found[known] = np.nan_to_num(self.policies[rows[known]])
-        policies = torch.from_numpy(found).to(self.device)
-        if self.num_fresh:
-            fresh = policies[: self.num_fresh]
-            fresh.copy_(self._searched(obs[: self.num_fresh].flatten(0, 1)).view(fresh.shape))
-        return policies
+        return torch.from_numpy(found).to(self.device)
 
-    def _searched(self, obs: Tensor) -> Tensor:
-        """Return the policy [n, A] that a search recommends at obs [n, O]."""
+    def _searched(self, obs: Tensor) -> np.ndarray:
+        """Return the policies [n, A] that a search recommends at obs [n, O]."""
         state = self.model.observe(
             self.model.initial(len(obs)),
             torch.zeros(len(obs), self.spec.action.dim, device=self.device),
             obs,
         )
         found = self.planner.search(self.world(self.generator), state, {}, self.generator)
-        return torch.from_numpy(found.policy).float().to(self.device)
+        return found.policy
 
     # --- logging and saving -------------------------------------------------------------------
 

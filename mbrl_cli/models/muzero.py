@@ -37,7 +37,7 @@ from mbrl_cli.types import (
 if TYPE_CHECKING:
     from mbrl_cli.envs.env import Env
 
-BINS = 81  # of reward and value
+BINS = 127  # of reward and value
 
 
 class MuZero:
@@ -190,31 +190,35 @@ class MuZero:
         with torch.no_grad():
             seen = self._encoded(wanted.obs.flatten(0, 1), self.targets[0])
             seen = seen.view(*wanted.obs.shape[:2], -1)  # [n, K+1, D]
-        latent = self._encoded(wanted.obs[:, 0])
-        total: dict[str, Any] = dict.fromkeys(self.losses, 0.0)
-        for k in range(steps + 1):
-            share = 1.0 if k == 0 else 1.0 / steps  # as much for all imagined states as for one
-            inside = wanted.inside[:, k]  # [n]
-            policy, value = self._heads(latent)
-            log_policy = F.log_softmax(policy, dim=-1)
-            total["policy"] -= share * (inside * (wanted.policy[:, k] * log_policy).sum(-1)).mean()
-            worth = self.two_hot.loss(value, wanted.value[:, k])
-            total["value"] += share * (inside * worth).mean()
-            if k == steps:
-                break
+        latents, moves = [self._encoded(wanted.obs[:, 0])], []
+        for k in range(steps):
             # Half of the gradient: the dynamics are used many times, the encoder once.
-            before = latent if k == 0 else 0.5 * latent + 0.5 * latent.detach()
-            latent, reward, goes_on = self._moved(before, wanted.action[:, k])
-            paid = self.two_hot.loss(reward, wanted.reward[:, k])
-            total["reward"] += (inside * paid).mean() / steps
-            ends = F.binary_cross_entropy_with_logits(
-                goes_on, 1.0 - wanted.terminated[:, k], reduction="none"
-            )
-            total["continues"] += (inside * ends).mean() / steps
-            distance = 1.0 - F.cosine_similarity(latent, seen[:, k + 1], dim=-1)
-            total["consistency"] += (wanted.inside[:, k + 1] * distance).mean() / steps
-        loss = total["policy"] + self.value_weight * total["value"] + total["reward"]
-        loss = loss + total["continues"] + self.consistency * total["consistency"]
+            before = torch.lerp(latents[k], latents[k].detach(), 0.5 if k else 0.0)
+            latent, *move = self._moved(before, wanted.action[:, k])
+            latents.append(latent)
+            moves.append(move)
+        latent = torch.stack(latents, dim=1)  # [n, K+1, D]
+        reward, goes_on = (torch.stack(heads, dim=1) for heads in zip(*moves, strict=True))
+        policy, value = (
+            head.view(*latent.shape[:2], -1) for head in self._heads(latent.flatten(0, 1))
+        )
+        imagined = wanted.inside / (steps * len(wanted.inside))  # [n, K+1]
+        judged = imagined.clone()  # as much for all imagined states as for the one that was seen
+        judged[:, 0] *= steps
+        log_policy = F.log_softmax(policy, dim=-1)
+        ends = F.binary_cross_entropy_with_logits(
+            goes_on, 1.0 - wanted.terminated, reduction="none"
+        )
+        apart = 1.0 - F.cosine_similarity(latent[:, 1:], seen[:, 1:], dim=-1)
+        total = {
+            "policy": -(judged * (wanted.policy * log_policy).sum(-1)).sum(),
+            "value": (judged * self.two_hot.loss(value, wanted.value)).sum(),
+            "reward": (imagined[:, :-1] * self.two_hot.loss(reward, wanted.reward)).sum(),
+            "continues": (imagined[:, :-1] * ends).sum(),
+            "consistency": (imagined[:, 1:] * apart).sum(),
+        }
+        weights = {"value": self.value_weight, "consistency": self.consistency}
+        loss = torch.stack([weights.get(name, 1.0) * value for name, value in total.items()]).sum()
         gradients = torch.autograd.grad(loss, self.optimiser.parameters)
         self.optimiser.step(gradients, self.learning_rate)
         for targets, net in zip(self.targets, (self.encoder, self.judge), strict=True):
