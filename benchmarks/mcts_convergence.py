@@ -101,8 +101,8 @@ def measure(table: Table, select: str, simulations: int, seed: int) -> tuple[flo
     """Return the error of the root values, in shares of their range, and how many err in action."""
     choices = table.moves.shape[1]
     planner = MCTS(
-        ActionSpec("discrete", choices, (choices,)), CPU, simulations, select, 1.25, 16, 0.0, 0.3,
-        8, table.horizon, table.rollouts, 1.0, False, None,
+        ActionSpec("discrete", choices, (choices,)), CPU, simulations, 1, False, select, 1.25, 16,
+        0.0, 0.3, 8, table.horizon, table.rollouts, 1.0, False, None,
     )  # fmt: skip
     roots = {"at": torch.tensor(table.roots)}
     generator = torch.Generator().manual_seed(seed)

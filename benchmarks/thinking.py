@@ -70,8 +70,8 @@ def main() -> None:
             measured.append(result)
             print(
                 f"{result.planner:40s} {budget or 'its own':>7} {result.model_steps:9,.0f} steps"
-                f" {result.milliseconds:8.2f} ms   return {result.mean:8.1f}"
-                f" +- {result.standard_error:.1f}",
+                f" {result.milliseconds:8.2f} ms   return {result.mean:8.2f}"
+                f" +- {result.standard_error:.2f}",
                 flush=True,
             )
     if options.out:

@@ -70,8 +70,8 @@ def our_job(batch: int, simulations: int, select: str) -> Callable[[], float]:
         prior=lambda state: state["out"][:, 0, WIDTH + 2 :].softmax(-1),
     )
     planner = MCTS(
-        action, torch.device("cpu"), simulations, select, 1.25, 16, 0.25, 0.3, 8, 50, 0, 0.0, False,
-        None,
+        action, torch.device("cpu"), simulations, 1, False, select, 1.25, 16, 0.25, 0.3, 8, 50, 0,
+        0.0, False, None,
     )  # fmt: skip
     root = {"out": torch.randn(batch, WIDTH + ACTIONS + 2, generator=generator)}
 

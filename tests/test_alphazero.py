@@ -23,7 +23,9 @@ def make_muzero(spec, **changes):
 
 
 def make_agent(spec, model, **changes):
-    planner = MCTS(spec.action, CPU, 8, "gumbel", 1.25, 16, 0.25, 0.3, 8, 10, 0, 0.0, False, None)
+    planner = MCTS(
+        spec.action, CPU, 8, 1, False, "gumbel", 1.25, 16, 0.25, 0.3, 8, 10, 0, 0.0, False, None
+    )
     settings = {
         "network": HEADS, "fit_every": 1000, "discount": 0.5, "batch_size": 32,
         "updates_per_step": 1.0, "value_steps": 2, "reanalyse": 1.0, "agreement": 0.25,

@@ -18,9 +18,9 @@ SELECT = pytest.mark.parametrize("select", ["puct", "gumbel"])
 
 def make_mcts(action, **changes):
     settings = {
-        "num_simulations": 10, "select": "puct", "exploration": 1.25, "considered": 16,
-        "root_noise": 0.25, "concentration": 0.3, "sampled_actions": 8, "horizon": 50,
-        "rollouts": 0, "noise_beta": 0.0, "show_tree": False, "max_plan_ms": None,
+        "num_simulations": 10, "outcomes": 1, "merge": False, "select": "puct", "exploration": 1.25,
+        "considered": 16, "root_noise": 0.25, "concentration": 0.3, "sampled_actions": 8,
+        "horizon": 50, "rollouts": 0, "noise_beta": 0.0, "show_tree": False, "max_plan_ms": None,
     }  # fmt: skip
     return MCTS(action, CPU, **settings | changes)
 
@@ -148,6 +148,84 @@ def test_search_converges_to_value_iteration_on_random_mdps(make_action, select)
     # 18 choices one is wrong after 20 simulations and none after 300.
     assert np.mean(errors[300]) < 0.5 * np.mean(errors[20])
     assert wrong[300] == 0
+
+
+def test_what_is_chosen_after_luck_answers_it(make_action):
+    """Luck leads to place 1 or 2; there the choice of that number pays 1, the other nothing."""
+    action = make_action((2,))
+
+    def step(place, taken):
+        k = taken.argmax(-1)[:, None]
+        return place + torch.tensor([[1, 2]]), (place == k + 1), (place == 0)
+
+    world = make_world(action, step, particles=2)
+    values = {}
+    for outcomes, merge in ((1, False), (2, False), (2, True), (3, True)):
+        planner = make_mcts(action, num_simulations=200, outcomes=outcomes, merge=merge, horizon=2)
+        values[outcomes, merge] = np.nanmax(root_values(search(planner, world, [0]).tree))
+    # One plan for both is right in half of the cases, wherever it goes.
+    assert values[1, False] == pytest.approx(0.5, abs=0.01)
+    assert 0.9 < values[2, False] < 1.0  # what was tried in vain counts; measured 0.91
+    assert values[2, True] == values[3, True] == 1.0  # no more outcomes than particles
+
+
+def random_chances(seed, states=5, choices=2):
+    """Return moves [S, K, 2] of two equally likely outcomes, rewards [S, K, 2]."""
+    rng = np.random.default_rng(seed)
+    moves = torch.tensor(rng.integers(states, size=(states, choices, 2)))
+    return moves, torch.tensor(rng.normal(size=(states, choices, 2)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_merged_search_is_value_iteration_once_the_graph_is_complete(make_action, seed):
+    """5 states, 4 steps: at most 1 + 3 * 5 nodes above the horizon with 2 choices each."""
+    action = make_action((2,))
+    moves, rewards = random_chances(seed)
+    optimal = np.zeros((5, 2))
+    for _ in range(4):
+        after = rewards.numpy() + 0.9 * optimal.max(1)[moves.numpy()]  # [S, K, 2]
+        optimal = after.mean(-1)
+
+    def step(place, taken):
+        k, luck = taken.argmax(-1)[:, None], torch.arange(2)
+        return moves[place, k, luck], rewards[place, k, luck], torch.ones_like(place)
+
+    world = make_world(action, step, 0.9, particles=2)
+    planner = make_mcts(action, num_simulations=400, outcomes=2, merge=True, horizon=4)
+    found = search(planner, world, list(range(5)))
+    assert root_values(found.tree) == pytest.approx(optimal, abs=1e-5)
+    assert found.chosen.tolist() == optimal.argmax(1).tolist()
+    assert ((found.tree.tried > 0).any(-1).sum(1) <= 16).all()
+
+
+@SELECT
+def test_outcomes_of_their_own_converge_to_value_iteration(make_action, select):
+    action = make_action((2,))
+    moves, rewards = random_chances(0)
+    optimal = np.zeros((5, 2))
+    for _ in range(3):
+        optimal = (rewards.numpy() + 0.9 * optimal.max(1)[moves.numpy()]).mean(-1)
+
+    def step(place, taken):
+        k, luck = taken.argmax(-1)[:, None], torch.arange(2)
+        return moves[place, k, luck], rewards[place, k, luck], torch.ones_like(place)
+
+    world = make_world(action, step, 0.9, particles=2)
+    errors = []
+    for simulations in (30, 1000):
+        planner = make_mcts(
+            action, num_simulations=simulations, outcomes=2, horizon=3, select=select
+        )
+        found = search(planner, world, list(range(5)))
+        best = np.nanmax(root_values(found.tree), axis=1)
+        errors.append(np.abs(best - optimal.max(1)).mean())
+        node, tree = np.arange(5), found.tree
+        # What a node is worth stays the mean of what its choices are worth and its first guess, 0.
+        kept = (tree.tried * tree.q).sum(-1) / tree.visits
+        assert kept[node, 0] == pytest.approx(tree.value[node, 0])
+    # Off by 0.32 and 0.11 (PUCT), 0.30 and 0.02 (Gumbel).
+    assert errors[1] < 0.5 * errors[0]
+    assert found.chosen.tolist() == optimal.argmax(1).tolist()
 
 
 @SELECT

@@ -19,6 +19,7 @@ from mbrl_cli.planners.lines import lines_of_play
 from mbrl_cli.planners.random_shooting import RandomShooting
 from mbrl_cli.planners.rollouts import Rollouts
 from mbrl_cli.planners.tree import (
+    NOBODY,
     SAME,
     Floats,
     Ints,
@@ -58,21 +59,31 @@ class Found(NamedTuple):
 class MCTS:
     """Grow a tree of imagined steps from each environment's state and take the best first step.
 
-    All trees grow by one node at a time, so a simulation costs one `world.step` of B rows. Each of
+    All trees try one choice at a time, so a simulation costs one `world.step` of B rows. Each of
     a model's particles goes its own way along the tree's actions; a node's reward and value are
     means over the particles that are still there, and its weight is the share of them that goes on.
+
+    By default all particles share a node, and all later actions with it: the search is for the best
+    plan, whatever happens. Parted into several outcomes, nodes of their own, they do not: later
+    actions answer what has happened. A node starts again with as many particles as the model has,
+    copies of those that led to it. With `merge` equal states at the same depth are one node,
+    however they were reached: the tree of a small world is then a graph that soon is complete.
 
     What a new node is worth says the world's `value`; without one the best of some random plans
     does, followed from the node's own step to the horizon, and without these it is worth nothing
     at first. All nodes of a decision are judged by the same plans, as they are by the same network;
     one of them is the best that the decision before has come across, path and plan together.
 
-    Axes: B environments, S nodes, K choices, P particles, A action dim, R rollouts, H horizon.
+    Axes: B environments, S nodes, K choices, P particles, C outcomes, A action dim, R rollouts,
+    H horizon.
 
     Args:
         action: how actions are encoded.
         device: where states live; the trees are on the CPU.
-        num_simulations: nodes that are tried for a decision.
+        num_simulations: choices that are tried for a decision.
+        outcomes: into so many nodes at most the particles of a choice are parted, equally many to
+            each; with as many as the model has particles, each is an outcome.
+        merge: make equal states at the same depth one node; for states that recur exactly.
         select: `puct`, or `gumbel` for sequential halving at the root.
         exploration: weight of the prior in PUCT.
         considered: gumbel: choices of the root that sequential halving starts with.
@@ -96,6 +107,8 @@ class MCTS:
         action: ActionSpec,
         device: torch.device,
         num_simulations: Count,
+        outcomes: Count,
+        merge: bool,
         select: Literal["puct", "gumbel"],
         exploration: PositiveFloat,
         considered: Count,
@@ -111,6 +124,8 @@ class MCTS:
         self.action = action
         self.device = device
         self.num_simulations = num_simulations
+        self.outcomes = outcomes
+        self.merge = merge
         self.select = select
         self.exploration = exploration
         self.root_noise = root_noise
@@ -179,7 +194,8 @@ class MCTS:
         for simulation in self.deadline.rounds(self.num_simulations, num_trees):
             if descend(tree, walks, self.exploration, gumbel, turns[simulation]):
                 growth.expand(1 + simulation)
-            nonfinite += record(tree, walks, 1 + simulation, world.discount, horizon)
+            new = 1 + simulation * tree.outcomes
+            nonfinite += record(tree, walks, new, world.discount, horizon)
         if self._to_show:
             self._to_show = False
             print(lines_of_play(tree, growth.choices, self.listed is not None))
@@ -199,10 +215,9 @@ class MCTS:
     def _decided(self, growth: _Growth, gumbel: Floats, nonfinite: int) -> Found:
         """Choose by visits (PUCT), or among the most visited by score (Gumbel)."""
         tree = growth.tree
-        child = tree.child[:, 0]  # [B, K]
-        visits = np.where(child < 0, 0, np.take_along_axis(tree.visits, child, axis=1))
+        visits = tree.tried[:, 0]  # [B, K]
         if self.select == "gumbel":
-            policy = np.zeros(child.shape)
+            policy = np.zeros(visits.shape)
             all_improved_scores(tree, policy)
             best = np.where(visits == visits.max(1, keepdims=True), policy + gumbel, -np.inf)
             policy = np.exp(policy - policy.max(1, keepdims=True))
@@ -212,8 +227,11 @@ class MCTS:
             policy = np.where(total > 0, visits / np.maximum(total, 1), tree.prior[:, 0])
             q = root_values(tree)
             spread = np.maximum(tree.high - tree.low, 1e-12)[:, None]
-            # Of choices that tie the one of the largest value.
-            best = np.where(visits > 0, visits + 0.5 * (q - tree.low[:, None]) / spread, policy)
+            share = (q - tree.low[:, None]) / spread
+            # Of choices that tie the one of the largest value; where nodes are worth their best
+            # choice, values are what counts.
+            count = visits * (1e-6 if self.merge else 1.0)
+            best = np.where(visits > 0, count + 0.5 * share, -1.0 if self.merge else policy)
         chosen = best.argmax(1)
         if growth.rollouts is not None and self.listed is not None:
             # Where nothing is known to be better than anything else, go new ways. Values deeper in
@@ -228,13 +246,13 @@ class MCTS:
         )  # fmt: skip
 
 
+def _largest_divisor(number: int, most: int) -> int:
+    return next(n for n in range(min(number, most), 0, -1) if number % n == 0)
+
+
 def root_values(tree: Tree) -> Floats:
     """Return Q [B, K] of the roots' choices; NaN where one was not tried."""
-    child = tree.child[:, 0]  # [B, K]
-    reward, weight, value = (
-        np.take_along_axis(field, child, axis=1) for field in (tree.reward, tree.weight, tree.value)
-    )
-    return np.where(child < 0, np.nan, reward + weight * value)
+    return np.where(tree.tried[:, 0] == 0, np.nan, tree.q[:, 0])
 
 
 class _Growth:
@@ -253,74 +271,119 @@ class _Growth:
         self.world = world
         self.trees = np.arange(num_trees)
         size, device = 1 + planner.num_simulations, planner.device
-        self.walks = new_walks(num_trees, planner.num_choices)
+        self.num_particles = next(iter(root.values())).shape[1]
+        self.outcomes = _largest_divisor(self.num_particles, planner.outcomes)
+        nodes = 1 + planner.num_simulations * self.outcomes
+        self.walks = new_walks(
+            num_trees, self.outcomes, planner.num_choices, planner.num_simulations
+        )
         # Tensors that share the walks' memory.
-        self.row, self.taken = (torch.from_numpy(x) for x in (self.walks.row, self.walks.taken))
-        self.reward, self.chance, self.value, self.prior = (
-            torch.from_numpy(x) for x in self.walks[4:]
+        walks = self.walks
+        self.row, self.taken = torch.from_numpy(walks.row), torch.from_numpy(walks.taken)
+        self.share, self.reward, self.chance, self.value, self.prior = (
+            torch.from_numpy(x) for x in walks[-5:]
         )
         if planner.listed is not None:
             self.choices = planner.listed.expand(1, num_trees, -1, -1)  # [1, B, K, A]
         else:
-            self.choices = self._sampled(size, num_trees, generator)  # [S, B, K, A]
-        # Every node's state, tree after tree in rows [S * B, P, ...], and the same by node.
+            self.choices = self._sampled(nodes, num_trees, generator)  # [S, B, K, A]
+        # The states that each step led to [1 + simulations, B, P, ...], the root's first: once as
+        # rows of the P / C particles of a node (see `row_of`), and once by step.
         self.rows: State = {}
-        self.by_node: dict[str, tuple[Tensor, ...]] = {}
+        self.by_step: dict[str, tuple[Tensor, ...]] = {}
         for key, value in root.items():
-            nodes = value.new_empty(size, *value.shape)
-            self.rows[key], self.by_node[key] = nodes.flatten(0, 1), nodes.unbind(0)
-            self.by_node[key][0].copy_(value)
-        first = next(iter(root.values()))
-        self.num_particles = first.shape[1]
-        # Chance that a particle is still there [S, B, P].
+            steps = value.new_empty(size, *value.shape)
+            self.rows[key], self.by_step[key] = self._parted(steps.flatten(0, 1)), steps.unbind(0)
+            self.by_step[key][0].copy_(value)
+        # Chance that a particle is still there.
         self.there = torch.ones(size, num_trees, self.num_particles, device=device)
         self.rollouts: Rollouts | None = None
         if planner.rollouts and world.value is None and world.rollout is not None:
-            self.rollouts = Rollouts(planner.shooting, world.rollout, memory["best"], generator)
+            self.rollouts = Rollouts(
+                planner.shooting, world.rollout, memory["best"], nodes, generator
+            )
         self.unused = memory
+        # Of each tree, by depth and state: the node that was there first.
+        self.known: list[dict[tuple[int | bytes, ...], int]] = [{} for _ in self.trees]
         self.prior.fill_(1.0 / planner.num_choices)
         self._judge(root, self.there[0], np.zeros(num_trees, np.int64))
-        self.tree = new_tree(self.walks.prior, self.walks.value, planner.num_simulations)
+        self.tree = new_tree(
+            walks.prior[:, 0], walks.value.mean(1), self.outcomes, planner.merge,
+            planner.num_simulations,
+        )  # fmt: skip
 
     def expand(self, new: int) -> None:
-        """Take the steps that the walks have chosen, to node `new`; write down what they find.
+        """Take step `new`, the one that the walks have chosen; write down what they find.
 
         A tree whose walk came to an end takes a step that nobody looks at.
         """
         planner, walks = self.planner, self.walks
         row = self.row.to(planner.device)
-        state = {key: rows.index_select(0, row) for key, rows in self.rows.items()}
-        state, reward, chance = self.world.step(state, self._actions(row))
+        state = {key: self._whole(rows.index_select(0, row)) for key, rows in self.rows.items()}
+        state, reward, chance = self.world.step(state, self._actions())
         there = chance
         if self.num_particles > 1:
-            before = self.there.flatten(0, 1).index_select(0, row)  # [B, P]
+            parts = self._parted(self.there.flatten(0, 1))
+            before = self._whole(parts.index_select(0, row))  # [B, P]
             there = before * chance
             self.there[new] = there
-            total = before.sum(1, keepdim=True)
             # What a particle that is gone would be paid may be no number.
-            reward = torch.where(before > 0.0, before * reward, 0.0).sum(1, keepdim=True) / total
-            chance = there.sum(1, keepdim=True) / total
-        self.reward.copy_(reward[:, 0])
-        self.chance.copy_(chance[:, 0])
-        for key, nodes in self.by_node.items():
-            nodes[new].copy_(state[key])
-        depth = self.tree.depth[self.trees, walks.leaf] + 1 if self.rollouts else walks.leaf
+            paid = torch.where(before > 0.0, before * reward, 0.0)
+            total = self._sums(before)  # [B, C]
+            reward, chance = self._sums(paid) / total, self._sums(there) / total
+            if self.outcomes > 1:
+                self.share.copy_(total / total.sum(1, keepdim=True))
+        self.reward.copy_(reward)
+        self.chance.copy_(chance)
+        for key, steps in self.by_step.items():
+            steps[new].copy_(state[key])
+        depth = self.tree.depth[self.trees, walks.leaf] + 1
         self._judge(state, there, depth)
+        first = 1 + (new - 1) * self.outcomes
+        if planner.merge:
+            self._merge(state, depth, first)
         if self.rollouts is not None:
-            self.rollouts.remember(self.tree, walks, new, self.world.discount)
+            self.rollouts.remember(walks, first, self.world.discount)
 
-    def _actions(self, row: Tensor) -> Tensor:
+    def _parted(self, x: Tensor) -> Tensor:
+        """Turn rows of all particles [M, P, ...] into rows of an outcome's [M * C, P / C, ...]."""
+        return x if self.outcomes == 1 else x.reshape(len(x) * self.outcomes, -1, *x.shape[2:])
+
+    def _whole(self, x: Tensor) -> Tensor:
+        """Copy an outcome's particles [M, P / C, ...] until they are all [M, P, ...]."""
+        return x if self.outcomes == 1 else x.repeat(1, self.outcomes, *[1] * (x.dim() - 2))
+
+    def _sums(self, x: Tensor) -> Tensor:
+        """Sum over the particles [B, P] of each outcome: [B, C]."""
+        return x.view(len(x), self.outcomes, -1).sum(-1)
+
+    def _merge(self, state: State, depth: Ints, first: int) -> None:
+        """Let outcomes, from node `first` on, lead to where their states [B, P, ...] are known.
+
+        Particles' chances to be there are not compared: they lie in what the step weighs.
+        """
+        walks = self.walks
+        parts = [(self._parted(x) + 0.0).cpu().numpy() for x in state.values()]  # no -0.0
+        walks.node[:] = -1
+        for b, c in np.argwhere((walks.chance >= NOBODY) & np.isfinite(walks.reward)).tolist():
+            if walks.choice[b] >= 0:
+                row = b * self.outcomes + c
+                key = (int(depth[b]), *(part[row].tobytes() for part in parts))
+                walks.node[b, c] = self.known[b].setdefault(key, first + c)
+
+    def _actions(self) -> Tensor:
         """Return the chosen actions [B, A]."""
         taken = self.taken.to(self.planner.device)
         if self.planner.listed is not None:
             return self.planner.listed.index_select(0, taken)
-        return self.choices.flatten(0, 1)[row, taken]
+        return self.choices[self.walks.leaf, self.trees, taken]
 
     def _judge(self, state: State, there: Tensor, depth: Ints) -> None:
         """Write down prior and value of states that particles reach with chance `there` [B, P]."""
         world = self.world
         if world.prior is not None and self.planner.listed is not None:
-            self.prior.copy_(world.prior(state))
+            outcomes = {key: self._parted(value) for key, value in state.items()}
+            self.prior.copy_(world.prior(outcomes).view_as(self.prior))
         if world.value is not None:
             value = world.value(state)  # [B, P]
         elif self.rollouts is not None:
@@ -328,9 +391,9 @@ class _Growth:
         else:
             return
         if self.num_particles > 1:
-            total = there.sum(1, keepdim=True)
-            value = torch.where(there > 0.0, there * value, 0.0).sum(1, keepdim=True) / total
-        self.value.copy_(value[:, 0])
+            counted = torch.where(there > 0.0, there * value, 0.0)
+            value = self._sums(counted) / self._sums(there)
+        self.value.copy_(value)
 
     def memory(self) -> State:
         """Return the best plan, moved on to the next decision."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mbrl_cli.planners.random_shooting import RandomShooting
-from mbrl_cli.planners.tree import NOBODY, Floats, Ints, Tree, Walks
+from mbrl_cli.planners.tree import NOBODY, Ints, Tree, Walks
 from mbrl_cli.types import State
 
 
@@ -20,12 +20,13 @@ class Rollouts:
     compared by what they come to at the same time, and a plan that was good from the root on is
     found again at every node along it.
 
-    Axes: B trees, R plans, H horizon, P particles, A action dim.
+    Axes: B trees, R plans, H horizon, P particles, C outcomes, A action dim.
 
     Args:
         shooting: draws the plans; its population is R.
         follow: `World.rollout`.
         best: the plan [B, H, A] that the decision before has left; it is one of the R.
+        num_nodes: of a tree, in the end.
         generator: for the others.
     """
 
@@ -34,6 +35,7 @@ class Rollouts:
         shooting: RandomShooting,
         follow: Callable[[State, Tensor, Tensor], Tensor],
         best: Tensor,
+        num_nodes: int,
         generator: torch.Generator,
     ) -> None:
         self.follow = follow
@@ -44,8 +46,8 @@ class Rollouts:
         self.trees = torch.arange(trees, device=best.device)
         self.time = torch.arange(self.horizon, device=best.device)
         self.latest = self.trees  # [B] the plan that was best at the node judged last
-        # Of every node: what was paid on the way to it, and what its own value weighs [B].
-        self.paid: dict[int, tuple[Floats, Floats]] = {0: (np.zeros(trees), np.ones(trees))}
+        # Of every node: what was paid on the way to it, and what its own value weighs.
+        self.paid, self.reached = np.zeros((trees, num_nodes)), np.ones((trees, num_nodes))
         self.best_total = np.full(trees, -np.inf)
         self.best_node = np.zeros(trees, np.int64)
         self.best_index = np.full(trees, self.num_plans - 1)  # of its plan
@@ -64,21 +66,20 @@ class Rollouts:
         self.latest = counted.nan_to_num(-torch.inf).argmax(1)
         return returns[self.trees, self.latest]
 
-    def remember(self, tree: Tree, walks: Walks, new: int, discount: float) -> None:
-        """Remember the path to node `new` and the plan judged last, where both are the best yet."""
-        index = self.latest.cpu().numpy()
-        paid, reached = np.zeros(len(index)), np.zeros(len(index))
-        for b, (node, k) in enumerate(zip(walks.leaf.tolist(), walks.choice.tolist(), strict=True)):
-            if k < 0:
-                continue
-            before, share = self.paid[node][0][b], self.paid[node][1][b]
-            paid[b] = before + share * walks.reward[b]
-            reached[b] = share * discount * walks.chance[b]
-            after = reached[b] * walks.value[b] if walks.chance[b] >= NOBODY else 0.0
-            if paid[b] + after > self.best_total[b]:
-                self.best_total[b] = paid[b] + after
-                self.best_node[b], self.best_index[b] = new, index[b]
-        self.paid[new] = paid, reached
+    def remember(self, walks: Walks, new: int, discount: float) -> None:
+        """Remember the path to nodes `new` and after, and the plan judged last, where best yet."""
+        trees, outcomes = np.arange(len(walks.leaf)), slice(new, new + walks.share.shape[1])
+        before = self.paid[trees, walks.leaf, None]  # [B, 1]
+        share = self.reached[trees, walks.leaf, None]
+        paid = before + share * walks.reward  # [B, C]
+        reached = share * discount * walks.chance
+        self.paid[:, outcomes], self.reached[:, outcomes] = paid, reached
+        returns = paid + np.where(walks.chance >= NOBODY, reached * walks.value, 0.0)
+        total = np.where(walks.share > 0.0, walks.share * returns, 0.0).sum(1)  # [B]
+        better = (walks.choice >= 0) & (total > self.best_total)
+        self.best_total[better] = total[better]
+        self.best_node[better] = new
+        self.best_index[better] = self.latest.cpu().numpy()[better]
 
     def best_plan(self, tree: Tree, choices: Tensor) -> Tensor:
         """Return the best plans [B, H, A]; `choices` [S or 1, B, K, A] are the nodes' actions."""
