@@ -12,7 +12,6 @@ from mbrl_cli.models.rssm import RSSM
 from mbrl_cli.nets.categorical_latents import CategoricalLatents
 from mbrl_cli.nets.gaussian_latents import GaussianLatents
 from mbrl_cli.nets.gradients import shortened
-from mbrl_cli.nets.gaussian_latents import GaussianLatents
 from mbrl_cli.nets.latent_dynamics import LatentDynamics
 from mbrl_cli.nets.two_hot import TwoHot, symexp, symlog
 from mbrl_cli.replay.buffer import ReplayBuffer
