@@ -160,16 +160,49 @@ def test_classes_come_as_often_as_they_should():
     assert sample.sum(0).tolist() == [70.0, 30.0]
 
 
-def test_a_sample_passes_the_gradient_of_its_probabilities():
-    latents = CategoricalLatents(2, 3, 0.1)
-    logits = torch.randn(4, 6, generator=torch.Generator().manual_seed(1), requires_grad=True)
-    weight = torch.randn(4, 6, generator=torch.Generator().manual_seed(2))
-    noise = latents.noise((4,), torch.Generator().manual_seed(3))
-    (latents.sample(logits, noise) * weight).sum().backward()
-    found, logits.grad = logits.grad, None
-    chance = 0.9 * logits.unflatten(-1, (2, 3)).softmax(-1) + 0.1 / 3
-    (chance.flatten(-2) * weight).sum().backward()
-    assert torch.allclose(found, logits.grad, atol=1e-6)
+LATENTS = {"categorical": CategoricalLatents(2, 3, 0.1), "gaussian": GaussianLatents(4)}
+
+
+@pytest.mark.parametrize("recurrent", [True, False])
+@pytest.mark.parametrize("kind", LATENTS)
+def test_the_gradient_of_a_filter_is_that_of_its_steps(kind, recurrent):
+    """Against torch's own, which follows every step; one sequence restarts on the way."""
+    generator = torch.Generator().manual_seed(0)
+    latents = LATENTS[kind]
+    dynamics = LatentDynamics(latents, 4, 2, 5, 8, recurrent, generator).double()
+    parameters = [p for name, p in dynamics.named_parameters() if "prior" not in name]
+    for parameter in parameters:  # scales and shifts too
+        parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
+    embedded, action = (torch.randn(5, 3, n, generator=generator).double() for n in (4, 2))
+    embedded.requires_grad_()
+    noise = latents.noise((5, 3), generator).double()
+    first = torch.zeros(5, 3, dtype=torch.bool)
+    first[0], first[2] = True, torch.tensor([True, False, True])
+    restarts = [True, False, True, False, False]
+    state = deter, stoch = torch.zeros(3, 5).double(), torch.zeros(3, latents.size).double()
+    steps = []
+    for obs, act, is_first, luck in zip(embedded, action, first, noise, strict=True):
+        keep = 1.0 - is_first[:, None].double()
+        deter = dynamics.move(*(part * keep for part in state), act * keep)
+        seen = dynamics.look(deter, obs)
+        stoch = latents.sample(seen, luck)
+        if kind == "categorical":  # straight-through: forward the sample, backward its chances
+            chance = 0.9 * seen.unflatten(-1, (2, 3)).softmax(-1).flatten(-2)
+            stoch = stoch + chance - chance.detach()
+        state = deter, stoch
+        steps.append((deter, stoch, seen))
+    expected = [torch.stack(parts) for parts in zip(*steps, strict=True)]
+    found = dynamics.sequence(embedded, action, first, restarts, noise)
+    weights = [torch.randn(part.shape, generator=generator).double() for part in expected]
+    gradients = []
+    for outputs in (expected, found):
+        loss = sum((part * w).sum() for part, w in zip(outputs, weights, strict=True))
+        gradients.append(torch.autograd.grad(loss, [embedded, *parameters]))
+    for plain, fast in zip(expected, found, strict=True):
+        assert torch.allclose(plain, fast)
+    for plain, fast in zip(*gradients, strict=True):
+        assert plain.abs().max() > 1e-3
+        assert torch.allclose(plain, fast, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("recurrent", [True, False])

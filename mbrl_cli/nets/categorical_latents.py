@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,10 +29,17 @@ class CategoricalLatents:
 
     def sample(self, statistics: Tensor, noise: Tensor) -> Tensor:
         """Return latents [..., S * K] of statistics [..., S * K] and noise [..., S, 1]."""
-        logits = self._blocks(statistics)
-        if torch.is_grad_enabled():
-            return _StraightThrough.apply(logits, noise, self.unimix).flatten(-2)  # type: ignore[no-any-return, no-untyped-call]
-        return _one_hot(_mixed(logits, self.unimix), noise).flatten(-2)
+        return _one_hot(_mixed(self._blocks(statistics), self.unimix), noise).flatten(-2)
+
+    def slopes(self, statistics: Tensor, noise: Tensor) -> Tensor:
+        """Return what `passed` needs to know of samples [..., S * K]."""
+        return _softmax(self._blocks(statistics))
+
+    def passed(self, gradient: Tensor, slopes: Tensor) -> Tensor:
+        """Return the statistics' gradient for one of their sample [..., S * K]."""
+        blocks = self._blocks(gradient)
+        mean = (blocks * slopes).sum(-1, keepdim=True)
+        return (slopes * (blocks - mean)).mul_(1.0 - self.unimix).flatten(-2)
 
     def mode(self, statistics: Tensor) -> Tensor:
         """Return the likeliest latents [..., S * K]."""
@@ -69,25 +74,9 @@ def _softmax(logits: Tensor) -> Tensor:
 
 def _one_hot(chance: Tensor, noise: Tensor) -> Tensor:
     """Return the class of each variable in whose share of [0, 1] its noise lies, one-hot."""
-    above = chance.cumsum(-1) > noise  # [..., S, K] false below the class, true from it on
-    above[..., -1] = True  # whatever the sum was rounded to
+    total = chance.cumsum(-1)
+    above = torch.gt(total, noise, out=torch.empty_like(total))  # 0 below the class, 1 from it on
+    above[..., -1] = 1.0  # whatever the sum was rounded to
     one_hot = above.clone()
-    one_hot[..., 1:] ^= above[..., :-1]
-    return one_hot.to(chance.dtype)
-
-
-class _StraightThrough(torch.autograd.Function):
-    """Forward a sample, backward the gradient of its probabilities."""
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, noise: Tensor, unimix: float) -> Tensor:
-        softmax = _softmax(logits)
-        ctx.save_for_backward(softmax)
-        ctx.unimix = unimix
-        return _one_hot(softmax * (1.0 - unimix) + unimix / logits.shape[-1], noise)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (softmax,) = ctx.saved_tensors
-        mean = (gradient * softmax).sum(-1, keepdim=True)
-        return softmax * (gradient - mean) * (1.0 - ctx.unimix), None, None
+    one_hot[..., 1:] -= above[..., :-1]
+    return one_hot

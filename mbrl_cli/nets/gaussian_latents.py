@@ -25,6 +25,14 @@ class GaussianLatents:
         mean, std = _moments(statistics)
         return torch.addcmul(mean, std, noise)
 
+    def slopes(self, statistics: Tensor, noise: Tensor) -> Tensor:
+        """Return what `passed` needs to know of samples [..., S]."""
+        return noise * torch.sigmoid(statistics[..., self.size :])
+
+    def passed(self, gradient: Tensor, slopes: Tensor) -> Tensor:
+        """Return the statistics' gradient for one of their sample [..., S]."""
+        return torch.cat([gradient, gradient * slopes], -1)
+
     def mode(self, statistics: Tensor) -> Tensor:
         """Return the likeliest latents [..., S]."""
         return statistics[..., : self.size]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mbrl_cli.nets.categorical_latents import CategoricalLatents
 from mbrl_cli.nets.gaussian_latents import GaussianLatents
+from mbrl_cli.nets.latent_filter import LatentFilter, fast_tanh
 from mbrl_cli.nets.norm_mlp import NormMLP, drawn
 
 Latents = CategoricalLatents | GaussianLatents
@@ -85,23 +86,42 @@ class LatentDynamics(nn.Module):
         keep = 1.0 - first.float()[..., None]  # [T, n, 1]
         size = self.latents.size
         # What does not wait for the step before is computed for all steps at once.
-        from_action = F.linear(action * keep, self.enter[:, size:]).unbind(0)
+        from_action = F.linear(action * keep, self.enter[:, size:])
         weight = self.posterior.weights[0]
-        from_obs = F.linear(embedded, weight[:, self.deter :]).unbind(0)
-        from_stoch, from_deter = self.enter[:, :size].T, weight[:, : self.deter].T
-        deter = embedded.new_zeros(embedded.shape[1], self.deter)
-        stoch = embedded.new_zeros(embedded.shape[1], size)
-        deters, stochs, statistics = [], [], []
-        for step, luck in enumerate(noise.unbind(0)):
-            if restarts[step] and step:
-                deter, stoch = deter * keep[step], stoch * keep[step]
-            deter = self._next(deter, torch.addmm(from_action[step], stoch, from_stoch))
-            seen = self.posterior.after_first(torch.addmm(from_obs[step], deter, from_deter))
-            stoch = self.latents.sample(seen, luck)
-            deters.append(deter)
-            stochs.append(stoch)
-            statistics.append(seen)
-        return torch.stack(deters), torch.stack(stochs), torch.stack(statistics)
+        from_obs = F.linear(embedded, weight[:, self.deter :])
+        weights = (
+            self.enter[:, :size], self.enter_scale, self.enter_shift,
+            self.gates, self.gates_scale, self.gates_shift,
+            weight[:, : self.deter], self.posterior.scales[0], self.posterior.shifts[0],
+            self.posterior.out, self.posterior.bias,
+        )  # fmt: skip
+        return LatentFilter.apply(self, from_action, from_obs, keep, restarts, noise, *weights)  # type: ignore[no-any-return, no-untyped-call]
+
+    def filtered(
+        self,
+        from_action: Tensor,
+        from_obs: Tensor,
+        keep: Tensor,
+        restarts: Sequence[bool],
+        noise: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what `sequence` does, given the parts of the products that wait for no step."""
+        from_stoch = self.enter[:, : self.latents.size].T
+        from_deter = self.posterior.weights[0][:, : self.deter].T
+        deter = from_obs.new_zeros(from_obs.shape[1], self.deter)
+        stoch = from_obs.new_zeros(from_obs.shape[1], self.latents.size)
+        found = []
+        steps = zip(from_action, from_obs, keep, restarts, noise, strict=True)
+        with torch.inference_mode():
+            for of_action, of_obs, kept, restarts_here, luck in steps:
+                if restarts_here:
+                    deter, stoch = deter * kept, stoch * kept
+                deter = self._next(deter, torch.addmm(of_action, stoch, from_stoch))
+                seen = self.posterior.after_first(torch.addmm(of_obs, deter, from_deter))
+                stoch = self.latents.sample(seen, luck)
+                found.append((deter, stoch, seen))
+        deters, stochs, statistics = (torch.stack(states) for states in zip(*found, strict=True))
+        return deters, stochs, statistics
 
     def _next(self, deter: Tensor, entered: Tensor) -> Tensor:
         """Return the next deter [..., D] for the product of stoch and action [..., hidden]."""
@@ -115,7 +135,7 @@ class LatentDynamics(nn.Module):
         if not self.recurrent:
             return F.silu(gates, inplace=in_place)
         reset, candidate, update = gates.chunk(3, -1)
-        candidate = torch.tanh(torch.sigmoid(reset) * candidate)
+        candidate = fast_tanh(torch.sigmoid(reset) * candidate)
         # The shift by one lets an untrained unit remember (DreamerV2).
         return torch.lerp(deter, candidate, torch.sigmoid(update - 1.0))
 
