@@ -19,8 +19,14 @@ from mbrl_cli.errors import UserError, nearest
 
 
 def _for_env(key: str, default: Any, *, _root_: DictConfig) -> Any:
-    recommended = OmegaConf.select(_root_, "env.recommended") or {}
-    return recommended.get(key, default)
+    places = ["env.recommended"]
+    if OmegaConf.select(_root_, "env.obs") == "pixels":
+        places.insert(0, "env.recommended.pixels")
+    for place in places:
+        recommended = OmegaConf.select(_root_, place) or {}
+        if key in recommended:
+            return recommended[key]
+    return default
 
 
 def _job_name(overrides: str) -> str:
