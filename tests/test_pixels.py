@@ -85,6 +85,15 @@ def test_what_cannot_see_is_refused_in_one_line(compose_run, words, message):
         build(compose_run("env.obs=pixels", *words))
 
 
+@pytest.mark.parametrize(
+    ("obs", "free_nats", "steps", "prefill"),
+    [("vector", 0.1, 2000, 1000), ("pixels", 1.0, 4000, 1000)],
+)
+def test_pictures_have_recommended_values_of_their_own(compose_run, obs, free_nats, steps, prefill):
+    cfg = compose_run("env=gridworld", f"env.obs={obs}", "agent=dreamer")
+    assert (cfg.model.free_nats, cfg.total_steps, cfg.prefill_steps) == (free_nats, steps, prefill)
+
+
 @pytest.mark.parametrize("agent", ["dreamer", "mpc"])
 def test_a_run_on_pictures_is_cut_and_goes_on_to_the_same_bits(mbrl, tmp_path, agent):
     words = [
