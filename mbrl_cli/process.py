@@ -14,10 +14,10 @@ LARGEST_KEPT = 64 * 2**20  # bytes of a block that is not given back; larger one
 def prepare(threads: int) -> None:
     """Give torch so many CPU threads, and let the C library keep what tensors free.
 
-    By itself glibc takes every block above 128 KB from the system and returns it when it is freed.
-    A layer's activations are larger, and their page faults took a third as long as the arithmetic
-    of a gradient step. Both thresholds are needed: setting one alone fixes the other at 128 KB.
-    Other C libraries are left as they are.
+    By itself glibc takes blocks above 128 KB from the system and returns them when they are freed,
+    until something still larger has been freed. A layer's activations are larger, and their page
+    faults can take a third as long as the arithmetic of a gradient step. Both thresholds are
+    needed: setting one alone fixes the other at 128 KB. Other C libraries are left as they are.
     """
     torch.set_num_threads(threads)
     if platform.libc_ver()[0] == "glibc":
