@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from mbrl_cli.nets.termination import log_chance
+
 ROWS, HORIZON = 6, 7
 
 
@@ -37,7 +39,8 @@ def plain_unroll(model, obs, actions, noise, owners):
         next_obs = torch.where(model._integer, next_obs.round(), next_obs)
         for particle in range(len(owner)):
             x = (next_obs[:, particle] - t.obs.mean) / t.obs.std
-            each = model.ending(x.T.expand(model.num_members, -1, -1)).exp()[model.best]  # [E, M]
+            logits = model.ending(x.T.expand(model.num_members, -1, -1))
+            each = log_chance(logits).exp()[model.best]  # [E, M]
             member = particle * members // len(owner)
             chance.append(each.mean(0) if model.propagation == "expectation" else each[member])
         obs = next_obs

@@ -17,7 +17,7 @@ from mbrl_cli.models.fitting import FitSettings, fit_members
 from mbrl_cli.models.linear import Linear
 from mbrl_cli.models.oracle import Oracle
 from mbrl_cli.models.targets import MAX_TERMINATION_WEIGHT, Targets
-from mbrl_cli.nets.termination import termination_loss
+from mbrl_cli.nets.termination import log_chance, termination_loss
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import Batch
 
@@ -122,14 +122,14 @@ def test_no_reward_is_believed_that_lies_outside_all_that_were_paid(make_spec):
 
 def test_an_end_counts_as_often_as_its_weight_says():
     # Chance to go on 1/2 in every row: each costs ln 2, the one end in four counts 5 times.
-    log_continues = torch.full((2, 4), math.log(0.5))
+    logits = torch.zeros(2, 1, 4)
     continues = torch.tensor([[1.0, 1.0, 0.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
-    loss = termination_loss(log_continues, continues, 5.0)
+    loss = termination_loss(logits, continues, 5.0)
     assert loss.tolist() == pytest.approx([8 / 4 * math.log(2), math.log(2)])
 
 
 def test_an_impossible_end_costs_much_but_not_infinitely_much():
-    loss = termination_loss(torch.tensor([[0.0]]), torch.tensor([[0.0]]), 1.0)
+    loss = termination_loss(torch.tensor([[[40.0]]]), torch.tensor([[0.0]]), 1.0)
     assert 10.0 < float(loss) < 100.0
 
 
@@ -209,7 +209,8 @@ def test_planning_weights_equal_normalising_by_hand(
     mean = obs + plain[..., :3] * t.delta.std + t.delta.mean  # [2, 7, 3]
     next_obs, step = one_step(model, obs, action, generator)  # [7, P = 2, 3]
     reached = next_obs.transpose(0, 1)
-    chance = model.ending(((reached - t.obs.mean) / t.obs.std)[[0, 0, 1]].mT).exp()[[0, 2]]
+    logits = model.ending(((reached - t.obs.mean) / t.obs.std)[[0, 0, 1]].mT)
+    chance = log_chance(logits).exp()[[0, 2]]
     close = {"rtol": 1e-5, "atol": 1e-5}
     torch.testing.assert_close(step.reward.T, plain[..., 3] * t.reward.std + t.reward.mean, **close)
     torch.testing.assert_close(step.continues.T, chance, **close)

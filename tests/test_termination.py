@@ -1,16 +1,22 @@
 """The chance that the task goes on: what can be learned of it, and when."""
 
+import math
+
 import pytest
 import torch
 
-from mbrl_cli.nets.termination import TerminationNet, termination_loss
+from mbrl_cli.nets.termination import TerminationNet, log_chance, termination_loss
 
 
 def test_loss_by_hand():
-    log_continues = torch.log(torch.tensor([[0.8, 0.4]]))
+    logits = torch.logit(torch.tensor([[[0.8, 0.4]]]))  # one factor
     continues = torch.tensor([[1.0, 0.0]])
     # (-log 0.8 - 3 log 0.6) / 2 = (0.22314 + 3 * 0.51083) / 2
-    assert termination_loss(log_continues, continues, 3.0).item() == pytest.approx(0.87781, 1e-4)
+    assert termination_loss(logits, continues, 3.0).item() == pytest.approx(0.87781, 1e-4)
+    # All but certain, nine past the limit of 8, in one row of two: 1e-4 * 81 / 2.
+    logits = torch.tensor([[[17.0, 5.0]]])
+    went_on = termination_loss(logits, torch.ones(1, 2), 1.0).item()
+    assert went_on == pytest.approx(0.00405 + math.log(1.0 + math.exp(-5.0)) / 2, rel=1e-4)
 
 
 def test_an_end_is_learned_also_where_the_net_was_sure_to_go_on():
@@ -34,7 +40,27 @@ def test_one_entry_out_of_range_ends_it_whatever_the_others_are():
         termination_loss(net(x), continues, 1.0).sum().backward()
         optimiser.step()
     probes = torch.tensor([[[1.6, 5.0], [-1.6, -5.0], [0.0, 5.0], [0.3, -5.0]]])  # 5 never seen
-    assert net(probes.mT).exp().gt(0.5).tolist() == [[False, False, True, True]]
+    assert log_chance(net(probes.mT)).exp().gt(0.5).tolist() == [[False, False, True, True]]
+
+
+def test_blame_moves_on_when_it_is_seen_to_be_wrong():
+    """At first every end has x = 1; then y = 1 turns out to be needed, too.
+
+    By then the factor of both entries together was sure that all goes on.
+    """
+    generator = torch.Generator().manual_seed(0)
+    net = TerminationNet(1, 2, generator)
+    optimiser = torch.optim.Adam(net.parameters(), 1e-2)
+    corners = torch.tensor([[-1.0, -1.0], [-1.0, 1.0], [1.0, 1.0], [1.0, -1.0]]).T[None]
+    continues = torch.tensor([[1.0, 1.0, 0.0, 1.0]])
+    for seen in (3, 4):
+        for _ in range(3000):
+            optimiser.zero_grad()
+            termination_loss(net(corners)[..., :seen], continues[:, :seen], 1.0).sum().backward()
+            optimiser.step()
+        if seen == 3:
+            net.b2.data[:, -1] = 30.0
+    assert log_chance(net(corners)).exp().gt(0.9).tolist() == [[True, True, False, True]]
 
 
 def test_until_an_end_was_seen_everything_goes_on(make_spec, make_ensemble, generator):

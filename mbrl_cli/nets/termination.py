@@ -9,6 +9,8 @@ from torch import Tensor, nn
 ENTRY_UNITS = 8  # hidden units that look at one entry of the observation each ...
 MAX_ENTRY_UNITS = 128  # ... fewer where there are many entries
 JOINT_UNITS = 32  # hidden units that look at the whole observation
+SURE = 8.0  # logit beyond which a factor pays for being surer ...
+SURE_COST = 1e-4  # ... this for the square of the excess
 
 
 class TerminationNet(nn.Module):
@@ -62,30 +64,39 @@ class TerminationNet(nn.Module):
         self.b2.fill_(3.0)
 
     def forward(self, next_obs: Tensor) -> Tensor:
-        """Map normalised next_obs [E, O, n] to the log chance to go on [E, n]."""
-        return log_chance(next_obs, *self.layers())
+        """Map normalised next_obs [E, O, n] to the factors' logits [E, O + 1, n]."""
+        return factors(next_obs, *self.layers())
 
     def layers(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return weights and biases with the unused connections zero, for `log_chance`."""
         return self.w1 * self.sees, self.b1, self.w2 * self.feeds, self.b2
 
 
-def log_chance(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
-    """Map x [E, O, n] to the sum of the log factors [E, n]."""
+def factors(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
+    """Map x [E, O, n] to the logits of the factors [E, O + 1, n]."""
     hidden = torch.baddbmm(b1, w1, x).relu_()  # [E, K, n]
-    return F.logsigmoid(torch.baddbmm(b2, w2, hidden)).sum(1)
+    return torch.baddbmm(b2, w2, hidden)
 
 
-def termination_loss(log_continues: Tensor, continues: Tensor, weight: float) -> Tensor:
-    """Return the cross entropy [E]; each end counts `weight` times.
+def log_chance(logits: Tensor) -> Tensor:
+    """Map the factors' logits [E, O + 1, n] to the log chance to go on [E, n]."""
+    return F.logsigmoid(logits).sum(1)
+
+
+def termination_loss(logits: Tensor, continues: Tensor, weight: float) -> Tensor:
+    """Return the cross entropy [E], and what factors pay that are too sure to go on.
+
+    A factor whose logit is 30 has no gradient left. If another one was wrongly blamed for an end
+    (all ends so far had x = 4), it could not take the blame over when that is seen.
 
     Args:
-        log_continues: log chance to go on [E, n].
+        logits: of the factors [E, O + 1, n].
         continues: 1 where the task went on, 0 where it ended [E, n].
-        weight: of an end.
+        weight: each end counts so many times.
     """
     # log(1 - p) must stay finite, but its gradient may not vanish where the net is sure to go on:
     # an end that comes as a surprise there could never be learned.
-    log_continues = log_continues.clamp(max=-1e-30)
+    log_continues = log_chance(logits).clamp(max=-1e-30)
     log_ends = torch.log(-torch.expm1(log_continues))
-    return -(continues * log_continues + weight * (1.0 - continues) * log_ends).mean(1)
+    entropy = -(continues * log_continues + weight * (1.0 - continues) * log_ends).mean(1)
+    return entropy + SURE_COST * (logits - SURE).relu().square().sum(1).mean(1)
