@@ -12,6 +12,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,13 @@ from mbrl_cli.replay.buffer import ReplayBuffer
 LENGTHS, BATCH, ROWS, EPISODE, BINS = (32, 64), 16, 4000, 40, 255
 
 
-def ours(length: int) -> Callable[[], None]:
-    """Return a function that takes a gradient step."""
+def ours(more: list[str], length: int) -> Callable[[], None]:
+    """Return a function that takes a gradient step; `more` are words of the command line."""
     words = [
         "agent=dreamer", "env=cartpole", "env.termination=learned", "device=cpu",
         f"model.batch_size={BATCH}", f"model.sequence_length={length}", f"model.num_bins={BINS}",
         f"agent.actor_critic.num_bins={BINS}", f"agent.actor_critic.rollouts={BATCH * length}",
+        *more,
     ]  # fmt: skip
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         agent = build(compose("train", overrides=words)).agent
@@ -110,10 +112,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--updates", type=int, default=10, help="gradient steps of a turn")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--bfloat16", action="store_true", help="ours with it, as a third side")
+    parser.add_argument("--compile", action="store_true", help="ours with it, as a third side")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     register_resolvers()
-    sides = {"ours": ours}
+    sides = {"ours": partial(ours, [])}
+    if arguments.bfloat16:
+        sides["ours, bfloat16"] = partial(ours, ["model.precision=bfloat16"])
+    if arguments.compile:
+        sides["ours, compiled"] = partial(ours, ["model.compile=true"])
     if importlib.util.find_spec("sheeprl"):
         sides["sheeprl"] = peer
     learners = {(length, name): make(length) for length in LENGTHS for name, make in sides.items()}
@@ -131,7 +139,7 @@ def main() -> None:
         best = max(rates[length, name])
         print(f"{BATCH} x {length}, {name}: {rate:.2f} gradient steps/s, best turn {best:.2f}")
         if name != "ours":
-            print(f"ratio of the medians: {medians[length, 'ours'] / rate:.2f}")
+            print(f"ratio of the medians, ours to it: {medians[length, 'ours'] / rate:.2f}")
     if arguments.out:
         named = {f"{BATCH} x {length}, {name}": values for (length, name), values in rates.items()}
         arguments.out.write_text(json.dumps(named) + "\n")

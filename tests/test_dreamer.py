@@ -21,7 +21,7 @@ SETTINGS = {
     "size": "tiny", "latents": "categorical", "recurrent": True, "num_particles": 1,
     "batch_size": 4, "sequence_length": 6, "fit_steps": 3, "learning_rate": 1e-3,
     "max_gradient": 100.0, "dynamics_scale": 1.0, "representation_scale": 0.1, "free_nats": 1.0,
-    "unimix": 0.01, "num_bins": 41, "accuracy_horizon": 1,
+    "unimix": 0.01, "num_bins": 41, "precision": "float32", "compile": False, "accuracy_horizon": 1,
 }  # fmt: skip
 
 
@@ -183,7 +183,7 @@ def test_the_gradient_of_a_filter_is_that_of_its_steps(kind, recurrent):
     steps = []
     for obs, act, is_first, luck in zip(embedded, action, first, noise, strict=True):
         keep = 1.0 - is_first[:, None].double()
-        deter = dynamics.move(*(part * keep for part in state), act * keep)
+        deter = dynamics(*(part * keep for part in state), act * keep)
         seen = dynamics.look(deter, obs)
         stoch = latents.sample(seen, luck)
         if kind == "categorical":  # straight-through: forward the sample, backward its chances

@@ -19,6 +19,7 @@ from mbrl_cli.models.rssm import RSSM
 from mbrl_cli.nets.adamw import AdamW
 from mbrl_cli.nets.gradients import shortened
 from mbrl_cli.nets.norm_mlp import NormMLP
+from mbrl_cli.nets.speed import speed_up
 from mbrl_cli.nets.two_hot import TwoHot
 from mbrl_cli.types import (
     Count,
@@ -76,6 +77,8 @@ class ActorCritic:
             device
         )
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
+        for net in (self.actor, self.critic, self.slow_critic):
+            speed_up(net, model.precision, model.compile)
         self.return_range = torch.zeros((), device=device)
         self.learning_rates = actor_learning_rate, critic_learning_rate
         self.optimisers = [AdamW(list(net.parameters())) for net in (self.actor, self.critic)]

@@ -19,6 +19,7 @@ from mbrl_cli.models.base import Unrolled
 from mbrl_cli.models.open_loop import measure_open_loop
 from mbrl_cli.nets.adamw import AdamW
 from mbrl_cli.nets.gradients import shortened
+from mbrl_cli.nets.speed import Precision, speed_up
 from mbrl_cli.nets.two_hot import TwoHot, symexp, symlog
 from mbrl_cli.nets.world_model import SIZES, WorldModel
 from mbrl_cli.replay.buffer import ReplayBuffer
@@ -79,6 +80,8 @@ class RSSM:
         free_nats: NonNegativeFloat,
         unimix: Fraction,
         num_bins: Count,
+        precision: Precision,
+        compile: bool,
         accuracy_horizon: CountOrZero,
     ) -> None:
         self.spec = spec
@@ -105,6 +108,9 @@ class RSSM:
             num_bins,
             generator,
         ).to(device)
+        self.precision = precision
+        self.compile = compile
+        speed_up(self.nets, precision, compile)
         self.dynamics = self.nets.dynamics
         self.latents = self.dynamics.latents
         self.feature_dim = self.dynamics.deter + self.latents.size
@@ -126,7 +132,7 @@ class RSSM:
         self, state: State, action: Tensor, obs: Tensor, envs: Sequence[Env] | None = None
     ) -> State:
         """Move on with the action and look at obs [B, O]; take the likeliest stochastic part."""
-        deter = self.dynamics.move(state["deter"], state["stoch"], action.to(self.device))
+        deter = self.dynamics(state["deter"], state["stoch"], action.to(self.device))
         embedded = self.nets.encoder(self._prepared(obs.to(self.device)))
         return {"deter": deter, "stoch": self.latents.mode(self.dynamics.look(deter, embedded))}
 
@@ -213,7 +219,7 @@ class RSSM:
         return self._decoded(features(state))
 
     def _moved(self, state: State, action: Tensor, noise: Tensor) -> State:
-        deter = self.dynamics.move(state["deter"], state["stoch"], action)
+        deter = self.dynamics(state["deter"], state["stoch"], action)
         return {"deter": deter, "stoch": self.latents.sample(self.dynamics.prior(deter), noise)}
 
     def _judge(self, feature: Tensor, action: Tensor, reached: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,7 @@ from mbrl_cli.nets.categorical_latents import CategoricalLatents
 from mbrl_cli.nets.gaussian_latents import GaussianLatents
 from mbrl_cli.nets.latent_filter import LatentFilter, fast_tanh
 from mbrl_cli.nets.norm_mlp import NormMLP, drawn
+from mbrl_cli.nets.speed import narrowable
 
 Latents = CategoricalLatents | GaussianLatents
 
@@ -55,7 +56,8 @@ class LatentDynamics(nn.Module):
         self.prior = NormMLP(deter, latents.num_statistics, hidden, 1, generator)
         self.posterior = NormMLP(deter + embedded_dim, latents.num_statistics, hidden, 1, generator)
 
-    def move(self, deter: Tensor, stoch: Tensor, action: Tensor) -> Tensor:
+    @narrowable
+    def forward(self, deter: Tensor, stoch: Tensor, action: Tensor) -> Tensor:
         """Return the next deter [..., D] after an action [..., A]."""
         return self._next(deter, F.linear(torch.cat([stoch, action], -1), self.enter))
 
@@ -132,6 +134,7 @@ class LatentDynamics(nn.Module):
             x = torch.cat([x, deter], -1)
         gates = F.linear(x, self.gates)
         gates = F.layer_norm(gates, gates.shape[-1:], self.gates_scale, self.gates_shift)
+        gates = gates.to(deter.dtype)  # what is carried on stays exact
         if not self.recurrent:
             return F.silu(gates, inplace=in_place)
         reset, candidate, update = gates.chunk(3, -1)

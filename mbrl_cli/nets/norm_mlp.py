@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mbrl_cli.nets.speed import narrowable
+
 
 class NormMLP(nn.Module):
     """Map [..., in] to [..., out] through `layers` hidden layers, each with LayerNorm and SiLU."""
@@ -32,6 +34,7 @@ class NormMLP(nn.Module):
             nn.init.zeros_(self.out)
         self.bias = nn.Parameter(torch.zeros(out_dim))
 
+    @narrowable
     def forward(self, x: Tensor) -> Tensor:
         """Map x [..., in] to [..., out]."""
         if not self.weights:

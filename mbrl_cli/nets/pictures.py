@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mbrl_cli.nets.norm_mlp import drawn
+from mbrl_cli.nets.speed import narrowable
 
 SMALLEST = 4  # rows and columns of the coarsest picture
 
@@ -33,6 +34,7 @@ class PictureEncoder(nn.Module):
         )
         self.out = drawn(out_dim, depths[-1] * SMALLEST**2, generator)
 
+    @narrowable
     def forward(self, x: Tensor) -> Tensor:
         """Map x [..., C * size * size] to [..., out]."""
         picture = x.reshape(-1, *self.shape)  # [n, C, size, size]
@@ -57,6 +59,7 @@ class PictureDecoder(nn.Module):
             for a, b in pairwise([*self.depths, shape[0]])
         )
 
+    @narrowable
     def forward(self, x: Tensor) -> Tensor:
         """Map x [..., in] to [..., C * size * size]."""
         coarse = F.linear(x.reshape(-1, x.shape[-1]), self.enter)
