@@ -87,6 +87,7 @@ def test_actions_are_sampled_in_training_and_the_likeliest_in_evaluation(make_sp
     spec = make_spec(1, 2)
     agent = make_sac(spec)
     constant(agent.actor, [[0.3, -0.2, math.log(0.1), math.log(0.4)]])
+    agent.averaged = agent.actor.detached()
     obs = np.zeros((4000, 1), np.float32)
     exact = agent.policy([None], explore=False, generator=generator).act(obs).action
     assert np.allclose(exact, np.tanh([0.3, -0.2]))
@@ -95,9 +96,32 @@ def test_actions_are_sampled_in_training_and_the_likeliest_in_evaluation(make_sp
     assert raw.std(0).tolist() == pytest.approx([0.1, 0.4], rel=0.06)  # +- 0.011
 
 
+def test_the_averaged_actor_is_what_is_evaluated(make_spec, generator):
+    obs = np.ones((3, 2), np.float32)
+    agent, same = make_sac(make_spec(2), average_rate=0.25), make_sac(make_spec(2))
+    start = [parameter.clone() for parameter in agent.averaged]
+    for learner in (agent, same):
+        noise = torch.Generator().manual_seed(3)
+        rows = torch.randn(1, 4, 2, generator=noise)
+        learner.learn(Batch(rows, rows[..., :1], rows[..., 0], rows, torch.zeros(1, 4)), 4)
+    for average, old, new in zip(agent.averaged, start, agent.actor.detached(), strict=True):
+        assert torch.allclose(average, 0.75 * old + 0.25 * new)
+    for average, new in zip(same.averaged, same.actor.detached(), strict=True):
+        assert torch.equal(average, new)
+    evaluated = agent.policy([None], explore=False, generator=generator)
+    action = evaluated.act(obs).action
+    agent.actor.load([torch.zeros_like(p) for p in agent.actor.detached()])
+    assert np.array_equal(evaluated.act(obs).action, action)
+    restored = make_sac(make_spec(2), seed=1)
+    restored.load_state_dict(agent.state_dict())
+    policy = restored.policy([None], explore=False, generator=generator)
+    assert np.array_equal(policy.act(obs).action, action)
+
+
 def test_discrete_actions_are_sampled_by_their_chances(make_spec, generator):
     agent = make_sac(make_spec(1, (3,)))
     constant(agent.actor, [[math.log(0.2), math.log(0.5), math.log(0.3)]])
+    agent.averaged = agent.actor.detached()
     obs = np.zeros((10_000, 1), np.float32)
     exact = agent.policy([None], explore=False, generator=generator).act(obs).action
     assert (exact == [0, 1, 0]).all()
@@ -124,6 +148,7 @@ def test_discrete_targets_are_expectations_of_the_lower_critic(make_spec):
     spec = make_spec(1, (2,))
     agent = make_sac(spec)
     constant(agent.actor, [[math.log(0.25), math.log(0.75)]])
+    agent.averaged = agent.actor.detached()
     constant(agent.critics, [[9.0, 9.0], [9.0, 9.0]])
     agent.targets[-1].copy_(torch.tensor([[[1.0, 4.0]], [[2.0, 3.0]]]))
     for tensor in agent.targets[:-1]:
@@ -140,6 +165,7 @@ def test_continuous_targets_bootstrap_unless_the_task_ended(make_spec):
     spec = make_spec(1, 1)
     agent = make_sac(spec)
     constant(agent.actor, [[0.4, math.log(0.5)]])
+    agent.averaged = agent.actor.detached()
     for tensor in agent.targets[:-1]:
         tensor.zero_()
     agent.targets[-1].copy_(torch.tensor([[[5.0]], [[3.0]]]))

@@ -33,6 +33,7 @@ from mbrl_cli.types import (
     Fraction,
     LearningRate,
     PositiveFloat,
+    PositiveFraction,
 )
 
 LOG_STD_RANGE = (-20.0, 2.0)
@@ -61,6 +62,7 @@ class SAC:
         initial_temperature: PositiveFloat,
         target_entropy: float | Literal["auto"],
         log_every: Count,
+        average_rate: PositiveFraction = 1.0,
     ) -> None:
         action = spec.action
         self.discrete = action.kind == "discrete"
@@ -81,6 +83,7 @@ class SAC:
         self.discount = discount
         self.target_rate = target_rate
         self.log_every = log_every
+        self.average_rate = average_rate
         if target_entropy == "auto":  # a third of what there is to choose, or the authors' -A
             target_entropy = math.log(action.dim) / 3.0 if self.discrete else -float(action.dim)
         self.target_entropy = target_entropy
@@ -90,6 +93,8 @@ class SAC:
         self.actor = StackedMLP(
             1, spec.obs_dim, outputs, hidden, activation, False, generator, device
         )
+        # The actor of the last updates on average: what acts where nothing is explored.
+        self.averaged = [parameter.clone() for parameter in self.actor.detached()]
         values = action.dim if self.discrete else 1
         self.critics = StackedMLP(
             2, inputs, values, hidden, activation, layer_norm, generator, device
@@ -114,8 +119,12 @@ class SAC:
         return _SACPolicy(self, explore, generator)
 
     def act(self, obs: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Map obs [n, O] to actions [n, A], sampled with `generator` or else the likeliest."""
-        out = self.actor(obs[None])[0]
+        """Map obs [n, O] to actions [n, A], sampled with `generator`.
+
+        Without one the averaged actor takes its likeliest action.
+        """
+        parameters = self.averaged if generator is None else self.actor.parameters
+        out = self.actor(obs[None], parameters)[0]
         if self.discrete:
             if generator is not None:  # the largest of logit + Gumbel noise is a sample
                 uniform = torch.rand(out.shape, generator=generator, device=generator.device)
@@ -191,6 +200,7 @@ class SAC:
         gradients = torch.autograd.grad(loss, self.optimiser.parameters)
         self.optimiser.step(gradients, self.learning_rate)
         torch._foreach_lerp_(self.targets, frozen, self.target_rate)
+        torch._foreach_lerp_(self.averaged, self.actor.detached(), self.average_rate)
         with torch.no_grad():
             real, imagined = values[0, :num_real].sum(), values[0, num_real:].sum()
             losses = (critic_loss, actor_loss, temperature, mean_entropy, real, imagined)
@@ -252,6 +262,7 @@ class SAC:
         """Return networks, optimiser, random numbers and counters."""
         state = {
             "actor": self.actor.detached(),
+            "averaged": self.averaged,
             "critics": self.critics.detached(),
             "targets": self.targets,
             "log_temperature": self.log_temperature.detach(),
@@ -267,8 +278,9 @@ class SAC:
         """Restore what `state_dict` returned."""
         self.actor.load(state["actor"])
         self.critics.load(state["critics"])
-        for own, saved in zip(self.targets, state["targets"], strict=True):
-            own.copy_(saved)
+        for name in ("targets", "averaged"):
+            for own, saved in zip(getattr(self, name), state[name], strict=True):
+                own.copy_(saved)
         self.log_temperature.copy_(state["log_temperature"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.generator.set_state(state["generator"])
