@@ -15,11 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mbrl_cli.errors import UserError
 from mbrl_cli.models.base import Unrolled
 from mbrl_cli.models.open_loop import measure_open_loop
 from mbrl_cli.nets.adamw import AdamW
 from mbrl_cli.nets.gradients import shortened
-from mbrl_cli.nets.speed import Precision, speed_up
+from mbrl_cli.nets.speed import Precision, compiler_fault, speed_up
 from mbrl_cli.nets.two_hot import TwoHot, symexp, symlog
 from mbrl_cli.nets.world_model import SIZES, WorldModel
 from mbrl_cli.replay.buffer import ReplayBuffer
@@ -110,6 +111,8 @@ class RSSM:
         ).to(device)
         self.precision = precision
         self.compile = compile
+        if compile and (fault := compiler_fault()):
+            raise UserError(f"model.compile=true: cannot compile here ({fault}); use false")
         speed_up(self.nets, precision, compile)
         self.dynamics = self.nets.dynamics
         self.latents = self.dynamics.latents

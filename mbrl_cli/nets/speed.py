@@ -9,8 +9,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from mbrl_cli.errors import UserError
-
 Precision = Literal["float32", "bfloat16"]
 MARK = "is_narrow"
 MOST_SIZES = 64
@@ -42,7 +40,6 @@ def speed_up(net: nn.Module, precision: Precision, compiled: bool) -> None:
         compiled: translate each for the shapes that it meets, at its first calls.
     """
     if compiled:
-        check_compiler()
         # All networks of a kind share one limit on how many sizes they are translated for.
         torch._dynamo.config.cache_size_limit = MOST_SIZES
     for module in net.modules():
@@ -51,15 +48,15 @@ def speed_up(net: nn.Module, precision: Precision, compiled: bool) -> None:
             module.compile()
 
 
-def check_compiler() -> None:
-    """Raise UserError where torch cannot compile: without a C++ compiler, say."""
+def compiler_fault() -> str | None:
+    """Return why torch cannot compile here, without a C++ compiler, say; None: it can."""
     from torch._dynamo.exc import BackendCompilerFailed
 
     try:
         torch.compile(torch.neg)(torch.ones(1))
     except BackendCompilerFailed as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"model.compile=true: cannot compile here ({reason}); use false") from error
+        return str(error).strip().splitlines()[0]
+    return None
 
 
 def _has_forward(module: nn.Module) -> bool:
