@@ -142,7 +142,7 @@ class SAC:
         """Return the lower critic's value [n] of what the policy would most likely do at obs."""
         critics = self.critics.detached()
         if self.discrete:
-            chance = F.softmax(self.actor(obs[None])[0], dim=-1)  # [n, K]
+            chance = F.softmax(self.actor(obs[None], self.averaged)[0], dim=-1)  # [n, K]
             return (chance * self.critics(obs.expand(2, -1, -1), critics).amin(0)).sum(-1)
         return self.values(obs, self.act(obs, None), critics).amin(0)
 

@@ -59,7 +59,7 @@ class LatentDynamics(nn.Module):
     @narrowable
     def forward(self, deter: Tensor, stoch: Tensor, action: Tensor) -> Tensor:
         """Return the next deter [..., D] after an action [..., A]."""
-        return self._next(deter, F.linear(torch.cat([stoch, action], -1), self.enter))
+        return self.next_deter(deter, F.linear(torch.cat([stoch, action], -1), self.enter))
 
     def look(self, deter: Tensor, embedded: Tensor) -> Tensor:
         """Return the posterior's statistics for deter [..., D] and an embedded observation."""
@@ -99,33 +99,7 @@ class LatentDynamics(nn.Module):
         )  # fmt: skip
         return LatentFilter.apply(self, from_action, from_obs, keep, restarts, noise, *weights)  # type: ignore[no-any-return, no-untyped-call]
 
-    def filtered(
-        self,
-        from_action: Tensor,
-        from_obs: Tensor,
-        keep: Tensor,
-        restarts: Sequence[bool],
-        noise: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what `sequence` does, given the parts of the products that wait for no step."""
-        from_stoch = self.enter[:, : self.latents.size].T
-        from_deter = self.posterior.weights[0][:, : self.deter].T
-        deter = from_obs.new_zeros(from_obs.shape[1], self.deter)
-        stoch = from_obs.new_zeros(from_obs.shape[1], self.latents.size)
-        found = []
-        steps = zip(from_action, from_obs, keep, restarts, noise, strict=True)
-        with torch.inference_mode():
-            for of_action, of_obs, kept, restarts_here, luck in steps:
-                if restarts_here:
-                    deter, stoch = deter * kept, stoch * kept
-                deter = self._next(deter, torch.addmm(of_action, stoch, from_stoch))
-                seen = self.posterior.after_first(torch.addmm(of_obs, deter, from_deter))
-                stoch = self.latents.sample(seen, luck)
-                found.append((deter, stoch, seen))
-        deters, stochs, statistics = (torch.stack(states) for states in zip(*found, strict=True))
-        return deters, stochs, statistics
-
-    def _next(self, deter: Tensor, entered: Tensor) -> Tensor:
+    def next_deter(self, deter: Tensor, entered: Tensor) -> Tensor:
         """Return the next deter [..., D] for the product of stoch and action [..., hidden]."""
         in_place = not torch.is_grad_enabled()
         entered = F.layer_norm(entered, entered.shape[-1:], self.enter_scale, self.enter_shift)

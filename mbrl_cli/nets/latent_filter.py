@@ -36,7 +36,21 @@ class LatentFilter(torch.autograd.Function):
         *weights: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Filter; `from_action` and `from_obs` [T, n, H] are their parts of the first products."""
-        found = dynamics.filtered(from_action, from_obs, keep, restarts, noise)
+        enter, look = weights[0].T, weights[6].T  # what stoch and deter are multiplied by
+        deter = from_obs.new_zeros(from_obs.shape[1], dynamics.deter)
+        stoch = from_obs.new_zeros(from_obs.shape[1], dynamics.latents.size)
+        steps = zip(from_action, from_obs, keep, restarts, noise, strict=True)
+        states = []
+        with torch.inference_mode():
+            for of_action, of_obs, kept, restarts_here, luck in steps:
+                if restarts_here:
+                    deter, stoch = deter * kept, stoch * kept
+                deter = dynamics.next_deter(deter, torch.addmm(of_action, stoch, enter))
+                seen = dynamics.posterior.after_first(torch.addmm(of_obs, deter, look))
+                stoch = dynamics.latents.sample(seen, luck)
+                states.append((deter, stoch, seen))
+        deters, stochs, statistics = (torch.stack(part) for part in zip(*states, strict=True))
+        found = deters, stochs, statistics
         ctx.save_for_backward(from_action, from_obs, keep, noise, *found, *weights)
         ctx.latents, ctx.recurrent, ctx.restarts = dynamics.latents, dynamics.recurrent, restarts
         return found

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 Precision = Literal["float32", "bfloat16"]
 MARK = "is_narrow"
-MOST_SIZES = 64
+MOST_SIZES = 64  # for which networks of a kind are translated
 
 
 def narrowable(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
