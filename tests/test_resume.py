@@ -123,6 +123,17 @@ def test_a_finished_run_says_so_and_can_be_made_longer(mbrl, tiny_run, tmp_path)
     assert mbrl("resume", "short", "total_steps=60").code == 2
 
 
+def test_a_key_that_is_younger_than_the_run_can_be_given(mbrl, tiny_run, tmp_path):
+    assert mbrl("train", *tiny_run, "hydra.run.dir=run").code == 0
+    config = tmp_path / "run" / "config.yaml"
+    lines = config.read_text().splitlines(keepends=True)
+    config.write_text("".join(line for line in lines if "patience" not in line))
+    assert "model.patience: missing" in mbrl("resume", "run", "total_steps=80").err
+    done = mbrl("resume", "run", "total_steps=80", "model.patience=3")
+    assert done.code == 0, done.err
+    assert "model.patience: (missing) -> 3" in done.out
+
+
 def test_changes_are_shown_and_the_config_that_held_before_is_kept(mbrl, tiny_run, tmp_path):
     assert mbrl("train", *tiny_run, "hydra.run.dir=run").code == 0
     before = (tmp_path / "run" / "config.yaml").read_text()

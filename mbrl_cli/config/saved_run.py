@@ -78,10 +78,13 @@ def apply_overrides(config: DictConfig, overrides: Sequence[str]) -> None:
         if key == "planner":
             config.planner = _group_config(config, key, str(value))
             continue
-        if OmegaConf.select(config, key, throw_on_missing=False) is None and not _has(config, key):
+        known = _has(config, key)
+        # A key of a group may be younger than the run; `build` tells whether there is one.
+        younger = key.partition(".")[0] in GROUPS and _has(config, key.rpartition(".")[0])
+        if not known and not younger:
             raise UserError(_unknown(config, key))
         try:
-            OmegaConf.update(config, key, value, merge=False)
+            OmegaConf.update(config, key, value, merge=False, force_add=not known)
         except OmegaConfBaseException as error:
             raise UserError(f"{key}={value}: {str(error).splitlines()[0]}") from error
 

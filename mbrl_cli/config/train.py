@@ -87,6 +87,8 @@ def go_on(folder: Path, cfg: DictConfig, trust: bool = True) -> float:
         total = run_level(cfg)[0].total_steps
         finished = finished_state(folder)
         if finished is not None and finished["env_step"] == total:
+            if changed:
+                build(cfg, restored=True)  # what was given must make sense even so
             result = float(finished["result"])
             print(
                 f"{folder}: finished its {total:,} steps already, return {result:.1f}; "

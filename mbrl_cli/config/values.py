@@ -29,7 +29,7 @@ def check_arguments(
             raise UserError(unknown_key(f"{group}.{key}", key, parameters))
     for name, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and name not in arguments:
-            raise UserError(f"{group}.{name}: missing")
+            raise UserError(f"{group}.{name}: missing; add {group}.{name}=VALUE")
     function = target.__init__ if inspect.isclass(target) else target
     hints = get_type_hints(function, include_extras=True)
     return {
