@@ -11,7 +11,7 @@ import copy
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mbrl_cli.agents.actions import ActionDistribution
 from mbrl_cli.agents.lambda_returns import lambda_returns
@@ -58,6 +58,7 @@ class ActorCritic:
         max_gradient: PositiveFloat,
         unimix: PositiveFraction,
         num_bins: Count,
+        average_rate: PositiveFraction,
     ) -> None:
         self.model = model
         self.generator = generator
@@ -68,6 +69,7 @@ class ActorCritic:
         self.entropy_scale = entropy_scale
         self.target_rate = target_rate
         self.max_gradient = max_gradient
+        self.average_rate = average_rate
         self.actions = ActionDistribution(model.spec.action, unimix)
         self.two_hot = TwoHot(num_bins, device)
         self.actor = NormMLP(
@@ -77,16 +79,22 @@ class ActorCritic:
             device
         )
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
-        for net in (self.actor, self.critic, self.slow_critic):
+        # The actor of the last updates on average: what acts where nothing is explored.
+        self.averaged = copy.deepcopy(self.actor).requires_grad_(False)
+        for net in (self.actor, self.critic, self.slow_critic, self.averaged):
             speed_up(net, model.precision, model.compile)
         self.return_range = torch.zeros((), device=device)
         self.learning_rates = actor_learning_rate, critic_learning_rate
         self.optimisers = [AdamW(list(net.parameters())) for net in (self.actor, self.critic)]
 
     def act(self, feature: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Map features [n, F] to actions [n, A], drawn with `generator` or else the likeliest."""
-        out = self.actor(feature)
-        return self.actions.mode(out) if generator is None else self.actions.sample(out, generator)
+        """Map features [n, F] to actions [n, A].
+
+        They are drawn with `generator`; without one the averaged actor takes the likeliest.
+        """
+        if generator is None:
+            return self.actions.mode(self.averaged(feature))
+        return self.actions.sample(self.actor(feature), generator)
 
     def learn(self, deter: Tensor, stoch: Tensor, continues: Tensor) -> Tensor:
         """Imagine from N filtered states, take one gradient step; return the `STATISTICS`.
@@ -136,11 +144,8 @@ class ActorCritic:
         parts = gradients[: len(actor.parameters)], gradients[len(actor.parameters) :]
         for optimiser, part, rate in zip(self.optimisers, parts, self.learning_rates, strict=True):
             optimiser.step(shortened(part, self.max_gradient), rate)
-        slow, fast = (
-            [parameter.detach() for parameter in net.parameters()]
-            for net in (self.slow_critic, self.critic)
-        )
-        torch._foreach_lerp_(slow, fast, self.target_rate)
+        _follow(self.slow_critic, self.critic, self.target_rate)
+        _follow(self.averaged, self.actor, self.average_rate)
 
     def _scale(self, returns: Tensor) -> Tensor:
         """Return what advantages are divided by: the usual range of returns, or 1 if it is less.
@@ -161,14 +166,21 @@ class ActorCritic:
             "actor": self.actor.state_dict(),
             "critic": self.critic.state_dict(),
             "slow_critic": self.slow_critic.state_dict(),
+            "averaged": self.averaged.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "return_range": self.return_range,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        for name in ("actor", "critic", "slow_critic"):
+        for name in ("actor", "critic", "slow_critic", "averaged"):
             getattr(self, name).load_state_dict(state[name])
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
         self.return_range = state["return_range"].to(self.return_range.device)
+
+
+def _follow(slow: nn.Module, fast: nn.Module, rate: float) -> None:
+    """Move the weights of `slow` that share of the way to those of `fast`."""
+    weights = ([p.detach() for p in net.parameters()] for net in (slow, fast))
+    torch._foreach_lerp_(*weights, rate)
