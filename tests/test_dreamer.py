@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mbrl_cli.agents.actions import ActionDistribution
+from mbrl_cli.agents.actor_critic import ActorCritic
 from mbrl_cli.agents.lambda_returns import lambda_returns
 from mbrl_cli.models.rssm import RSSM
 from mbrl_cli.nets.categorical_latents import CategoricalLatents
@@ -361,3 +362,29 @@ def test_a_model_remembers_what_a_reward_needs(make_rssm):
     for _ in range(4):
         metrics = model.fit(replay, torch.Generator().manual_seed(0))
     assert metrics["reward_loss"] < 0.6
+
+
+def test_the_averaged_actor_is_what_is_evaluated(make_rssm, generator):
+    model = make_rssm()
+    settings = {
+        "hidden": 4, "layers": 1, "rollout_length": 2, "rollouts": 3, "discount": 0.99,
+        "gae_lambda": 0.95, "entropy_scale": 0.1, "actor_learning_rate": 0.1,
+        "critic_learning_rate": 0.1, "target_rate": 0.05, "max_gradient": 100.0, "unimix": 0.01,
+        "num_bins": 41, "average_rate": 0.25,
+    }  # fmt: skip
+    learner, restored = (ActorCritic(model, CPU, generator, **settings) for _ in range(2))
+    start = model.initial(3)
+    before = [parameter.clone() for parameter in learner.actor.parameters()]
+    learner.learn(start["deter"], start["stoch"], torch.ones(3))
+    assert not torch.equal(learner.actor.out, learner.averaged.out)
+    nets = learner.averaged.parameters(), before, learner.actor.parameters()
+    for average, old, new in zip(*nets, strict=True):
+        assert torch.allclose(average, 0.75 * old + 0.25 * new)
+    feature = torch.randn(5, model.feature_dim)
+    evaluated = learner.act(feature, None)
+    with torch.no_grad():
+        for parameter in learner.actor.parameters():
+            parameter.zero_()
+    assert torch.equal(learner.act(feature, None), evaluated)
+    restored.load_state_dict(learner.state_dict())
+    assert torch.equal(restored.act(feature, None), evaluated)

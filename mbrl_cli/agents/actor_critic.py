@@ -182,5 +182,5 @@ class ActorCritic:
 
 def _follow(slow: nn.Module, fast: nn.Module, rate: float) -> None:
     """Move the weights of `slow` that share of the way to those of `fast`."""
-    weights = ([p.detach() for p in net.parameters()] for net in (slow, fast))
-    torch._foreach_lerp_(*weights, rate)
+    weights = [[parameter.detach() for parameter in net.parameters()] for net in (slow, fast)]
+    torch._foreach_lerp_(weights[0], weights[1], rate)
