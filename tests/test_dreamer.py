@@ -380,7 +380,7 @@ def test_the_averaged_actor_is_what_is_evaluated(make_rssm, generator):
     nets = learner.averaged.parameters(), before, learner.actor.parameters()
     for average, old, new in zip(*nets, strict=True):
         assert torch.allclose(average, 0.75 * old + 0.25 * new)
-    feature = torch.randn(5, model.feature_dim)
+    feature = torch.randn(5, model.feature_dim, generator=generator)
     evaluated = learner.act(feature, None)
     with torch.no_grad():
         for parameter in learner.actor.parameters():

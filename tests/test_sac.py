@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 SETTINGS = {
     "hidden": [16], "activation": "relu", "layer_norm": False, "learning_rate": 1e-2,
     "batch_size": 8, "updates_per_step": 1.0, "discount": 0.9, "target_rate": 0.25,
-    "initial_temperature": 0.5, "target_entropy": "auto", "log_every": 10,
+    "initial_temperature": 0.5, "target_entropy": "auto", "log_every": 10, "average_rate": 1.0,
 }  # fmt: skip
 
 

@@ -62,7 +62,7 @@ class SAC:
         initial_temperature: PositiveFloat,
         target_entropy: float | Literal["auto"],
         log_every: Count,
-        average_rate: PositiveFraction = 1.0,
+        average_rate: PositiveFraction,
     ) -> None:
         action = spec.action
         self.discrete = action.kind == "discrete"

@@ -78,13 +78,13 @@ def apply_overrides(config: DictConfig, overrides: Sequence[str]) -> None:
         if key == "planner":
             config.planner = _group_config(config, key, str(value))
             continue
-        known = _has(config, key)
+        section = key.rpartition(".")[0]
         # A key of a group may be younger than the run; `build` tells whether there is one.
-        younger = key.partition(".")[0] in GROUPS and _has(config, key.rpartition(".")[0])
-        if not known and not younger:
+        in_group = section.partition(".")[0] in GROUPS and _has(config, section)
+        if not in_group and not _has(config, key):
             raise UserError(_unknown(config, key))
         try:
-            OmegaConf.update(config, key, value, merge=False, force_add=not known)
+            OmegaConf.update(config, key, value, merge=False, force_add=in_group)
         except OmegaConfBaseException as error:
             raise UserError(f"{key}={value}: {str(error).splitlines()[0]}") from error
 
@@ -108,6 +108,8 @@ def _has(config: DictConfig, key: str) -> bool:
 
 def _unknown(config: DictConfig, key: str) -> str:
     section, _, name = key.rpartition(".")
+    while section and not _has(config, section):  # the first part that is not there
+        section, _, name = section.rpartition(".")
     node = OmegaConf.select(config, section) if section else config
     allowed = [str(k) for k in node if k != "_target_"] if OmegaConf.is_dict(node) else []
     return unknown_key(key, name, allowed)
