@@ -7,13 +7,12 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from mbrl_cli.cli import main
 from mbrl_cli.config.app import register_resolvers
-from mbrl_cli.config.groups import config_dir
+from mbrl_cli.config.composition import compose_config
 from mbrl_cli.models.base import Prediction, Unrolled
 from mbrl_cli.models.ensemble import Ensemble
 from mbrl_cli.replay.buffer import ReplayBuffer
@@ -153,7 +152,10 @@ def make_ensemble() -> Callable[..., Ensemble]:
 
     What is not named here is as in the real `configs/model/mlp.yaml`.
     """
-    real = OmegaConf.load(config_dir() / "model" / "mlp.yaml")
+    register_resolvers()
+    real = OmegaConf.create(
+        OmegaConf.to_container(compose_config(["model=mlp"]), resolve=True)
+    ).model
     small = {
         "hidden": [16], "activation": "silu", "batch_size": 64, "max_steps": 300,
         "check_every": 50, "patience": 3, "learning_rate": 1e-2, "weight_decay": 0.0,
@@ -174,8 +176,7 @@ def compose_run() -> Callable[..., object]:
 
     def composed(*overrides):
         register_resolvers()
-        with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            return compose("train", overrides=["console=false", "device=cpu", *overrides])
+        return compose_config(["console=false", "device=cpu", *overrides])
 
     return composed
 

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from mbrl_cli.checkpoint import load_checkpoint
 from mbrl_cli.config.build import build
-from mbrl_cli.config.groups import config_dir
+from mbrl_cli.config.groups import choices, config_dir
 from mbrl_cli.errors import UserError
 from mbrl_cli.logger import METRICS, Logger
 from mbrl_cli.runner import Runner
@@ -43,8 +43,7 @@ RUN = [
 
 
 def names(group, without=("none",)):
-    found = sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
-    return [name for name in found if name not in without]
+    return [name for name in choices(group) if name not in without]
 
 
 @pytest.fixture

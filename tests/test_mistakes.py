@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from mbrl_cli.checkpoint import save_checkpoint
+from mbrl_cli.config.composition import compose_choice
 from mbrl_cli.config.groups import GROUPS, choices, config_dir
 
 TABLE = Path(__file__).parent.parent / "docs" / "mistakes.md"
@@ -457,8 +458,7 @@ def keys():
     ]
     for group in GROUPS:
         for name in choices(group):
-            node = OmegaConf.load(config_dir() / group / f"{name}.yaml")
-            found += [f"{group}.{key}" for key in (node.get("agent") or node) if key != "defaults"]
+            found += [f"{group}.{key}" for key in compose_choice(group, name)]
     return sorted({str(key) for key in found} | {"nonsense", "model.nonsense"})
 
 

@@ -157,13 +157,12 @@ def _known_keys(section: str) -> list[str]:
     if not section:
         loaded = OmegaConf.load(config_dir() / "train.yaml")
         return [*GROUPS, *(str(k) for k in loaded if k not in ("defaults", "hydra"))]
+    from mbrl_cli.config.composition import compose_choice
+
     keys: dict[str, None] = {}
     for name in choices(section.split(".")[0]):
-        path = config_dir() / section.split(".")[0] / f"{name}.yaml"
-        content = OmegaConf.to_container(OmegaConf.load(path))
-        assert isinstance(content, dict)
-        node = content["agent"] if section == "agent" else content
-        keys |= dict.fromkeys(str(k) for k in node if k not in ("_target_", "defaults"))
+        choice = compose_choice(section.split(".")[0], name)
+        keys |= dict.fromkeys(str(key) for key in choice if key != "_target_")
     return list(keys)
 
 

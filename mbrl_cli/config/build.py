@@ -18,7 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from mbrl_cli.agents.base import Agent
-from mbrl_cli.config.groups import GROUPS, choices, config_dir
+from mbrl_cli.config.composition import compose_choice
+from mbrl_cli.config.groups import GROUPS, choices
 from mbrl_cli.config.reuse import load_model
 from mbrl_cli.config.values import LIVE, check_arguments, check_value
 from mbrl_cli.envs.env import Env
@@ -211,7 +212,7 @@ def _check_roles(groups: Mapping[str, _Group]) -> None:
 def _agents_with(role: str) -> list[str]:
     found = []
     for name in choices("agent"):
-        target = OmegaConf.load(config_dir() / "agent" / f"{name}.yaml").agent.get("_target_")
+        target = compose_choice("agent", name).get("_target_")
         if target and role in inspect.signature(get_object(target)).parameters:
             found.append(f"agent={name}")
     return found

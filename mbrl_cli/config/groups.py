@@ -14,9 +14,12 @@ def config_dir() -> Path:
 
 
 def choices(group: str) -> dict[str, str]:
-    """Return name -> description for every YAML file of `group`."""
+    """Return name -> description for every choice of `group`.
+
+    Files whose name starts with an underscore are blocks that choices share, not choices.
+    """
     found = {}
-    for path in sorted((config_dir() / group).glob("*.yaml")):
+    for path in sorted((config_dir() / group).glob("[!_]*.yaml")):
         comments = [
             line.lstrip("# ").strip()
             for line in path.read_text(encoding="utf-8").splitlines()

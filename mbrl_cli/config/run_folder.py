@@ -16,7 +16,7 @@ from yaml import YAMLError
 
 from mbrl_cli.config.app import import_from_here, register_resolvers
 from mbrl_cli.config.changes import flat
-from mbrl_cli.config.groups import GROUPS, choices, config_dir
+from mbrl_cli.config.groups import GROUPS, config_dir
 from mbrl_cli.errors import UserError
 
 CONFIG = "config.yaml"
@@ -72,7 +72,7 @@ def _refuse_foreign(config: DictConfig, path: Path) -> None:
 
 
 def _targets(group: str) -> set[Any]:
-    """Return every `_target_` that our own YAML files give this group."""
-    key = "agent._target_" if group == "agent" else "_target_"
-    files = [config_dir() / group / f"{name}.yaml" for name in choices(group)]
-    return {OmegaConf.select(OmegaConf.load(path), key) for path in files}
+    """Return every `_target_` that our own YAML files give this group, shared blocks included."""
+    files = [OmegaConf.load(path) for path in (config_dir() / group).glob("*.yaml")]
+    keys = ("_target_", f"{group}._target_")
+    return {OmegaConf.select(file, key) for file in files for key in keys}

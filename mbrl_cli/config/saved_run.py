@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -17,7 +16,8 @@ from rich.table import Table
 from mbrl_cli.config.app import explain
 from mbrl_cli.config.build import Parts, build
 from mbrl_cli.config.changes import refuse_sizes
-from mbrl_cli.config.groups import GROUPS, config_dir
+from mbrl_cli.config.composition import compose_config
+from mbrl_cli.config.groups import GROUPS
 from mbrl_cli.config.run_folder import run_folder, saved_config
 from mbrl_cli.config.values import unknown_key
 from mbrl_cli.errors import UserError
@@ -91,11 +91,10 @@ def apply_overrides(config: DictConfig, overrides: Sequence[str]) -> None:
 
 def _group_config(config: DictConfig, group: str, name: str) -> Any:
     """Compose the YAML of one choice as it would be in a run on this environment."""
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        try:
-            composed = compose("train", overrides=[f"{group}={name}"])
-        except HydraException as error:
-            raise UserError(explain(error) or str(error)) from error
+    try:
+        composed = compose_config([f"{group}={name}"])
+    except HydraException as error:
+        raise UserError(explain(error) or str(error)) from error
     composed.env = config.env  # what the environment recommends counts
     return OmegaConf.create(OmegaConf.to_container(composed[group], resolve=True))
 
