@@ -26,7 +26,7 @@ from mbrl_cli.models.ensemble import Ensemble
 from mbrl_cli.models.imagination import imagine
 from mbrl_cli.planners.random_shooting import RandomShooting
 from mbrl_cli.planners.world import World
-from mbrl_cli.process import prepare
+from mbrl_cli.threads_and_malloc import set_threads_and_malloc
 from mbrl_cli.types import ActionSpec, EnvSpec
 
 PLANS, HORIZON, HIDDEN, NUM_ACTIONS = 100, 10, 64, 4
@@ -190,7 +190,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     parser.add_argument("--out", type=Path, help="file for the numbers as JSON")
     options = parser.parse_args()
-    prepare(options.threads)
+    set_threads_and_malloc(options.threads)
 
     network = make_network(seed=0)
     check_same_work(network)

@@ -23,8 +23,8 @@ from hydra import compose, initialize_config_dir, initialize_config_module
 from mbrl_cli.config.app import register_resolvers
 from mbrl_cli.config.build import build
 from mbrl_cli.config.groups import config_dir
-from mbrl_cli.process import prepare
 from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.threads_and_malloc import set_threads_and_malloc
 
 LENGTHS, BATCH, ROWS, EPISODE, BINS = (32, 64), 16, 4000, 40, 255
 
@@ -125,7 +125,7 @@ def main() -> None:
     if importlib.util.find_spec("sheeprl"):
         sides["sheeprl"] = peer
     learners = {(length, name): make(length) for length in LENGTHS for name, make in sides.items()}
-    prepare(arguments.threads)
+    set_threads_and_malloc(arguments.threads)
     rates: dict[tuple[int, str], list[float]] = {key: [] for key in learners}
     for turn in range(arguments.rounds + 1):
         for key, learn in learners.items():

@@ -19,7 +19,7 @@ from turns import gemm_job, peak_flops, report, take_turns
 from mbrl_cli.models.ensemble import Ensemble
 from mbrl_cli.models.fitting import FitSettings, fit_members
 from mbrl_cli.nets.ensemble_mlp import EnsembleMLP
-from mbrl_cli.process import prepare
+from mbrl_cli.threads_and_malloc import set_threads_and_malloc
 
 TRANSITIONS, BATCH = 20_000, 256
 
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, help="file for the numbers as JSON")
     options = parser.parse_args()
-    prepare(options.threads)
+    set_threads_and_malloc(options.threads)
     cpu = torch.device("cpu")
     large, small = pets_model(cpu), pets_model(cpu)
     outputs = large.net.weights[-1].shape[1]

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mbrl_cli.store import newest_replay
+from mbrl_cli.checkpoint_store import load_newest_replay
 
 ENVS = ("cartpole", "pendulum")
 RUN = [
@@ -69,7 +69,7 @@ def outcome(folder: Path) -> dict[str, object]:
     """Return everything that must be the same."""
     rows = (folder / "metrics.csv").read_bytes().splitlines(keepends=True)
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
-    stored, episodes = newest_replay(folder)
+    stored, episodes = load_newest_replay(folder)
     return {
         "weights": (folder / "checkpoint.safetensors").read_bytes(),
         "metrics.csv": b"".join(row for row in rows if b",time/" not in row),

@@ -17,8 +17,8 @@ from turns import report, wait_for
 from mbrl_cli.config.app import register_resolvers
 from mbrl_cli.config.build import build
 from mbrl_cli.config.groups import config_dir
-from mbrl_cli.process import prepare
 from mbrl_cli.seeding import torch_generator
+from mbrl_cli.threads_and_malloc import set_threads_and_malloc
 
 
 def decision_times(overrides: list[str], num_envs: int, decisions: int) -> list[float]:
@@ -26,7 +26,7 @@ def decision_times(overrides: list[str], num_envs: int, decisions: int) -> list[
     register_resolvers()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         parts = build(compose("train", overrides=overrides))
-    prepare(parts.threads)
+    set_threads_and_malloc(parts.threads)
     envs = parts.make_eval_envs(num_envs)
     obs = torch.stack([torch.from_numpy(env.reset(i)) for i, env in enumerate(envs)]).numpy()
     policy = parts.agent.policy(envs, False, torch_generator(0, "latency", parts.device))

@@ -26,7 +26,7 @@ from mbrl_cli.planners.cem import CEM
 from mbrl_cli.planners.mppi import MPPI
 from mbrl_cli.planners.random_shooting import RandomShooting
 from mbrl_cli.planners.world import World
-from mbrl_cli.process import prepare
+from mbrl_cli.threads_and_malloc import set_threads_and_malloc
 from mbrl_cli.types import ActionSpec, EnvSpec
 
 OBS, ACTION, HIDDEN, PARTICLES, HORIZON = 4, 1, [200] * 4, 20, 15
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, help="file for the numbers as JSON")
     options = parser.parse_args()
-    prepare(options.threads)
+    set_threads_and_malloc(options.threads)
     model = pets_model(torch.device(options.device))
     common: dict[str, Any] = {
         "action": model.spec.action, "device": model.device, "horizon": HORIZON,

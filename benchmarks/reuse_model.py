@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mbrl_cli.store import finished_state
+from mbrl_cli.checkpoint_store import load_final_checkpoint
 
 HERE = Path(__file__).parent
 NEW = [
@@ -30,7 +30,7 @@ def run(folder: Path, *words: str) -> float:
          "console=false", "threads=1"],
         check=True, env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    state = finished_state(folder)
+    state = load_final_checkpoint(folder)
     assert state is not None
     return float(state["result"])
 

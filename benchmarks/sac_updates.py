@@ -23,8 +23,8 @@ import numpy as np
 import torch
 
 from mbrl_cli.agents.sac import SAC
-from mbrl_cli.process import prepare
 from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.threads_and_malloc import set_threads_and_malloc
 from mbrl_cli.types import ActionSpec, EnvSpec
 
 ROWS = 20_000
@@ -170,7 +170,7 @@ def main() -> None:
     if arguments.plain_memory:
         torch.set_num_threads(arguments.threads)
     else:
-        prepare(arguments.threads)
+        set_threads_and_malloc(arguments.threads)
     data = transitions(arguments.obs, arguments.actions)
     peer = PEERS[arguments.peer]
     sides = {"ours": ours, arguments.peer: peer, "products alone": products_alone}

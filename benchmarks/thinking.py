@@ -31,7 +31,7 @@ from mbrl_cli.config.build import Parts, build
 from mbrl_cli.config.groups import config_dir
 from mbrl_cli.config.saved_run import load_run
 from mbrl_cli.evaluation import evaluate
-from mbrl_cli.process import prepare
+from mbrl_cli.threads_and_malloc import set_threads_and_malloc
 
 matplotlib.use("agg")
 from matplotlib import pyplot as plt
@@ -61,7 +61,7 @@ class Measured:
 def main() -> None:
     """Measure, print, and write what `--out` and `--picture` ask for."""
     options = _options()
-    prepare(options.threads)
+    set_threads_and_malloc(options.threads)
     sources: list[Path | int] = options.run or list(range(options.seeds))
     measured = []
     for planner, budgets in options.planner:

@@ -1,7 +1,8 @@
-"""Save and load nested dicts of tensors, arrays and plain numbers: atomic, checked, never pickle.
+"""Save and load nested dicts of tensors, arrays and plain values without pickle.
 
-A checkpoint is one safetensors file. Tensors and arrays are its tensors, everything else is JSON in
-its header. The checksum covers every byte of the file, with its own digits read as zeros.
+A checkpoint is one safetensors file, written atomically. Tensors and arrays are its tensors,
+everything else is JSON in its header. A checksum in the header covers every byte of the file; for
+its computation the checksum's own digits are replaced by zeros.
 """
 
 from __future__ import annotations
@@ -22,21 +23,22 @@ from mbrl_cli.errors import UserError
 
 FORMAT = 1
 SUFFIX = ".safetensors"
-_ENTRY = "mbrl"  # one metadata entry: safetensors writes several in random order
-_BLANK = "0" * 64
+# One metadata entry holds everything, because safetensors writes several in random order.
+_ENTRY = "mbrl"
+_BLANK_CHECKSUM = "0" * 64
 
 
 def save_checkpoint(folder: Path, name: str, state: dict[str, Any]) -> Path:
-    """Write `state` to `folder/name.safetensors` so that a crash leaves the old file or the new.
+    """Write `state` to `folder/name.safetensors`; a crash leaves the old file or the new one.
 
     The state may hold tensors, numpy arrays, None, bool, int, float, str, lists, tuples and dicts
-    (with str or int keys). Raises TypeError, naming the place, for anything else.
+    (with str or int keys). Raises TypeError, with the key, for anything else.
     """
     tensors: dict[str, Tensor] = {}
-    entry = {"checksum": _BLANK, "format": FORMAT, "state": _pack(state, name, tensors)}
+    entry = {"checksum": _BLANK_CHECKSUM, "format": FORMAT, "state": _pack(state, name, tensors)}
     content = bytearray(safetensors.torch.save(tensors, {_ENTRY: json.dumps(entry)}))
-    start = content.index(_BLANK.encode())
-    content[start : start + len(_BLANK)] = _checksum(content)
+    start = content.index(_BLANK_CHECKSUM.encode())
+    content[start : start + len(_BLANK_CHECKSUM)] = _checksum(content)
 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}{SUFFIX}"
@@ -45,7 +47,7 @@ def save_checkpoint(folder: Path, name: str, state: dict[str, Any]) -> Path:
 
 
 def write_atomically(path: Path, content: bytes | bytearray) -> None:
-    """Write a file so that a crash or a power cut leaves the old one or the new one, whole."""
+    """Write a file; a crash or a power cut leaves the complete old file or the complete new one."""
     unfinished = path.with_name(f".{path.name}.tmp")
     with unfinished.open("wb") as file:
         file.write(content)
@@ -56,7 +58,7 @@ def write_atomically(path: Path, content: bytes | bytearray) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read what `save_checkpoint` wrote; tensors are on the CPU.
+    """Return what `save_checkpoint` wrote; tensors are on the CPU.
 
     Raises UserError if the file is missing, damaged or of another format version.
     """
@@ -67,13 +69,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         length = int.from_bytes(content[:8], "little")
         entry = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_ENTRY])
-        found, checksum = entry["format"], entry["checksum"].encode()
+        version, checksum = entry["format"], entry["checksum"].encode()
         start = content.index(checksum)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged, or not a checkpoint of mbrl") from error
-    if found != FORMAT:
-        raise UserError(f"{path} has checkpoint format {found}; this mbrl reads format {FORMAT}")
-    content[start : start + len(checksum)] = _BLANK.encode()
+    if version != FORMAT:
+        raise UserError(f"{path} has checkpoint format {version}; this mbrl reads format {FORMAT}")
+    content[start : start + len(checksum)] = _BLANK_CHECKSUM.encode()
     if _checksum(content) != checksum:
         raise UserError(f"{path} is damaged: its checksum does not match")
     try:
@@ -84,13 +86,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _checksum(content: bytearray) -> bytes:
-    return hashlib.blake2b(content, digest_size=len(_BLANK) // 2).hexdigest().encode()
+    return hashlib.blake2b(content, digest_size=len(_BLANK_CHECKSUM) // 2).hexdigest().encode()
 
 
 def _pack(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
-    """Return `value` as JSON, its tensors moved to `tensors`.
+    """Return `value` as JSON and add its tensors and arrays to `tensors`.
 
-    Scalars and lists stand for themselves; anything else is an object with one key, its kind.
+    Scalars and lists are unchanged. Anything else becomes an object with one key, its kind. `place`
+    is the dotted key of `value`.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -98,14 +101,14 @@ def _pack(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
         items = [_pack(item, f"{place}.{i}", tensors) for i, item in enumerate(value)]
         return items if isinstance(value, list) else {"tuple": items}
     if isinstance(value, dict):
-        # Pairs, because an optimizer's state has integer keys and JSON has none.
+        # Key-value pairs, because an optimizer's state has integer keys, which JSON lacks.
         if not all(isinstance(key, str | int) for key in value):
             raise TypeError(f"checkpoint: the keys of {place} must be str or int")
         return {"dict": [[k, _pack(v, f"{place}.{k}", tensors)] for k, v in value.items()]}
     if isinstance(value, Tensor | np.ndarray):
         kind = "tensor" if isinstance(value, Tensor) else "array"
         name = f"{len(tensors)}:{place}"  # the number keeps {"a.b": x} and {"a": {"b": x}} apart
-        # Copies, because safetensors wants whole tensors that share no memory.
+        # Copies, because safetensors requires contiguous tensors that share no memory.
         if isinstance(value, Tensor):
             copy = value.detach().cpu().clone(memory_format=torch.contiguous_format)
         else:
@@ -129,7 +132,7 @@ def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut; only POSIX can open a folder."""
+    """Write a folder's entries to the disk, so that a rename survives a power cut (POSIX only)."""
     if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""What ends a run in one or two lines and an exit code, instead of a trace."""
+"""Exceptions that end a run with an exit code and a message of one line, without a traceback."""
 
 from __future__ import annotations
 
@@ -7,39 +7,40 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A mistake in what was asked for; the message names the key, the value and what is allowed."""
+    """A mistake of the user; the message names the key, the value and the allowed values."""
 
     exit_code = 2
 
 
 class EnvironmentFault(UserError):
-    """The environment raised, hung, or returned what no environment may."""
+    """The environment raised an exception, did not return, or returned an invalid value."""
 
     exit_code = 3
 
 
 class Diverged(UserError):
-    """The model became useless in one fit after another."""
+    """The model diverged in several fits in a row."""
 
     exit_code = 4
 
 
 class DiskFault(UserError):
-    """The disk is full, or the run's folder cannot be written any more."""
+    """The disk is full, or the run folder can no longer be written."""
 
     exit_code = 5
 
 
-class Stopped(KeyboardInterrupt):
-    """A signal asked the run to stop; raised wherever the run was."""
+class StopRequested(KeyboardInterrupt):
+    """A signal asked the run to stop; raised at whatever line is running."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.exit_code = 128 + number
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.signal_number = signal_number
+        self.exit_code = 128 + signal_number  # as shells report it
 
 
 def nearest(word: str, allowed: Iterable[str], count: int = 3) -> list[str]:
-    """Return up to `count` names from `allowed` that look like `word`, the closest first."""
-    folded = {name.lower(): name for name in allowed}
-    found = difflib.get_close_matches(word.lower(), folded, n=count, cutoff=0.5)
-    return [folded[name] for name in found]
+    """Return up to `count` names from `allowed` that are similar to `word`, best match first."""
+    by_lower_case = {name.lower(): name for name in allowed}
+    close = difflib.get_close_matches(word.lower(), by_lower_case, n=count, cutoff=0.5)
+    return [by_lower_case[name] for name in close]

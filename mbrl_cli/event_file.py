@@ -1,7 +1,8 @@
-"""TensorBoard's event file, appended to in order, so that its length names a moment of a run.
+"""TensorBoard's event file, written so that a resumed run can cut it back to a checkpoint.
 
-The writers that come with TensorBoard start a new file each time and write from a thread; a run
-that goes on shall neither double a point nor leave a gap.
+TensorBoard's own writers start a new file each time and write from a thread. Here records are
+appended to one file in order, so its length identifies a moment of the run, and a resumed run
+neither repeats a point nor leaves a gap.
 """
 
 from __future__ import annotations
@@ -15,87 +16,88 @@ from typing import Any
 
 import numpy as np
 
-PATTERN = "events.out.tfevents.*"
-_FRAME = 12, 4  # bytes before and after a record's data: length and checksum, checksum
+EVENT_FILES = "events.out.tfevents.*"
+# Bytes of a record before its data (length and its checksum) and after it (checksum of the data).
+RECORD_OVERHEAD = 12, 4
 FLUSH_SECONDS = 10.0
-FRAME_MS = 200  # of a film
+VIDEO_FRAME_MS = 200
 
 
 class EventFile:
     """The event file of one run folder.
 
     Args:
-        folder: the run folder; the file in it is gone on with, or a new one is started.
-        position: what `position` returned at the moment to go on from; what was written after it is
-            dropped. Where the file does not reach that far (it was cut, or damaged) it is started
-            anew, and `is_new` tells so.
+        folder: the run folder; its event file is continued, or a new one is started.
+        position: length in bytes at which to continue; everything after it is deleted. If no record
+            ends at this position (the file was cut or damaged), the file is started anew and
+            `is_new` is true.
     """
 
     def __init__(self, folder: Path, position: int = 0) -> None:
-        # Heavy imports, that nobody pays for with `--help`.
+        # Imported here, because they are slow and `mbrl --help` does not need them.
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         self._event, self._summary = Event, Summary
-        found = sorted(folder.glob(PATTERN))
+        existing = sorted(folder.glob(EVENT_FILES))
         name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}"
-        path = found[0] if found else folder / name
+        path = existing[0] if existing else folder / name
         self.is_new = position == 0 or not _has_record_end(path, position)
         self._file = path.open("ab")
         self._file.truncate(0 if self.is_new else position)
         self._file.seek(0, os.SEEK_END)
         self._records = RecordWriter(self._file)
-        self._flushed = time.monotonic()
+        self._flush_time = time.monotonic()
         if self.is_new:
             self._write(file_version="brain.Event:2")
 
     @property
     def position(self) -> int:
-        """Return the length in bytes of everything written so far."""
+        """Return the length of the file in bytes."""
         return self._file.tell()
 
     def add_scalar(self, env_step: int, tag: str, value: float) -> None:
-        """Write one point."""
+        """Append one point of a curve."""
         self.add_summary(
             self._summary(value=[self._summary.Value(tag=tag, simple_value=value)]), env_step
         )
 
-    def add_film(self, env_step: int, tag: str, frames: np.ndarray) -> None:
-        """Write frames [T, height, width, 1 or 3] as one moving picture."""
+    def add_video(self, env_step: int, tag: str, frames: np.ndarray) -> None:
+        """Append frames [T, height, width, 1 or 3] (uint8) as an animated GIF."""
         from PIL import Image  # comes with TensorBoard
 
         first, *others = (
             Image.fromarray(frame.squeeze(-1) if frame.shape[-1] == 1 else frame)
             for frame in frames
         )
-        content = BytesIO()
-        first.save(content, "GIF", save_all=True, append_images=others, duration=FRAME_MS, loop=0)
+        gif = BytesIO()
+        first.save(gif, "GIF", save_all=True, append_images=others, duration=VIDEO_FRAME_MS, loop=0)
         image = self._summary.Image(
             height=frames.shape[1], width=frames.shape[2], colorspace=frames.shape[3],
-            encoded_image_string=content.getvalue(),
+            encoded_image_string=gif.getvalue(),
         )  # fmt: skip
         self.add_summary(self._summary(value=[self._summary.Value(tag=tag, image=image)]), env_step)
 
     def add_summary(self, summary: Any, env_step: int = 0) -> None:
-        """Write a summary of any kind; it is on disk some seconds later."""
+        """Append a summary of any kind; it reaches the disk within about `FLUSH_SECONDS`."""
         self._write(summary=summary, step=env_step)
-        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+        if time.monotonic() - self._flush_time > FLUSH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Hand everything written so far to the operating system."""
+        """Pass everything written so far to the operating system."""
         self._file.flush()
-        self._flushed = time.monotonic()
-
-    def close(self) -> None:
-        """Write what is left; nothing can be written any more."""
-        self._file.close()
+        self._flush_time = time.monotonic()
 
     def sync(self) -> None:
-        """Make everything written so far survive a power cut."""
+        """Write everything to the disk, so that it survives a power cut."""
         self.flush()
         os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Flush and close the file."""
+        self._file.close()
 
     def _write(self, **content: Any) -> None:
         event = self._event(wall_time=time.time(), **content)
@@ -108,5 +110,5 @@ def _has_record_end(path: Path, position: int) -> bool:
         return False
     content, end = path.read_bytes(), 0
     while end < position:
-        end += sum(_FRAME) + int.from_bytes(content[end : end + 8], "little")
+        end += sum(RECORD_OVERHEAD) + int.from_bytes(content[end : end + 8], "little")
     return end == position

@@ -1,4 +1,4 @@
-"""One process at a time in a run folder."""
+"""A lock that allows one process at a time to work in a run folder."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 
 from mbrl_cli.errors import UserError
 
-LOCK = ".lock"
+LOCK_FILE = ".lock"
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock inside the block; the kernel lets go of it when a process is killed.
+    """Hold the folder's lock inside the block; the kernel releases it when the process ends.
 
-    Raises UserError where another process holds it, or the folder cannot be written. On Windows
-    there is no such lock and nothing is held.
+    Raises UserError if another process holds the lock, or if the folder cannot be written. Windows
+    has no such lock: there this does nothing.
     """
     if sys.platform == "win32":
         yield
@@ -25,7 +25,7 @@ def locked(folder: Path) -> Iterator[None]:
     import fcntl
 
     try:
-        file = (folder / LOCK).open("w")
+        file = (folder / LOCK_FILE).open("w")
     except OSError as error:
         raise UserError(f"{folder}: cannot write to it ({error.strerror})") from error
     with file:

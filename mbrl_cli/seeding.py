@@ -1,10 +1,12 @@
-"""One run seed -> one named child seed per component, so that adding a component moves no other."""
+"""Seeds: each component's seed depends on the run seed and the component's name alone.
+
+So adding a component does not change the random numbers of the others.
+"""
 
 from __future__ import annotations
 
 import hashlib
 
-import numpy as np
 import torch
 
 
@@ -17,8 +19,3 @@ def child_seed(seed: int, name: str, index: int = 0) -> int:
 def torch_generator(seed: int, name: str, device: torch.device | str = "cpu") -> torch.Generator:
     """Return a generator on `device`, seeded for the component `name`."""
     return torch.Generator(device=device).manual_seed(child_seed(seed, name))
-
-
-def numpy_generator(seed: int, name: str) -> np.random.Generator:
-    """Return a numpy generator seeded for the component `name`."""
-    return np.random.default_rng(child_seed(seed, name))

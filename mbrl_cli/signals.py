@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: Ctrl-C, kill, and a cluster's warning before its time limit."""
+"""Signals that stop a run: Ctrl-C, kill, and a cluster's warning before its time limit."""
 
 from __future__ import annotations
 
@@ -9,41 +9,43 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from mbrl_cli.errors import Stopped
+from mbrl_cli.errors import StopRequested
 
-_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")
+STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")
 
 
 @contextmanager
-def stopping() -> Iterator[None]:
-    """Let those signals raise `Stopped` inside the block, once: what follows saves in peace.
+def stop_on_signals() -> Iterator[None]:
+    """Raise `StopRequested` inside the block when the first stop signal arrives.
 
-    A handler that somebody else had installed (a launcher that puts its job back into the queue) is
-    called after the block. Signals reach the main thread only; elsewhere the block changes nothing.
+    Later stop signals are ignored, so that they do not interrupt the saving of the run. If another
+    handler was installed before (for example that of a launcher which requeues its job), it is
+    called after the block. Python delivers signals to the main thread only; in other threads this
+    does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    former: dict[int, Any] = {}
+    previous: dict[int, Any] = {}  # signal number -> handler before the block
 
     def stop(number: int, frame: FrameType | None) -> None:
-        for each in former:
-            signal.signal(each, signal.SIG_IGN)
-        raise Stopped(number)
+        for stop_signal in previous:
+            signal.signal(stop_signal, signal.SIG_IGN)
+        raise StopRequested(number)
 
-    for number in [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]:
-        if signal.getsignal(number) != signal.SIG_IGN:  # nohup and the like
-            former[number] = signal.signal(number, stop)
-    asked: int | None = None
+    for number in [getattr(signal, name) for name in STOP_SIGNALS if hasattr(signal, name)]:
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup, for example, ignores a signal
+            previous[number] = signal.signal(number, stop)
+    received: int | None = None
     try:
         yield
-    except Stopped as stopped:
-        asked = stopped.exit_code - 128
+    except StopRequested as stopped:
+        received = stopped.signal_number
         raise
     finally:
-        for number, handler in former.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
-        if asked is not None:
-            handler = former.get(asked)
+        if received is not None:
+            handler = previous.get(received)
             if callable(handler) and handler is not signal.default_int_handler:
-                handler(asked, None)
+                handler(received, None)

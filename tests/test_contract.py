@@ -13,12 +13,13 @@ import torch
 from omegaconf import OmegaConf
 
 from mbrl_cli.checkpoint import load_checkpoint
+from mbrl_cli.checkpoint_store import FINAL_CHECKPOINT
 from mbrl_cli.config.build import build
 from mbrl_cli.config.groups import choices, config_dir
 from mbrl_cli.errors import UserError
-from mbrl_cli.logger import METRICS, Logger
+from mbrl_cli.logger import Logger
+from mbrl_cli.metrics_csv import METRICS_CSV
 from mbrl_cli.runner import Runner
-from mbrl_cli.store import CHECKPOINT
 
 PREFILL, TOTAL = 20, 40
 LATENT = ("rssm", "latent")  # models whose states remember
@@ -70,7 +71,7 @@ def run(parts, folder):
         runner = Runner(parts.env, parts.make_eval_envs(1), parts.agent, settings, logger, folder)
         runner.run()
     logged = {}
-    with (folder / METRICS).open(encoding="utf-8", newline="") as file:
+    with (folder / METRICS_CSV).open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             logged.setdefault(row["tag"], []).append((int(row["env_step"]), float(row["value"])))
     return runner, logged
@@ -98,7 +99,7 @@ def assert_whole_run(parts, restored, folder):
     assert runner.env_step == runner.replay.total_added == TOTAL
     assert [step for step, _ in logged["eval/return"]] == [30, TOTAL]
     assert all(np.isfinite(value) for rows in logged.values() for _, value in rows), logged
-    state = load_checkpoint(folder / f"{CHECKPOINT}.safetensors")
+    state = load_checkpoint(folder / f"{FINAL_CHECKPOINT}.safetensors")
     assert state["env_step"] == TOTAL
     restored.agent.load_state_dict(state["agent"])
     for saved, loaded in zip(

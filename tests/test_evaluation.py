@@ -9,8 +9,9 @@ import torch
 from mbrl_cli.agents.base import Decision
 from mbrl_cli.agents.mpc import MPC
 from mbrl_cli.envs.make import make_env
-from mbrl_cli.evaluation import evaluate, optimism_gap
+from mbrl_cli.evaluation import evaluate
 from mbrl_cli.models.oracle import Oracle
+from mbrl_cli.optimism_gap import optimism_gap
 from mbrl_cli.planners.random_shooting import RandomShooting
 from mbrl_cli.seeding import child_seed
 

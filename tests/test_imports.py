@@ -15,15 +15,16 @@ import mbrl_cli
 PACKAGE = Path(mbrl_cli.__file__).parent
 # Each package or top-level module may import from the rows above its own, and from itself.
 LAYERS = (
-    ("types", "errors", "seeding", "process", "nets"),
-    ("lock", "signals", "event_file"),
+    ("types", "errors", "seeding", "threads_and_malloc", "nets"),
+    ("lock", "signals", "event_file", "metrics_csv", "console_view"),
+    ("run_settings", "stopwatch", "optimism_gap"),
     ("envs",),
     ("replay",),
     ("models",),
     ("planners",),
     ("agents",),
     ("evaluation", "logger", "checkpoint"),
-    ("store",),
+    ("checkpoint_store",),
     ("runner",),
     ("config",),
     ("cli",),

@@ -10,9 +10,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from mbrl_cli import logger
+from mbrl_cli import console_view
 from mbrl_cli.errors import UserError
-from mbrl_cli.logger import METRICS, Logger
+from mbrl_cli.logger import Logger
+from mbrl_cli.metrics_csv import METRICS_CSV
 
 
 class FakeTerminal(io.StringIO):
@@ -30,7 +31,7 @@ class FakeClock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     clock = FakeClock()
-    monkeypatch.setattr(logger, "time", clock)
+    monkeypatch.setattr(console_view, "time", clock)
     return clock
 
 
@@ -57,7 +58,7 @@ def test_the_csv_holds_every_value_to_the_last_bit(tmp_path: Path) -> None:
     with Logger(tmp_path, total_steps=10, console=False) as log:
         log.scalars(0, {"train/return": 0.1 + 0.2, "model/train_loss": math.nan})
         log.scalars(10, {"eval/return": -math.inf, "model/train_loss": 5})
-    assert (tmp_path / METRICS).read_bytes() == (
+    assert (tmp_path / METRICS_CSV).read_bytes() == (
         b"env_step,tag,value\n"
         b"0,train/return,0.30000000000000004\n"
         b"0,model/train_loss,nan\n"
@@ -69,7 +70,7 @@ def test_the_csv_holds_every_value_to_the_last_bit(tmp_path: Path) -> None:
 def test_a_row_is_on_disk_before_the_run_ends(tmp_path: Path) -> None:
     with Logger(tmp_path, total_steps=10, console=False) as log:
         log.scalars(1, {"train/return": 1.0})
-        assert (tmp_path / METRICS).read_text().endswith("1,train/return,1.0\n")
+        assert (tmp_path / METRICS_CSV).read_text().endswith("1,train/return,1.0\n")
 
 
 def test_tensorboard_reads_the_same_values(tmp_path: Path) -> None:
@@ -126,10 +127,10 @@ def test_a_resumed_run_has_the_files_of_one_that_was_never_cut(tmp_path: Path) -
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     log_steps(whole, range(1, 9))
     position = log_steps(cut, range(1, 7))  # the checkpoint was at 4; 5 and 6 are done again
-    with (cut / METRICS).open("a") as file:
+    with (cut / METRICS_CSV).open("a") as file:
         file.write("7,train/ret")  # killed in the middle of a row
     log_steps(cut, range(5, 9), position)
-    assert (whole / METRICS).read_bytes() == (cut / METRICS).read_bytes()
+    assert (whole / METRICS_CSV).read_bytes() == (cut / METRICS_CSV).read_bytes()
     steps = [point.step for point in read_events(cut).Scalars("train/return")]
     assert steps == list(range(1, 9))
     assert len(hparams_records(cut)) == 2  # reads the one event file; one start, one end
@@ -155,7 +156,7 @@ def test_an_event_file_that_lost_its_end_is_written_anew_from_the_csv(
 
 def test_lost_rows_are_refused_and_not_papered_over(tmp_path: Path) -> None:
     position = log_steps(tmp_path, range(1, 7))
-    path = tmp_path / METRICS
+    path = tmp_path / METRICS_CSV
     path.write_bytes(path.read_bytes()[: position["csv"] - 1])
     with pytest.raises(UserError, match=r"metrics\.csv: shorter than when the checkpoint"):
         log_steps(tmp_path, range(5, 9), position)

@@ -279,7 +279,7 @@ FOLDERS = [
     ("eval run", 2, "has checkpoint format 9", "checkpoints of another version",
      every_checkpoint(lambda old: old.replace(b'\\"format\\": 1', b'\\"format\\": 9'))),
     ("resume run total_steps=99", 2, "cannot read the checkpoint", "the replay lost", lose_replay),
-    ("resume run total_steps=99", 2, "is no state of a run", "checkpoints of something else",
+    ("resume run total_steps=99", 2, "is no checkpoint of a run", "checkpoints of something else",
      another_state),
     ("resume run total_steps=99", 2, "rows were lost", "metrics.csv cut", lambda root: os.truncate(
         root / "run" / "metrics.csv", 100)),

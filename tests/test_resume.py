@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from mbrl_cli.checkpoint import load_checkpoint
+from mbrl_cli.checkpoint_store import load_newest_replay
 from mbrl_cli.envs.env import Env
-from mbrl_cli.errors import Stopped
+from mbrl_cli.errors import StopRequested
 from mbrl_cli.lock import locked
 from mbrl_cli.models.ensemble import Ensemble
-from mbrl_cli.store import newest_replay
 
 ROOT = Path(__file__).parent.parent
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 def outcome(folder):
     """Return everything that must not differ: weights and generators, rows, transitions."""
     rows = (folder / "metrics.csv").read_text().splitlines()
-    stored, episodes = newest_replay(folder)
+    stored, episodes = load_newest_replay(folder)
     return {
         "weights": (folder / "checkpoint.safetensors").read_bytes(),
         "rows": [row for row in rows if ",time/" not in row],
@@ -59,14 +59,14 @@ def test_a_run_stopped_anywhere_goes_on_as_if_it_never_was(mbrl, tiny_run, cut, 
     assert mbrl(*words, "hydra.run.dir=whole").code == 0
     # Steps of evaluations count too: 5 is in the prefill, the others are spread over all phases.
     for number, (method, at) in enumerate([("step", 5), ("step", 47), ("step", 66), ("reset", 6)]):
-        cut(Env, method, at, Stopped(signal.SIGTERM))
+        cut(Env, method, at, StopRequested(signal.SIGTERM))
         done = mbrl(*words, f"hydra.run.dir=cut{number}")
         assert done.code == 128 + signal.SIGTERM
         where = tmp_path / f"cut{number}"
         assert done.err == f"mbrl: stopped and saved; go on with: mbrl resume {where}\n"
         assert mbrl("resume", f"cut{number}").code == 0
         assert_same_outcome(tmp_path / "whole", tmp_path / f"cut{number}")
-    cut(Ensemble, "fit", 3, Stopped(signal.SIGINT))
+    cut(Ensemble, "fit", 3, StopRequested(signal.SIGINT))
     assert mbrl(*words, "hydra.run.dir=fit").code == 128 + signal.SIGINT
     assert mbrl("resume", "fit").code == 0
     assert_same_outcome(tmp_path / "whole", tmp_path / "fit")
@@ -101,7 +101,7 @@ AGENTS = {
 def test_every_agent_that_is_stopped_goes_on_and_can_be_evaluated(mbrl, cut, tmp_path, agent):
     words = ["train", *RUN, *AGENTS[agent]]
     assert mbrl(*words, "hydra.run.dir=whole").code == 0
-    cut(Env, "step", 45, Stopped(signal.SIGTERM))
+    cut(Env, "step", 45, StopRequested(signal.SIGTERM))
     assert mbrl(*words, "hydra.run.dir=cut").code == 128 + signal.SIGTERM
     done = mbrl("resume", "cut")
     assert done.code == 0, done.err
@@ -193,7 +193,7 @@ def test_a_sweep_started_again_skips_what_is_finished_and_goes_on_with_the_rest(
 ):
     words = ["train", "-m", "seed=0,1", *tiny_run]
     assert mbrl(*words, "hydra.sweep.dir=whole").code == 0
-    cut(Ensemble, "fit", 7, Stopped(signal.SIGTERM))  # in the second of two jobs
+    cut(Ensemble, "fit", 7, StopRequested(signal.SIGTERM))  # in the second of two jobs
     assert mbrl(*words, "hydra.sweep.dir=sweep").code == 128 + signal.SIGTERM
     first = next((tmp_path / "sweep").glob("0_*"))
     before = (first / "metrics.csv").read_bytes()

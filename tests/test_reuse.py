@@ -9,12 +9,12 @@ import torch
 
 from mbrl_cli.agents.random import random_actions
 from mbrl_cli.checkpoint import load_checkpoint
+from mbrl_cli.checkpoint_store import load_newest_replay
 from mbrl_cli.envs.env import Env
-from mbrl_cli.envs.known_check import check_known
+from mbrl_cli.envs.known_function_check import check_known_functions
 from mbrl_cli.envs.make import make_env
-from mbrl_cli.errors import Stopped
+from mbrl_cli.errors import StopRequested
 from mbrl_cli.replay.buffer import ReplayBuffer
-from mbrl_cli.store import newest_replay
 
 
 def model_of(folder):
@@ -50,8 +50,8 @@ def test_a_fine_tuned_model_learns_from_both_runs_when_the_replay_comes_along(
     mbrl, source, new, tmp_path
 ):
     assert mbrl(*new, "model_from_replay=true", "hydra.run.dir=new").code == 0
-    theirs, episodes = newest_replay(source)
-    both, more_episodes = newest_replay(tmp_path / "new")
+    theirs, episodes = load_newest_replay(source)
+    both, more_episodes = load_newest_replay(tmp_path / "new")
     rows = len(theirs["reward"])
     assert (both["obs"][:rows] == theirs["obs"]).all()
     assert len(both["reward"]) == rows + 50  # of 60 steps: the last boundary is before the end
@@ -70,7 +70,7 @@ def test_such_a_run_goes_on_to_the_bit_when_its_source_is_gone(
     def step(self, action):
         calls.append(1)
         if len(calls) == 55:
-            raise Stopped(signal.SIGTERM)
+            raise StopRequested(signal.SIGTERM)
         return real(self, action)
 
     monkeypatch.setattr(Env, "step", step)
@@ -94,4 +94,4 @@ def test_known_functions_are_what_their_environments_do():
             next_obs, reward, terminated, truncated = env.step(action)
             replay.add(obs, action, reward, next_obs, terminated, truncated)
             obs = env.reset(None) if terminated or truncated else next_obs
-        check_known(env.spec, replay.batch(np.arange(300)))
+        check_known_functions(env.spec, replay.batch(np.arange(300)))

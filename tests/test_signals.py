@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from mbrl_cli.errors import Stopped
-from mbrl_cli.signals import stopping
+from mbrl_cli.errors import StopRequested
+from mbrl_cli.signals import stop_on_signals
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"])
@@ -14,7 +14,7 @@ def test_each_signal_stops_the_block_and_what_was_there_before_is_back(name):
     number = getattr(signal, name)
     before = signal.signal(number, signal.SIG_DFL)
     try:
-        with pytest.raises(Stopped) as stopped, stopping():
+        with pytest.raises(StopRequested) as stopped, stop_on_signals():
             os.kill(os.getpid(), number)
         assert stopped.value.exit_code == 128 + number
         assert signal.getsignal(number) == signal.SIG_DFL
@@ -26,14 +26,14 @@ def test_while_a_stopped_run_saves_a_second_signal_does_not_disturb_it():
     saved = []
 
     def run():
-        with stopping():
+        with stop_on_signals():
             try:
                 os.kill(os.getpid(), signal.SIGTERM)
             finally:
                 os.kill(os.getpid(), signal.SIGINT)
                 saved.append("all of it")
 
-    with pytest.raises(Stopped):
+    with pytest.raises(StopRequested):
         run()
     assert saved == ["all of it"]
 
@@ -43,7 +43,7 @@ def test_a_launcher_s_handler_is_called_when_the_run_is_saved():
     order = []
 
     def run():
-        with stopping():
+        with stop_on_signals():
             try:
                 os.kill(os.getpid(), signal.SIGUSR2)
             finally:
@@ -51,7 +51,7 @@ def test_a_launcher_s_handler_is_called_when_the_run_is_saved():
 
     before = signal.signal(signal.SIGUSR2, lambda number, frame: order.append(number))
     try:
-        with pytest.raises(Stopped):
+        with pytest.raises(StopRequested):
             run()
     finally:
         signal.signal(signal.SIGUSR2, before)

@@ -2,12 +2,11 @@
 
 import itertools
 
-import numpy as np
 import pytest
 import torch
 
 from mbrl_cli.errors import nearest
-from mbrl_cli.seeding import child_seed, numpy_generator, torch_generator
+from mbrl_cli.seeding import child_seed, torch_generator
 from mbrl_cli.types import Bounds
 
 
@@ -28,11 +27,8 @@ def test_each_of_seed_name_and_index_makes_another_child_seed():
 def test_a_component_s_numbers_do_not_depend_on_who_drew_before():
     alone = torch.rand(4, generator=torch_generator(3, "model"))
     torch.rand(9, generator=torch_generator(3, "planner"))
-    numpy_generator(3, "model").random(9)
     assert torch.equal(alone, torch.rand(4, generator=torch_generator(3, "model")))
     assert not torch.equal(alone, torch.rand(4, generator=torch_generator(3, "planner")))
-    numbers = numpy_generator(3, "model").random(4)
-    assert np.array_equal(numbers, numpy_generator(3, "model").random(4))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from mbrl_cli.config.app import explain, refusing
 from mbrl_cli.config.build import build
 from mbrl_cli.errors import UserError
-from mbrl_cli.logger import METRICS
+from mbrl_cli.metrics_csv import METRICS_CSV
 
 
 class CheckBeforeRun(Callback):
@@ -60,7 +60,7 @@ def _sweep_jobs(config: DictConfig) -> list[list[str]]:
 
 def check_folder(folder: Path) -> None:
     """Refuse a folder that holds a run already, or that cannot be written."""
-    if (folder / METRICS).exists():
+    if (folder / METRICS_CSV).exists():
         raise UserError(
             f"hydra.run.dir={folder}: already holds a run; runs are never overwritten; "
             f"go on with it: mbrl resume {folder}"

@@ -26,7 +26,7 @@ from mbrl_cli.envs.env import Env
 from mbrl_cli.envs.make import make_env
 from mbrl_cli.errors import UserError
 from mbrl_cli.replay.buffer import ReplayBuffer
-from mbrl_cli.runner import RunSettings
+from mbrl_cli.run_settings import RunSettings
 from mbrl_cli.seeding import torch_generator
 from mbrl_cli.types import Bounds, EnvSpec
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
+from mbrl_cli.checkpoint_store import load_newest_agent_state, load_newest_replay
 from mbrl_cli.config.changes import refuse_sizes
 from mbrl_cli.config.run_folder import saved_config
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.base import Model
-from mbrl_cli.runner import RunSettings
-from mbrl_cli.store import newest_learned, newest_replay
+from mbrl_cli.run_settings import RunSettings
 from mbrl_cli.types import EnvSpec
 
 
@@ -35,7 +35,7 @@ def load_model(settings: RunSettings, model: Model | None, env: Mapping[str, Any
     if model is None:
         raise UserError(f"{hint}: the agent uses no model; use agent=mpc or another that has one")
     source = saved_config(folder, trust=True)  # nothing of it is built
-    saved = newest_learned(folder)["agent"].get("model")
+    saved = load_newest_agent_state(folder)["agent"].get("model")
     if not saved or not saved.get("is_fitted"):
         raise UserError(f"{hint}: has learned no model yet")
     refuse_sizes(saved, model.state_dict(), hint)
@@ -51,7 +51,7 @@ def load_model(settings: RunSettings, model: Model | None, env: Mapping[str, Any
 
 def replay_of(settings: RunSettings, spec: EnvSpec) -> tuple[dict[str, np.ndarray], int]:
     """Return the transitions of the run at `settings.model_from` by field, and its episodes."""
-    stored, episodes = newest_replay(Path(settings.model_from or ""))
+    stored, episodes = load_newest_replay(Path(settings.model_from or ""))
     sizes = [stored[name].shape[1] for name in ("obs", "action")]
     if sizes != [spec.obs_dim, spec.action.dim]:
         raise UserError(

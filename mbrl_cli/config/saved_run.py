@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.table import Table
 
+from mbrl_cli.checkpoint_store import load_newest_agent_state
 from mbrl_cli.config.app import explain
 from mbrl_cli.config.build import Parts, build
 from mbrl_cli.config.changes import refuse_sizes
@@ -22,8 +23,7 @@ from mbrl_cli.config.run_folder import run_folder, saved_config
 from mbrl_cli.config.values import unknown_key
 from mbrl_cli.errors import UserError
 from mbrl_cli.evaluation import Evaluation, evaluate
-from mbrl_cli.process import prepare
-from mbrl_cli.store import newest_learned
+from mbrl_cli.threads_and_malloc import set_threads_and_malloc
 
 USAGE = "usage: mbrl eval RUN_DIR [eval_episodes=20] [planner=cem] [key=value ...] [--trust]"
 LEARNED = ("env", "model", "agent")  # another choice of these would not fit what was learned
@@ -54,10 +54,10 @@ def load_run(folder: Path, overrides: Sequence[str] = (), trust: bool = False) -
         UserError: if the folder holds no run, an override does not fit, or a file is damaged.
     """
     config = saved_config(folder, trust)
-    loaded = newest_learned(folder)
+    loaded = load_newest_agent_state(folder)
     apply_overrides(config, overrides)
     parts = build(config, restored=True)
-    prepare(parts.threads)
+    set_threads_and_malloc(parts.threads)
     refuse_sizes(loaded["agent"], parts.agent.state_dict(), f"{folder}: does not fit", "agent")
     parts.agent.load_state_dict(loaded["agent"])
     return parts, loaded["env_step"]

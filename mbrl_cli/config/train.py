@@ -20,18 +20,19 @@ from omegaconf import DictConfig, OmegaConf
 
 from mbrl_cli import __version__
 from mbrl_cli.checkpoint import write_atomically
+from mbrl_cli.checkpoint_store import load_final_checkpoint, load_newest_checkpoint, mark_as_damaged
 from mbrl_cli.config.before_run import check_folder
 from mbrl_cli.config.build import Parts, build, run_level
 from mbrl_cli.config.changes import Changes, changes, flat, refuse_fixed, refuse_sizes
 from mbrl_cli.config.reuse import replay_of
 from mbrl_cli.config.run_folder import CONFIG, saved_config
-from mbrl_cli.errors import DiskFault, Diverged, EnvironmentFault, Stopped, UserError
+from mbrl_cli.errors import DiskFault, Diverged, EnvironmentFault, StopRequested, UserError
 from mbrl_cli.lock import locked
-from mbrl_cli.logger import METRICS, Logger, check_rows
-from mbrl_cli.process import prepare
+from mbrl_cli.logger import Logger
+from mbrl_cli.metrics_csv import check_metrics_csv
 from mbrl_cli.runner import Runner
-from mbrl_cli.signals import stopping
-from mbrl_cli.store import finished_state, newest_state, set_aside
+from mbrl_cli.signals import stop_on_signals
+from mbrl_cli.threads_and_malloc import set_threads_and_malloc
 
 VERSIONS = "versions.json"
 TRACE = "fault.txt"
@@ -85,7 +86,7 @@ def go_on(folder: Path, cfg: DictConfig, trust: bool = True) -> float:
         changed = changes(before, now)
         refuse_fixed(changed, folder)
         total = run_level(cfg)[0].total_steps
-        finished = finished_state(folder)
+        finished = load_final_checkpoint(folder)
         if finished is not None and finished["env_step"] == total:
             if changed:
                 build(cfg, restored=True)  # what was given must make sense even so
@@ -95,19 +96,19 @@ def go_on(folder: Path, cfg: DictConfig, trust: bool = True) -> float:
                 f"mbrl resume {folder} total_steps={2 * total} extends it"
             )
             return result
-        state, stored, damaged = newest_state(folder)
+        state, stored, damaged = load_newest_checkpoint(folder)
         parts = build(cfg, restored=state is not None)
         reached = max(point["env_step"] for point in (state, finished, {"env_step": 0}) if point)
         if total < reached:
             raise UserError(f"total_steps={total}: the run has taken {reached} steps already")
         if state is not None:
-            check_rows(folder / METRICS, state["log"]["csv"])
+            check_metrics_csv(folder, state["log"]["csv"])
             sized = [key for key in changed if key.startswith("model.")]
             hint = f"{', '.join(sized) or folder}: cannot go on"
             refuse_sizes(state["agent"], parts.agent.state_dict(), hint, "agent")
         for path, why in damaged.items():
             print(f"mbrl: {why}; the checkpoint before it is used")
-            set_aside(path)
+            mark_as_damaged(path)
         print(f"going on    {folder} from step {state['env_step'] if state else 0:,}")
         if changed:
             _record(changed, folder, now, state["env_step"] if state else 0)
@@ -131,22 +132,22 @@ def _play(
     stored: dict[str, np.ndarray],
 ) -> float:
     """Run from `state`, or from the start, to the end; every fault tells how to go on."""
-    prepare(parts.threads)
+    set_threads_and_malloc(parts.threads)
     settings = parts.settings
     eval_envs = parts.make_eval_envs(max(settings.eval_episodes, settings.final_eval_episodes))
     start_step, position = (state["env_step"], state["log"]) if state else (0, None)
     try:
         with (
-            stopping(),
+            stop_on_signals(),
             Logger(folder, settings.total_steps, settings.console, start_step, position) as logger,
         ):
             logger.message(f"run folder  {folder}")
             logger.hparams(flat(resolved))
             runner = Runner(parts.env, eval_envs, parts.agent, settings, logger, folder)
             if state is not None:
-                runner.load(state, stored)
+                runner.resume_from(state, stored)
             elif settings.model_from_replay:
-                runner.bring_replay(*replay_of(settings, parts.env.spec))
+                runner.start_from_replay(*replay_of(settings, parts.env.spec))
             final = runner.run()
             logger.message(
                 f"final evaluation  return {final.returns.mean():.1f} "
@@ -159,7 +160,7 @@ def _play(
         (folder / TRACE).write_text(traceback.format_exc(), encoding="utf-8")
         saved = f"saved before the episode; trace in {TRACE}; go on with: mbrl resume {folder}"
         raise type(fault)(f"{fault}; {saved}") from fault
-    except Stopped:
+    except StopRequested:
         print(f"mbrl: stopped and saved; go on with: mbrl resume {folder}", file=sys.stderr)
         raise
     finally:

@@ -11,7 +11,7 @@ from mbrl_cli.types import Batch, EnvSpec
 TOLERANCE = 1e-3  # observations are float32: rewards computed from them differ in late digits
 
 
-def check_known(spec: EnvSpec, batch: Batch) -> None:
+def check_known_functions(spec: EnvSpec, batch: Batch) -> None:
     """Raise UserError, showing the transition, where a known function is not what happened."""
     given = batch.obs, batch.action, batch.next_obs
     if spec.known_reward is not None:

@@ -1,0 +1,31 @@
+"""The run-level settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from mbrl_cli.types import Bounds, Count, CountOrZero, PositiveFloat
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """The run-level keys of `configs/train.yaml`, which explains each; the defaults are equal."""
+
+    seed: CountOrZero = 0
+    total_steps: Count = 10_000
+    prefill_steps: CountOrZero = 500
+    eval_every: CountOrZero = 1000
+    eval_episodes: Count = 5
+    final_eval_episodes: Count = 20
+    holdout_ratio: Annotated[float, Bounds(0.0, 0.5)] = 0.1
+    checkpoint_every: CountOrZero = 500
+    checkpoint_minutes: PositiveFloat = 2.0
+    keep_checkpoints: Count = 2
+    env_timeout: PositiveFloat | None = 300.0
+    check_known: bool = True
+    model_from: str | None = None
+    model_from_frozen: bool = False
+    model_from_replay: bool = False
+    log_every: Count = 100
+    console: bool = True
