@@ -1,10 +1,11 @@
-"""The wheel, installed away from the repository, runs the main job with its own configs."""
+"""The wheel contains every module and config, and runs from another folder."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,13 @@ def test_the_wheel_runs_from_another_folder(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    # --no-deps and --target: the packages of this environment are its dependencies
+    # --no-deps and --target: the dependencies come from the environment that runs the tests.
     python("-m", "build", "--wheel", "--outdir", str(tmp_path / "dist"), str(ROOT))
     (wheel,) = (tmp_path / "dist").glob("*.whl")
+    shipped = set(zipfile.ZipFile(wheel).namelist())
+    modules = {path.relative_to(ROOT) for path in (ROOT / "mbrl_cli").rglob("*.py")}
+    configs = {"mbrl_cli" / path.relative_to(ROOT) for path in (ROOT / "configs").rglob("*.yaml")}
+    assert {path.as_posix() for path in modules | configs} <= shipped
     target = tmp_path / "site"
     python("-m", "pip", "install", "-q", "--no-deps", "--target", str(target), str(wheel))
     path = {"PYTHONPATH": str(target), "OMP_NUM_THREADS": "1"}
