@@ -47,7 +47,7 @@ def ours(data: Transitions, hidden: list[int], batch_size: int) -> Callable[[int
         spec, torch.device("cpu"), torch.Generator().manual_seed(0), hidden=hidden,
         activation="relu", layer_norm=False, learning_rate=3e-4, batch_size=batch_size,
         updates_per_step=1.0, discount=0.99, target_rate=0.005, initial_temperature=1.0,
-        target_entropy="auto", log_every=1000, average_rate=1.0,
+        target_entropy="auto", log_every=1000, actor_ema_rate=1.0,
     )  # fmt: skip
     replay = ReplayBuffer(ROWS, obs_dim, action_dim)
     for obs, action, reward, next_obs in zip(*data, strict=True):

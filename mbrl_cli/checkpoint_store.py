@@ -59,7 +59,7 @@ class CheckpointStore:
         saved_rows = self._segments[-1][1] if self._segments else 0
         rows = checkpoint["rows"]
         if rows > saved_rows:
-            segment = replay.stored(saved_rows, rows)
+            segment = replay.transitions(saved_rows, rows)
             save_checkpoint(self.folder / REPLAY, _segment_name(saved_rows, rows), segment)
             self._segments.append([saved_rows, rows])
         name = f"{checkpoint['env_step']:010d}"

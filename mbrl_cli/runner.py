@@ -112,7 +112,7 @@ class Runner:
             spec.obs_dim,
             spec.action.dim,
             settings.holdout_ratio,
-            pictures=spec.obs_shape is not None,
+            images=spec.obs_shape is not None,
         )
         if transitions:
             self.replay.load_state_dict(

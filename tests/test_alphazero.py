@@ -39,7 +39,7 @@ def test_rows_that_follow_stay_in_their_episode():
     replay = ReplayBuffer(6, 1, 1)
     for number in range(8):  # episodes 0-2, 3-6, 7; rows 0 and 1 hold numbers 6 and 7
         replay.add(np.zeros(1), np.zeros(1), number, np.zeros(1), number in (2, 6), False)
-    rows, inside = replay.following(np.array([2, 4, 0]), 3)  # numbers 2, 4, 6
+    rows, inside = replay.consecutive_rows(np.array([2, 4, 0]), 3)  # numbers 2, 4, 6
     assert replay.batch(rows.ravel()).reward.view(3, 3).tolist()[1] == [4.0, 5.0, 6.0]
     assert inside.tolist() == [[True, False, False], [True, True, True], [True, False, False]]
 

@@ -12,7 +12,7 @@ from mbrl_cli.agents.lambda_returns import lambda_returns
 from mbrl_cli.models.rssm import RSSM
 from mbrl_cli.nets.categorical_latents import CategoricalLatents
 from mbrl_cli.nets.gaussian_latents import GaussianLatents
-from mbrl_cli.nets.gradients import shortened
+from mbrl_cli.nets.gradient_clipping import clip_gradients
 from mbrl_cli.nets.latent_dynamics import LatentDynamics
 from mbrl_cli.nets.two_hot import TwoHot, symexp, symlog
 from mbrl_cli.replay.buffer import ReplayBuffer
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 SETTINGS = {
     "size": "tiny", "latents": "categorical", "recurrent": True, "num_particles": 1,
     "batch_size": 4, "sequence_length": 6, "fit_steps": 3, "learning_rate": 1e-3,
-    "max_gradient": 100.0, "dynamics_scale": 1.0, "representation_scale": 0.1, "free_nats": 1.0,
+    "max_grad_norm": 100.0, "dynamics_scale": 1.0, "representation_scale": 0.1, "free_nats": 1.0,
     "unimix": 0.01, "num_bins": 41, "precision": "float32", "compile": False, "accuracy_horizon": 1,
 }  # fmt: skip
 
@@ -54,7 +54,7 @@ def test_an_end_cuts_off_what_follows_it():
 @pytest.mark.parametrize("num_bins", [40, 41])
 def test_a_number_survives_two_hot(number, num_bins):
     two_hot = TwoHot(num_bins)
-    low, weight = two_hot.split(torch.tensor([number]))
+    low, weight = two_hot.encode(torch.tensor([number]))
     chance = torch.zeros(1, num_bins)
     chance[0, low], chance[0, low + 1] = 1.0 - weight, weight
     assert two_hot.mean(chance.log()).item() == pytest.approx(number, rel=1e-4, abs=1e-4)
@@ -63,7 +63,7 @@ def test_a_number_survives_two_hot(number, num_bins):
 def test_two_hot_by_hand():
     """41 bins, 0.5 apart in symlog: 0.3 lies between the bins 0 and exp(0.5) - 1 = 0.6487."""
     two_hot = TwoHot(41)
-    low, weight = two_hot.split(torch.tensor([0.3]))
+    low, weight = two_hot.encode(torch.tensor([0.3]))
     assert low.item() == 20
     assert weight.item() == pytest.approx(0.3 / (math.exp(0.5) - 1.0))
     logits = torch.zeros(1, 41)
@@ -87,9 +87,9 @@ def test_many_rows_are_read_as_a_few_are():
     torch.manual_seed(0)
     two_hot, net = TwoHot(41), torch.nn.Linear(3, 41)
     x = torch.randn(2, 4000, 3)  # more than one part
-    assert len(two_hot.parts(x.flatten(0, 1))) > 1
+    assert len(two_hot.chunks(x.flatten(0, 1))) > 1
     with torch.no_grad():
-        assert torch.allclose(two_hot.read(net, x), two_hot.mean(net(x)), rtol=1e-4, atol=1e-3)
+        assert torch.allclose(two_hot.predict(net, x), two_hot.mean(net(x)), rtol=1e-4, atol=1e-3)
 
 
 def test_symlog_and_back():
@@ -144,12 +144,14 @@ def test_the_gaussian_kl_is_that_of_torch():
     assert torch.allclose(latents.entropy(left), normal(left).entropy().sum(-1), atol=1e-5)
 
 
-def test_a_gradient_is_only_ever_shortened():
+def test_a_gradient_is_only_ever_clip_gradients():
     """Norm of (3, 4) with (0, 12): 13."""
     parts = [torch.tensor([3.0, 4.0]), torch.tensor([0.0, 12.0])]
-    short = shortened([part.clone() for part in parts], 6.5)
+    short = clip_gradients([part.clone() for part in parts], 6.5)
     assert torch.allclose(torch.cat(short), torch.tensor([1.5, 2.0, 0.0, 6.0]), atol=1e-5)
-    for part, left in zip(parts, shortened([part.clone() for part in parts], 20.0), strict=True):
+    for part, left in zip(
+        parts, clip_gradients([part.clone() for part in parts], 20.0), strict=True
+    ):
         assert torch.equal(part, left)
 
 
@@ -170,7 +172,7 @@ def test_the_gradient_of_a_filter_is_that_of_its_steps(kind, recurrent):
     """Against torch's own, which follows every step; one sequence restarts on the way."""
     generator = torch.Generator().manual_seed(0)
     latents = LATENTS[kind]
-    dynamics = LatentDynamics(latents, 4, 2, 5, 8, recurrent, generator).double()
+    dynamics = LatentDynamics(latents, 4, 2, generator, 5, 8, recurrent).double()
     parameters = [p for name, p in dynamics.named_parameters() if "prior" not in name]
     for parameter in parameters:  # scales and shifts too
         parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
@@ -185,7 +187,7 @@ def test_the_gradient_of_a_filter_is_that_of_its_steps(kind, recurrent):
     for obs, act, is_first, luck in zip(embedded, action, first, noise, strict=True):
         keep = 1.0 - is_first[:, None].double()
         deter = dynamics(*(part * keep for part in state), act * keep)
-        seen = dynamics.look(deter, obs)
+        seen = dynamics.posterior(deter, obs)
         stoch = latents.sample(seen, luck)
         if kind == "categorical":  # straight-through: forward the sample, backward its chances
             chance = 0.9 * seen.unflatten(-1, (2, 3)).softmax(-1).flatten(-2)
@@ -193,7 +195,7 @@ def test_the_gradient_of_a_filter_is_that_of_its_steps(kind, recurrent):
         state = deter, stoch
         steps.append((deter, stoch, seen))
     expected = [torch.stack(parts) for parts in zip(*steps, strict=True)]
-    found = dynamics.sequence(embedded, action, first, restarts, noise)
+    found = dynamics.filter_sequence(embedded, action, first, restarts, noise)
     weights = [torch.randn(part.shape, generator=generator).double() for part in expected]
     gradients = []
     for outputs in (expected, found):
@@ -210,16 +212,16 @@ def test_the_gradient_of_a_filter_is_that_of_its_steps(kind, recurrent):
 def test_an_episode_that_starts_within_a_sequence_knows_nothing_of_what_was_before(recurrent):
     """Steps 2 and on of a sequence that restarts at step 2 are a sequence of their own."""
     generator = torch.Generator().manual_seed(0)
-    dynamics = LatentDynamics(CategoricalLatents(2, 3, 0.01), 4, 2, 5, 8, recurrent, generator)
+    dynamics = LatentDynamics(CategoricalLatents(2, 3, 0.01), 4, 2, generator, 5, 8, recurrent)
     embedded, action = (torch.randn(5, 3, n, generator=generator) for n in (4, 2))
     noise = dynamics.latents.noise((5, 3), generator)
     first = torch.zeros(5, 3, dtype=torch.bool)
     first[0], first[2] = True, torch.tensor([True, False, True])
     restarts = [True, False, True, False, False]
-    whole = dynamics.sequence(embedded, action, first, restarts, noise)
+    whole = dynamics.filter_sequence(embedded, action, first, restarts, noise)
     first = first[2:].clone()
     first[0] = True
-    part = dynamics.sequence(embedded[2:], action[2:], first, restarts[2:], noise[2:])
+    part = dynamics.filter_sequence(embedded[2:], action[2:], first, restarts[2:], noise[2:])
     for long, short in zip(whole, part, strict=True):
         assert torch.allclose(long[2:, [0, 2]], short[:, [0, 2]], atol=1e-6)
     assert not torch.allclose(whole[0][2, 1], part[0][0, 1])  # this one did not restart
@@ -236,7 +238,9 @@ def test_acting_filters_as_training_does(make_rssm, latents):
     embedded = model.nets.encoder(symlog(obs))
     restarts = [True, False, False, False]
     model.dynamics.latents.sample = lambda statistics, noise: model.latents.mode(statistics)
-    deter, stoch, _ = model.dynamics.sequence(embedded, action, first, restarts, torch.zeros(4, 3))
+    deter, stoch, _ = model.dynamics.filter_sequence(
+        embedded, action, first, restarts, torch.zeros(4, 3)
+    )
     state = model.initial(3)
     for step in range(4):
         led_here = action[step] if step else torch.zeros(3, 1)
@@ -275,7 +279,10 @@ def filled(lengths, terminated=True, holdout_ratio=0.0):
 def test_the_stream_holds_every_observation_with_what_led_to_it(generator):
     """Two episodes of 2 and 3 steps are 3 + 4 observations: one window holds them all."""
     replay = filled([2, 3])
-    for data in (replay.sequences(2, 99, generator), restored(replay).sequences(2, 7, generator)):
+    for data in (
+        replay.sample_sequences(2, 99, generator),
+        restored(replay).sample_sequences(2, 7, generator),
+    ):
         assert data.obs[:, 0, 0].tolist() == [0, 1, 2, 10, 11, 12, 13]
         assert data.action[:, 1, 0].tolist() == pytest.approx([0, 0.1, 0.2, 0, 0.1, 0.2, 0.3])
         assert data.reward[:, 0].tolist() == [0, 1, 2, 0, 1, 2, 3]
@@ -293,7 +300,7 @@ def restored(replay):
 def test_windows_start_everywhere_and_pass_over_held_out_episodes(generator):
     replay = filled([3, 3, 2], terminated=False, holdout_ratio=0.2)  # the second is held out
     for source in (replay, restored(replay)):
-        data = source.sequences(200, 2, generator)
+        data = source.sample_sequences(200, 2, generator)
         seen = {tuple(pair) for pair in data.obs[..., 0].T.tolist()}
         assert seen == {(0, 1), (1, 2), (2, 3), (3, 20), (20, 21), (21, 22)}
         assert data.terminated.sum() == 0.0  # a time limit is no end
@@ -304,7 +311,7 @@ def test_a_full_buffer_forgets_the_oldest(generator):
     for t in range(6):
         replay.add(np.array([t]), np.array([0.0]), 0.0, np.array([t + 1]), False, False)
     for source in (replay, restored(replay)):
-        data = source.sequences(50, 2, torch.Generator().manual_seed(0))
+        data = source.sample_sequences(50, 2, torch.Generator().manual_seed(0))
         assert set(data.obs[0, :, 0].tolist()) == {4.0, 5.0}
         assert torch.equal(data.obs[1], data.obs[0] + 1.0)
 
@@ -317,7 +324,7 @@ def test_discrete_actions_have_their_chances(make_action):
     assert drawn.sum(-1).unique().tolist() == [2.0]
     # standard deviation of the share: sqrt(0.625 * 0.375 / 4000) = 0.008
     assert drawn[:, 0].mean().item() == pytest.approx(0.625, abs=0.03)
-    log_chance, entropy = actions.log_chance_and_entropy(out[:1], torch.tensor([[1, 0, 0, 1, 0.0]]))
+    log_chance, entropy = actions.log_prob_and_entropy(out[:1], torch.tensor([[1, 0, 0, 1, 0.0]]))
     assert log_chance.item() == pytest.approx(math.log(0.625 / 3.0))
     wanted = -0.625 * math.log(0.625) - 0.375 * math.log(0.375) + math.log(3.0)
     assert entropy.item() == pytest.approx(wanted)
@@ -327,7 +334,7 @@ def test_discrete_actions_have_their_chances(make_action):
 def test_continuous_actions_have_their_density(make_action):
     actions = ActionDistribution(make_action(1), 0.0)
     out = torch.tensor([[math.atanh(0.5), -2.0]])  # std 0.1 + 0.9 / 2 = 0.55
-    log_density, entropy = actions.log_chance_and_entropy(out, torch.tensor([[0.7]]))
+    log_density, entropy = actions.log_prob_and_entropy(out, torch.tensor([[0.7]]))
     normal = torch.distributions.Normal(0.5, 0.55)
     assert log_density.item() == pytest.approx(normal.log_prob(torch.tensor(0.7)).item(), rel=1e-5)
     assert entropy.item() == pytest.approx(normal.entropy().item(), rel=1e-5)
@@ -369,8 +376,8 @@ def test_the_averaged_actor_is_what_is_evaluated(make_rssm, generator):
     settings = {
         "hidden": 4, "layers": 1, "rollout_length": 2, "rollouts": 3, "discount": 0.99,
         "gae_lambda": 0.95, "entropy_scale": 0.1, "actor_learning_rate": 0.1,
-        "critic_learning_rate": 0.1, "target_rate": 0.05, "max_gradient": 100.0, "unimix": 0.01,
-        "num_bins": 41, "average_rate": 0.25,
+        "critic_learning_rate": 0.1, "target_rate": 0.05, "max_grad_norm": 100.0, "unimix": 0.01,
+        "num_bins": 41, "actor_ema_rate": 0.25,
     }  # fmt: skip
     learner, restored = (ActorCritic(model, CPU, generator, **settings) for _ in range(2))
     start = model.initial(3)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mbrl_cli.nets.termination import log_chance
+from mbrl_cli.nets.termination import log_continue_probability
 
 ROWS, HORIZON = 6, 7
 
@@ -40,7 +40,7 @@ def plain_unroll(model, obs, actions, noise, owners):
         for particle in range(len(owner)):
             x = (next_obs[:, particle] - t.obs.mean) / t.obs.std
             logits = model.ending(x.T.expand(model.num_members, -1, -1))
-            each = log_chance(logits).exp()[model.best]  # [E, M]
+            each = log_continue_probability(logits).exp()[model.best]  # [E, M]
             member = particle * members // len(owner)
             chance.append(each.mean(0) if model.propagation == "expectation" else each[member])
         obs = next_obs

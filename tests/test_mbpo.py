@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 SAC_SETTINGS = {
     "hidden": [16], "activation": "relu", "layer_norm": False, "learning_rate": 1e-2,
     "batch_size": 8, "updates_per_step": 1.0, "discount": 0.9, "target_rate": 0.05,
-    "initial_temperature": 0.1, "target_entropy": "auto", "log_every": 5, "average_rate": 1.0,
+    "initial_temperature": 0.1, "target_entropy": "auto", "log_every": 5, "actor_ema_rate": 1.0,
 }  # fmt: skip
 SETTINGS = {
     "real_ratio": 0.25, "fit_every": 10, "rollout_every": 5, "rollouts": 12, "rollout_length": 3,

@@ -17,7 +17,7 @@ from mbrl_cli.models.fitting import FitSettings, fit_members
 from mbrl_cli.models.linear import Linear
 from mbrl_cli.models.oracle import Oracle
 from mbrl_cli.models.targets import MAX_TERMINATION_WEIGHT, Targets
-from mbrl_cli.nets.termination import log_chance, termination_loss
+from mbrl_cli.nets.termination import log_continue_probability, termination_loss
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import Batch
 
@@ -210,7 +210,7 @@ def test_planning_weights_equal_normalising_by_hand(
     next_obs, step = one_step(model, obs, action, generator)  # [7, P = 2, 3]
     reached = next_obs.transpose(0, 1)
     logits = model.ending(((reached - t.obs.mean) / t.obs.std)[[0, 0, 1]].mT)
-    chance = log_chance(logits).exp()[[0, 2]]
+    chance = log_continue_probability(logits).exp()[[0, 2]]
     close = {"rtol": 1e-5, "atol": 1e-5}
     torch.testing.assert_close(step.reward.T, plain[..., 3] * t.reward.std + t.reward.mean, **close)
     torch.testing.assert_close(step.continues.T, chance, **close)

@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 SETTINGS = {
     "hidden": [16], "activation": "relu", "layer_norm": False, "learning_rate": 1e-2,
     "batch_size": 8, "updates_per_step": 1.0, "discount": 0.9, "target_rate": 0.25,
-    "initial_temperature": 0.5, "target_entropy": "auto", "log_every": 10, "average_rate": 1.0,
+    "initial_temperature": 0.5, "target_entropy": "auto", "log_every": 10, "actor_ema_rate": 1.0,
 }  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def test_actions_are_sampled_in_training_and_the_likeliest_in_evaluation(make_sp
 
 def test_the_averaged_actor_is_what_is_evaluated(make_spec, generator):
     obs = np.ones((3, 2), np.float32)
-    agent, same = make_sac(make_spec(2), average_rate=0.25), make_sac(make_spec(2))
+    agent, same = make_sac(make_spec(2), actor_ema_rate=0.25), make_sac(make_spec(2))
     start = [parameter.clone() for parameter in agent.averaged]
     for learner in (agent, same):
         noise = torch.Generator().manual_seed(3)

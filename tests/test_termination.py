@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mbrl_cli.nets.termination import TerminationNet, log_chance, termination_loss
+from mbrl_cli.nets.termination import TerminationNet, log_continue_probability, termination_loss
 
 
 def test_loss_by_hand():
@@ -40,7 +40,9 @@ def test_one_entry_out_of_range_ends_it_whatever_the_others_are():
         termination_loss(net(x), continues, 1.0).sum().backward()
         optimiser.step()
     probes = torch.tensor([[[1.6, 5.0], [-1.6, -5.0], [0.0, 5.0], [0.3, -5.0]]])  # 5 never seen
-    assert log_chance(net(probes.mT)).exp().gt(0.5).tolist() == [[False, False, True, True]]
+    assert log_continue_probability(net(probes.mT)).exp().gt(0.5).tolist() == [
+        [False, False, True, True]
+    ]
 
 
 def test_blame_moves_on_when_it_is_seen_to_be_wrong():
@@ -60,7 +62,9 @@ def test_blame_moves_on_when_it_is_seen_to_be_wrong():
             optimiser.step()
         if seen == 3:
             net.b2.data[:, -1] = 30.0
-    assert log_chance(net(corners)).exp().gt(0.9).tolist() == [[True, True, False, True]]
+    assert log_continue_probability(net(corners)).exp().gt(0.9).tolist() == [
+        [True, True, False, True]
+    ]
 
 
 def test_until_an_end_was_seen_everything_goes_on(make_spec, make_ensemble, generator):

@@ -17,9 +17,10 @@ from mbrl_cli.agents.actions import ActionDistribution
 from mbrl_cli.agents.lambda_returns import lambda_returns
 from mbrl_cli.models.rssm import RSSM
 from mbrl_cli.nets.adamw import AdamW
-from mbrl_cli.nets.gradients import shortened
+from mbrl_cli.nets.compilation import compile_networks
+from mbrl_cli.nets.gradient_clipping import clip_gradients
+from mbrl_cli.nets.mixed_precision import set_precision
 from mbrl_cli.nets.norm_mlp import NormMLP
-from mbrl_cli.nets.speed import speed_up
 from mbrl_cli.nets.two_hot import TwoHot
 from mbrl_cli.types import (
     Count,
@@ -55,10 +56,10 @@ class ActorCritic:
         actor_learning_rate: LearningRate,
         critic_learning_rate: LearningRate,
         target_rate: LearningRate,
-        max_gradient: PositiveFloat,
+        max_grad_norm: PositiveFloat,
         unimix: PositiveFraction,
         num_bins: Count,
-        average_rate: PositiveFraction,
+        actor_ema_rate: PositiveFraction,
     ) -> None:
         self.model = model
         self.generator = generator
@@ -68,21 +69,23 @@ class ActorCritic:
         self.gae_lambda = gae_lambda
         self.entropy_scale = entropy_scale
         self.target_rate = target_rate
-        self.max_gradient = max_gradient
-        self.average_rate = average_rate
+        self.max_grad_norm = max_grad_norm
+        self.actor_ema_rate = actor_ema_rate
         self.actions = ActionDistribution(model.spec.action, unimix)
         self.two_hot = TwoHot(num_bins, device)
         self.actor = NormMLP(
-            model.feature_dim, self.actions.num_outputs, hidden, layers, generator, True
+            model.feature_dim, self.actions.num_outputs, generator, hidden, layers, zero_output=True
         ).to(device)
-        self.critic = NormMLP(model.feature_dim, num_bins, hidden, layers, generator, True).to(
-            device
-        )
+        self.critic = NormMLP(
+            model.feature_dim, num_bins, generator, hidden, layers, zero_output=True
+        ).to(device)
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
         # The actor of the last updates on average: what acts where nothing is explored.
         self.averaged = copy.deepcopy(self.actor).requires_grad_(False)
         for net in (self.actor, self.critic, self.slow_critic, self.averaged):
-            speed_up(net, model.precision, model.compile)
+            set_precision(net, model.precision)
+            if model.compile:
+                compile_networks(net)
         self.return_range = torch.zeros((), device=device)
         self.learning_rates = actor_learning_rate, critic_learning_rate
         self.optimisers = [AdamW(list(net.parameters())) for net in (self.actor, self.critic)]
@@ -117,19 +120,19 @@ class ActorCritic:
             discounts = self.discount * goes_on
             # What follows an end must not count.
             weight = torch.cat([continues[None], discounts[:-1]]).cumprod(0)  # [H, N]
-            slow_value = self.two_hot.read(self.slow_critic, feature[:-1])
-            last_value = self.two_hot.read(self.critic, feature[-1:])  # [1, N]
-        parts = self.two_hot.parts(feature[:-1].flatten(0, 1))
+            slow_value = self.two_hot.predict(self.slow_critic, feature[:-1])
+            last_value = self.two_hot.predict(self.critic, feature[-1:])  # [1, N]
+        parts = self.two_hot.chunks(feature[:-1].flatten(0, 1))
         logits = [self.critic(part) for part in parts]  # [n, K] each
         value = torch.cat([self.two_hot.mean(part.detach()) for part in logits]).view_as(reward)
         later_value = torch.cat([value[1:], last_value])
         returns = lambda_returns(reward, discounts, later_value, self.gae_lambda)
         advantage = (returns - value) / self._scale(returns)
-        log_chance, entropy = self.actions.log_chance_and_entropy(self.actor(feature[:-1]), action)
+        log_chance, entropy = self.actions.log_prob_and_entropy(self.actor(feature[:-1]), action)
         gain = advantage * log_chance + self.entropy_scale * entropy
         actor_loss = -(weight * gain).mean()
         # The critic follows the returns, held back by its own past (DreamerV3, "critic learning").
-        targets = (self.two_hot.parts(target.flatten()) for target in (returns, slow_value))
+        targets = (self.two_hot.chunks(target.flatten()) for target in (returns, slow_value))
         errors = [self.two_hot.loss(*part) for part in zip(logits, *targets, strict=True)]
         critic_loss = (weight.flatten() * torch.cat(errors)).mean()
         self._step(actor_loss + critic_loss)
@@ -143,9 +146,9 @@ class ActorCritic:
         gradients = torch.autograd.grad(loss, [*actor.parameters, *critic.parameters])
         parts = gradients[: len(actor.parameters)], gradients[len(actor.parameters) :]
         for optimiser, part, rate in zip(self.optimisers, parts, self.learning_rates, strict=True):
-            optimiser.step(shortened(part, self.max_gradient), rate)
+            optimiser.step(clip_gradients(part, self.max_grad_norm), rate)
         _follow(self.slow_critic, self.critic, self.target_rate)
-        _follow(self.averaged, self.actor, self.average_rate)
+        _follow(self.averaged, self.actor, self.actor_ema_rate)
 
     def _scale(self, returns: Tensor) -> Tensor:
         """Return what advantages are divided by: the usual range of returns, or 1 if it is less.

@@ -56,7 +56,7 @@ class Guide(Protocol):
         """Return the value [n] of obs [n, O], with slowly following weights."""
         ...
 
-    def look_at(self, obs: Tensor) -> None:
+    def fit_normalizer(self, obs: Tensor) -> None:
         """Take the scale of the observations [n, O] seen so far."""
         ...
 
@@ -187,7 +187,7 @@ class AlphaZero:
         if len(replay) >= NEW_SCALE * self.scaled_at:
             self.scaled_at = len(replay)
             seen = replay.batch(np.arange(len(replay)), self.device)
-            self.guide.look_at(torch.cat([seen.obs, seen.next_obs]))
+            self.guide.fit_normalizer(torch.cat([seen.obs, seen.next_obs]))
         for wanted in self.targets(replay, self._updates_due(env_step)):
             self.losses += self.guide.learn(wanted)
             self.num_updates += 1
@@ -211,7 +211,7 @@ class AlphaZero:
         steps, num = self.guide.unroll_steps, num_batches * self.batch_size
         start = torch.randint(len(replay), (num,), generator=self.generator).numpy()
         states, length = steps + 1, steps + self.value_steps
-        rows, inside = replay.following(start, length)  # [n, L]
+        rows, inside = replay.consecutive_rows(start, length)  # [n, L]
         obs, action, reward, next_obs, terminated = (
             field.view(num, length, *field.shape[1:])
             for field in replay.batch(rows.ravel(), self.device)

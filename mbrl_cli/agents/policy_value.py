@@ -58,7 +58,7 @@ class PolicyValue:
         self.two_hot = TwoHot(BINS, device)
         outputs = self.num_choices + BINS
         self.net = StackedMLP(1, spec.obs_dim, outputs, hidden, activation, True, generator, device)
-        self.net.silence(slice(self.num_choices, None))  # equal weights of the bins mean 0
+        self.net.zero_outputs(slice(self.num_choices, None))  # equal weights of the bins mean 0
         self.targets = copy.deepcopy(self.net.detached())
         self.learning_rate = learning_rate
         self.optimiser = AdamW(self.net.parameters, weight_decay)
@@ -82,7 +82,7 @@ class PolicyValue:
         policy, value = torch.split(out, [self.num_choices, BINS], dim=-1)
         return policy, value
 
-    def look_at(self, obs: Tensor) -> None:
+    def fit_normalizer(self, obs: Tensor) -> None:
         """Take the scale of the observations [n, O] seen so far."""
         self.normalizer.fit(obs)
 

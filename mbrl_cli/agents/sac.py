@@ -62,7 +62,7 @@ class SAC:
         initial_temperature: PositiveFloat,
         target_entropy: float | Literal["auto"],
         log_every: Count,
-        average_rate: PositiveFraction,
+        actor_ema_rate: PositiveFraction,
     ) -> None:
         action = spec.action
         self.discrete = action.kind == "discrete"
@@ -83,7 +83,7 @@ class SAC:
         self.discount = discount
         self.target_rate = target_rate
         self.log_every = log_every
-        self.average_rate = average_rate
+        self.actor_ema_rate = actor_ema_rate
         if target_entropy == "auto":  # a third of what there is to choose, or the authors' -A
             target_entropy = math.log(action.dim) / 3.0 if self.discrete else -float(action.dim)
         self.target_entropy = target_entropy
@@ -200,7 +200,7 @@ class SAC:
         gradients = torch.autograd.grad(loss, self.optimiser.parameters)
         self.optimiser.step(gradients, self.learning_rate)
         torch._foreach_lerp_(self.targets, frozen, self.target_rate)
-        torch._foreach_lerp_(self.averaged, self.actor.detached(), self.average_rate)
+        torch._foreach_lerp_(self.averaged, self.actor.detached(), self.actor_ema_rate)
         with torch.no_grad():
             real, imagined = values[0, :num_real].sum(), values[0, num_real:].sum()
             losses = (critic_loss, actor_loss, temperature, mean_entropy, real, imagined)

@@ -94,8 +94,8 @@ def _built(group: _Group, live: Mapping[str, Any]) -> Any:
 def _check_replay(settings: RunSettings, spec: EnvSpec) -> None:
     """Refuse a replay that has no room in memory; what is not written to takes none."""
     try:
-        pictures = spec.obs_shape is not None
-        ReplayBuffer(settings.total_steps, spec.obs_dim, spec.action.dim, pictures=pictures)
+        images = spec.obs_shape is not None
+        ReplayBuffer(settings.total_steps, spec.obs_dim, spec.action.dim, images=images)
     except (MemoryError, OverflowError, ValueError) as error:
         raise UserError(
             f"total_steps={settings.total_steps}: the replay does not fit into memory ({error})"

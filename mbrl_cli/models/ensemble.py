@@ -25,7 +25,12 @@ from mbrl_cli.models.fitting import FitResult, FitSettings, fit_members
 from mbrl_cli.models.folded_ensemble import FoldedEnsemble
 from mbrl_cli.models.targets import Targets
 from mbrl_cli.nets.ensemble_mlp import EnsembleMLP
-from mbrl_cli.nets.termination import TerminationNet, factors, log_chance, termination_loss
+from mbrl_cli.nets.termination import (
+    TerminationNet,
+    factor_logits,
+    log_continue_probability,
+    termination_loss,
+)
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import (
     Activation,
@@ -171,7 +176,7 @@ class Ensemble(MarkovModel):
         by_group = next_obs.view(*rows, groups, particles // groups, obs_dim)
         x = by_group.transpose(-3, -2)  # [..., J, G, O]
         x = x.flatten(0, -3).permute(1, 2, 0).expand(len(self._planned_ending[0]), -1, -1)
-        chance = log_chance(factors(x, *self._planned_ending)).exp()  # [E, n]
+        chance = log_continue_probability(factor_logits(x, *self._planned_ending)).exp()  # [E, n]
         if groups < len(chance):
             chance = chance.mean(0, keepdim=True)  # [G, n]
         by_row = chance.T.reshape(*rows, -1, groups)  # [..., J, G]
@@ -256,7 +261,7 @@ class Ensemble(MarkovModel):
         each = self.num_particles // len(self.best)
         if not expected and each % 2 == 0:
             self._planned = self._members.in_halves()
-        w1, b1, w2, b2 = (layer[self.best] for layer in self.ending.layers())
+        w1, b1, w2, b2 = (layer[self.best] for layer in self.ending.masked_weights())
         w1 = w1 / t.obs.std
         self._planned_ending = w1, b1 - (w1 @ t.obs.mean)[..., None], w2, b2
 

@@ -87,8 +87,8 @@ class MuZero:
         self.dynamics = net(latent + spec.action.dim, latent + BINS + 1)  # | reward | goes on
         self.judge = net(latent, spec.action.dim + BINS)  # policy | value
         # The outermost bins stand for thousands: equal weights, which mean 0, are where to start.
-        self.dynamics.silence(slice(latent, latent + BINS))
-        self.judge.silence(slice(spec.action.dim, None))
+        self.dynamics.zero_outputs(slice(latent, latent + BINS))
+        self.judge.zero_outputs(slice(spec.action.dim, None))
         self.nets = (self.encoder, self.dynamics, self.judge)
         self.targets = [copy.deepcopy(n.detached()) for n in (self.encoder, self.judge)]
         self.learning_rate = learning_rate
@@ -174,7 +174,7 @@ class MuZero:
 
     # --- learning -----------------------------------------------------------------------------
 
-    def look_at(self, obs: Tensor) -> None:
+    def fit_normalizer(self, obs: Tensor) -> None:
         """Take the scale of the observations [n, O] seen so far."""
         self.normalizer.fit(obs)
 

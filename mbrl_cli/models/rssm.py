@@ -9,7 +9,7 @@ Notation: h -> deter, z -> stoch, beta_dyn -> dynamics_scale, beta_rep -> repres
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,10 +19,11 @@ from mbrl_cli.errors import UserError
 from mbrl_cli.models.base import Unrolled
 from mbrl_cli.models.open_loop import measure_open_loop
 from mbrl_cli.nets.adamw import AdamW
-from mbrl_cli.nets.gradients import shortened
-from mbrl_cli.nets.speed import Precision, compiler_fault, speed_up
+from mbrl_cli.nets.compilation import compile_networks, find_compiler_error
+from mbrl_cli.nets.gradient_clipping import clip_gradients
+from mbrl_cli.nets.mixed_precision import Precision, set_precision
 from mbrl_cli.nets.two_hot import TwoHot, symexp, symlog
-from mbrl_cli.nets.world_model import SIZES, WorldModel
+from mbrl_cli.nets.world_model import LatentKind, SizeName, WorldModel
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.replay.normalizer import Normalizer
 from mbrl_cli.types import (
@@ -67,15 +68,15 @@ class RSSM:
         spec: EnvSpec,
         device: torch.device,
         generator: torch.Generator,
-        size: Literal["tiny", "small", "medium", "large"],
-        latents: Literal["categorical", "gaussian"],
+        size: SizeName,
+        latents: LatentKind,
         recurrent: bool,
         num_particles: Count,
         batch_size: Count,
         sequence_length: Count,
         fit_steps: Count,
         learning_rate: LearningRate,
-        max_gradient: PositiveFloat,
+        max_grad_norm: PositiveFloat,
         dynamics_scale: NonNegativeFloat,
         representation_scale: NonNegativeFloat,
         free_nats: NonNegativeFloat,
@@ -91,7 +92,7 @@ class RSSM:
         self.batch_size = batch_size
         self.sequence_length = sequence_length
         self.fit_steps = fit_steps
-        self.max_gradient = max_gradient
+        self.max_grad_norm = max_grad_norm
         self.dynamics_scale = dynamics_scale
         self.representation_scale = representation_scale
         self.free_nats = free_nats
@@ -102,21 +103,23 @@ class RSSM:
             spec.obs_dim,
             spec.obs_shape,
             spec.action.dim,
-            SIZES[size],
+            generator,
+            size,
             latents,
             recurrent,
             unimix,
             num_bins,
-            generator,
         ).to(device)
         self.precision = precision
         self.compile = compile
-        if compile and (fault := compiler_fault()):
-            raise UserError(f"model.compile=true: cannot compile here ({fault}); use false")
-        speed_up(self.nets, precision, compile)
+        if compile and (reason := find_compiler_error()):
+            raise UserError(f"model.compile=true: cannot compile here ({reason}); use false")
+        set_precision(self.nets, precision)
+        if compile:
+            compile_networks(self.nets)
         self.dynamics = self.nets.dynamics
         self.latents = self.dynamics.latents
-        self.feature_dim = self.dynamics.deter + self.latents.size
+        self.feature_dim = self.nets.feature_dim
         self.normalizer = Normalizer(spec.obs_dim, device)
         self.scaled_rows = 0  # transitions that there were when it was fitted
         self.learning_rate = learning_rate
@@ -137,7 +140,10 @@ class RSSM:
         """Move on with the action and look at obs [B, O]; take the likeliest stochastic part."""
         deter = self.dynamics(state["deter"], state["stoch"], action.to(self.device))
         embedded = self.nets.encoder(self._prepared(obs.to(self.device)))
-        return {"deter": deter, "stoch": self.latents.mode(self.dynamics.look(deter, embedded))}
+        return {
+            "deter": deter,
+            "stoch": self.latents.mode(self.dynamics.posterior(deter, embedded)),
+        }
 
     def branch(self, state: State, num_plans: int) -> State:
         """Repeat every state for N plans and P particles."""
@@ -234,10 +240,10 @@ class RSSM:
         if spec.known_reward is not None:
             reward = spec.known_reward(*moved)
         else:
-            reward = self.two_hot.read(self.nets.reward, reached)
+            reward = self.two_hot.predict(self.nets.reward_head, reached)
         if spec.known_termination is not None:
             return reward, 1.0 - spec.known_termination(*moved).float()
-        return reward, torch.sigmoid(self.nets.continues(reached)[..., 0])
+        return reward, torch.sigmoid(self.nets.continue_head(reached)[..., 0])
 
     def _prepared(self, obs: Tensor) -> Tensor:
         """Return observations [..., O] as networks read them: squeezed, or brightness."""
@@ -279,26 +285,28 @@ class RSSM:
             self.scaled_rows = len(replay)
             rows = replay.split()[0]
             self.normalizer.fit(replay.batch(rows, self.device).obs)
-        return replay.sequences(self.batch_size, self.sequence_length, generator, self.device)
+        return replay.sample_sequences(
+            self.batch_size, self.sequence_length, generator, self.device
+        )
 
     def learn(self, data: Sequences, generator: torch.Generator) -> Learned:
         """Take one gradient step on sequences."""
         nets, dynamics = self.nets, self.dynamics
         obs = self._prepared(data.obs)
         noise = self.latents.noise(data.reward.shape, generator)
-        deter, stoch, seen = dynamics.sequence(
+        deter, stoch, seen = dynamics.filter_sequence(
             nets.encoder(obs), data.action, data.first, data.restarts, noise
         )
         feature = torch.cat([deter, stoch], -1)  # [T, n, F]
         expected = dynamics.prior(deter)
         obs_loss = (nets.decoder(feature) - obs).square().sum(-1).mean()
-        reward_loss = self.two_hot.loss(nets.reward(feature), data.reward).mean()
-        goes_on = nets.continues(feature)[..., 0]
+        reward_loss = self.two_hot.loss(nets.reward_head(feature), data.reward).mean()
+        goes_on = nets.continue_head(feature)[..., 0]
         continue_loss = F.binary_cross_entropy_with_logits(goes_on, 1.0 - data.terminated)
         moving, seeing, kl = self.balanced_kl(seen, expected)
         loss = obs_loss + reward_loss + continue_loss + moving + seeing
         gradients = torch.autograd.grad(loss, self.optimiser.parameters)
-        self.optimiser.step(shortened(gradients, self.max_gradient), self.learning_rate)
+        self.optimiser.step(clip_gradients(gradients, self.max_grad_norm), self.learning_rate)
         self.is_fitted = True
         with torch.no_grad():
             entropy = self.latents.entropy(seen).mean()

@@ -1,1 +1,1 @@
-"""Networks: plain modules without any knowledge of environments."""
+"""Networks, distributions and their optimiser; they know sizes, not environments."""

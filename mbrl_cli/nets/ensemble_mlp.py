@@ -1,4 +1,4 @@
-"""Several MLPs of one shape, evaluated together: one batched matrix product a layer."""
+"""Several MLPs of one shape, evaluated together with one batched matrix product per layer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu, "relu": torch.relu, "tanh": torch.tanh, "elu": F.elu,
 }  # fmt: skip
-# For buffers, without gradient: autograd would have to copy what an in-place silu overwrites.
+# For preallocated buffers, without autograd, which needs the input of an activation.
 ACTIVATIONS_IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": lambda x: F.silu(x, inplace=True),
     "relu": torch.relu_,
@@ -22,13 +22,13 @@ ACTIVATIONS_IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class EnsembleMLP(nn.Module):
-    """E multilayer perceptrons with stacked weights and a linear path beside them.
+    """E multilayer perceptrons with stacked weights, each plus a linear map of its input.
 
-    Much of what a model of an environment has to learn is linear (positions move with
-    velocities); the linear path learns that part at once and extrapolates it.
+    Environments are partly linear (velocity changes position). The linear map learns that part in
+    few steps and extrapolates it.
 
-    Features lie before rows: then the few outputs of the last layer are long vectors, which
-    matrix products and element-wise work like far better than many short ones.
+    Tensors have the feature axis before the row axis. The few outputs of the last layer are then
+    long contiguous vectors, on which matrix products and element-wise functions are faster.
 
     Axes: E members, n rows, in/out features.
     """
@@ -57,12 +57,12 @@ class EnsembleMLP(nn.Module):
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator) -> None:
-        """Draw new weights: uniform in +-1/sqrt(fan_in), the linear path zero."""
+        """Draw new weights, uniform in +-1/sqrt(fan_in); set the linear map to zero."""
         for weight, bias in zip(self.weights, self.biases, strict=True):
             bound = weight.shape[2] ** -0.5
             for parameter in (weight, bias):
-                drawn = torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator)
-                parameter.copy_(drawn)
+                uniform = torch.empty(parameter.shape)
+                parameter.copy_(uniform.uniform_(-bound, bound, generator=generator))
         self.skip.zero_()
 
     def forward(self, x: Tensor) -> Tensor:

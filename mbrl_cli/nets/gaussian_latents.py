@@ -1,4 +1,4 @@
-"""Gaussian latents: a vector with a mean and a standard deviation (PlaNet, Hafner et al. 2019)."""
+"""Gaussian latents: a vector of independent normal variables (PlaNet, Hafner et al. 2019)."""
 
 from __future__ import annotations
 
@@ -6,35 +6,40 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MIN_STD = 0.1  # a latent that is too sure of itself has a KL without bound
+MIN_STD = 0.1  # bounds the KL, which grows without limit as a standard deviation vanishes
 
 
 class GaussianLatents:
-    """S independent normal variables; statistics are their means and raw deviations [..., 2 S]."""
+    """Z independent normal variables; see `Latents` for the methods.
+
+    Statistics are [mean Z | raw standard deviation Z], std = softplus(raw) + `MIN_STD`.
+
+    Axes: Z variables; U = 2 Z.
+    """
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.num_statistics = 2 * size
 
     def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """Draw what `sample` needs for latents [*shape, S]."""
+        """Draw standard normal numbers [*shape, Z]."""
         return torch.randn(*shape, self.size, generator=generator, device=generator.device)
 
     def sample(self, statistics: Tensor, noise: Tensor) -> Tensor:
-        """Return latents [..., S] of statistics [..., 2 S] and noise [..., S]."""
+        """Return samples [..., Z] for statistics [..., 2 Z] and noise [..., Z]."""
         mean, std = _moments(statistics)
         return torch.addcmul(mean, std, noise)
 
-    def slopes(self, statistics: Tensor, noise: Tensor) -> Tensor:
-        """Return what `passed` needs to know of samples [..., S]."""
+    def sample_derivative(self, statistics: Tensor, noise: Tensor) -> Tensor:
+        """Return the derivative [..., Z] of samples by the raw standard deviations."""
         return noise * torch.sigmoid(statistics[..., self.size :])
 
-    def passed(self, gradient: Tensor, slopes: Tensor) -> Tensor:
-        """Return the statistics' gradient for one of their sample [..., S]."""
-        return torch.cat([gradient, gradient * slopes], -1)
+    def sample_vjp(self, gradient: Tensor, derivative: Tensor) -> Tensor:
+        """Return the gradient of the statistics [..., 2 Z]."""
+        return torch.cat([gradient, gradient * derivative], -1)
 
     def mode(self, statistics: Tensor) -> Tensor:
-        """Return the likeliest latents [..., S]."""
+        """Return the means [..., Z]."""
         return statistics[..., : self.size]
 
     def kl(self, left: Tensor, right: Tensor) -> Tensor:

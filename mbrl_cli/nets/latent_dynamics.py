@@ -1,7 +1,8 @@
-"""How a latent state moves, seen and unseen (RSSM: PlaNet, Hafner et al. 2019; DreamerV3, 2023).
+"""Dynamics, prior and posterior of a latent state (RSSM: PlaNet, Hafner et al. 2019; DreamerV3).
 
 The state has a deterministic part, carried by a gated recurrent unit with LayerNorm, and a
-stochastic one, drawn from the prior (imagined) or from the posterior (with the observation).
+stochastic part, sampled from the prior (in imagination) or from the posterior (given an
+observation).
 
 Notation of the papers: h -> deter, z -> stoch, x -> obs, e -> embedded.
 """
@@ -14,22 +15,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mbrl_cli.nets.categorical_latents import CategoricalLatents
-from mbrl_cli.nets.gaussian_latents import GaussianLatents
-from mbrl_cli.nets.latent_filter import LatentFilter, fast_tanh
-from mbrl_cli.nets.norm_mlp import NormMLP, drawn
-from mbrl_cli.nets.speed import narrowable
-
-Latents = CategoricalLatents | GaussianLatents
+from mbrl_cli.nets.initialization import uniform_weight
+from mbrl_cli.nets.latent_filter import (
+    FilteredStates,
+    FilterWeights,
+    LatentFilter,
+    PosteriorWeights,
+)
+from mbrl_cli.nets.latents import Latents
+from mbrl_cli.nets.mixed_precision import mixed_precision
+from mbrl_cli.nets.norm_mlp import NormMLP
+from mbrl_cli.nets.recurrent_cell import CellWeights, next_deter
 
 
 class LatentDynamics(nn.Module):
-    """Move (deter, stoch) with an action; say what stoch may be, with and without looking.
+    """Map a state (deter, stoch) and an action to the next deter, and deter to stoch's statistics.
 
-    Without the recurrent part deter is a function of the last stoch and action alone: the latent
-    state is then Markov.
+    Without recurrence deter is a function of the last stoch and action alone, so that the latent
+    state is Markov.
 
-    Axes: T steps of a sequence, n sequences, D deter, Z stoch, A action dim.
+    Axes: T steps of a sequence, n sequences, H hidden, D deter, Z stoch, U statistics, A action
+    dim, E embedded_dim.
     """
 
     def __init__(
@@ -37,85 +43,82 @@ class LatentDynamics(nn.Module):
         latents: Latents,
         embedded_dim: int,
         action_dim: int,
-        deter: int,
-        hidden: int,
-        recurrent: bool,
         generator: torch.Generator,
+        deter: int = 128,
+        hidden: int = 64,
+        recurrent: bool = True,
     ) -> None:
         super().__init__()
         self.latents = latents
         self.deter = deter
         self.recurrent = recurrent
-        # One product for stoch and action; columns of the action are used apart in sequences.
-        self.enter = drawn(hidden, latents.size + action_dim, generator)
-        self.enter_scale, self.enter_shift = _norm(hidden)
-        gates = 3 if recurrent else 1
-        inputs = hidden + deter if recurrent else hidden
-        self.gates = drawn(gates * deter, inputs, generator)
-        self.gates_scale, self.gates_shift = _norm(gates * deter)
-        self.prior = NormMLP(deter, latents.num_statistics, hidden, 1, generator)
-        self.posterior = NormMLP(deter + embedded_dim, latents.num_statistics, hidden, 1, generator)
+        # Columns for stoch, then for the action: `filter_sequence` multiplies them separately.
+        self.input = uniform_weight(hidden, latents.size + action_dim, generator)
+        self.input_scale, self.input_shift = _layer_norm(hidden)
+        num_gates = 3 if recurrent else 1
+        gates_in = hidden + deter if recurrent else hidden
+        self.gates = uniform_weight(num_gates * deter, gates_in, generator)
+        self.gates_scale, self.gates_shift = _layer_norm(num_gates * deter)
+        statistics = latents.num_statistics
+        self.prior_net = NormMLP(deter, statistics, generator, hidden, layers=1)
+        self.posterior_net = NormMLP(deter + embedded_dim, statistics, generator, hidden, layers=1)
 
-    @narrowable
+    @mixed_precision
     def forward(self, deter: Tensor, stoch: Tensor, action: Tensor) -> Tensor:
         """Return the next deter [..., D] after an action [..., A]."""
-        return self.next_deter(deter, F.linear(torch.cat([stoch, action], -1), self.enter))
+        product = F.linear(torch.cat([stoch, action], -1), self.input)  # [..., H]
+        return next_deter(deter, product, self._cell_weights(), self.recurrent)
 
-    def look(self, deter: Tensor, embedded: Tensor) -> Tensor:
-        """Return the posterior's statistics for deter [..., D] and an embedded observation."""
-        return self.posterior(torch.cat([deter, embedded], -1))  # type: ignore[no-any-return]
+    def prior(self, deter: Tensor) -> Tensor:
+        """Return the prior's statistics [..., U] for deter [..., D]."""
+        return self.prior_net(deter)  # type: ignore[no-any-return]
 
-    def sequence(
+    def posterior(self, deter: Tensor, embedded: Tensor) -> Tensor:
+        """Return the posterior's statistics [..., U] for deter [..., D] and embedded [..., E]."""
+        return self.posterior_net(torch.cat([deter, embedded], -1))  # type: ignore[no-any-return]
+
+    def filter_sequence(
         self,
         embedded: Tensor,
         action: Tensor,
         first: Tensor,
         restarts: Sequence[bool],
         noise: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Filter sequences of observations.
+    ) -> FilteredStates:
+        """Return the posterior states of sequences of observations.
 
         Args:
-            embedded: observations [T, n, E].
-            action: what led to each [T, n, A].
-            first: whether it is an episode's first [T, n], with nothing before it; at T = 0 always.
-            restarts: whether any of `first` holds, for each step.
-            noise: for the posterior's samples, leading axes [T, n].
-
-        Returns:
-            deter [T, n, D], stoch [T, n, Z] and the posterior's statistics [T, n, .].
+            embedded: encoded observations [T, n, E].
+            action: the action that led to each observation [T, n, A].
+            first: whether it is the first of an episode [T, n], before which the state is zero; at
+                T = 0 always true.
+            restarts: for each step, whether `first` is true in any sequence [T].
+            noise: random numbers of the posterior's samples, leading axes [T, n].
         """
-        keep = 1.0 - first.float()[..., None]  # [T, n, 1]
-        size = self.latents.size
-        # What does not wait for the step before is computed for all steps at once.
-        from_action = F.linear(action * keep, self.enter[:, size:])
-        weight = self.posterior.weights[0]
-        from_obs = F.linear(embedded, weight[:, self.deter :])
-        weights = (
-            self.enter[:, :size], self.enter_scale, self.enter_shift,
-            self.gates, self.gates_scale, self.gates_shift,
-            weight[:, : self.deter], self.posterior.scales[0], self.posterior.shifts[0],
-            self.posterior.out, self.posterior.bias,
+        not_first = 1.0 - first.float()[..., None]  # [T, n, 1]
+        # Products that do not depend on the step before are computed for all steps at once.
+        action_weight = self.input[:, self.latents.size :]
+        action_product = F.linear(action * not_first, action_weight)  # [T, n, H]
+        net = self.posterior_net
+        hidden_weight = net.weights[0]  # [H, D + E]
+        obs_product = F.linear(embedded, hidden_weight[:, self.deter :])  # [T, n, H]
+        posterior = PosteriorWeights(
+            hidden_weight[:, : self.deter], net.scales[0], net.shifts[0], net.out, net.bias
+        )
+        weights = FilterWeights(self._cell_weights(), posterior)
+        states = LatentFilter.apply(  # type: ignore[no-untyped-call]
+            self.latents, self.recurrent, restarts, action_product, obs_product, not_first, noise,
+            *weights.flat(),
         )  # fmt: skip
-        return LatentFilter.apply(self, from_action, from_obs, keep, restarts, noise, *weights)  # type: ignore[no-any-return, no-untyped-call]
+        return FilteredStates(*states)
 
-    def next_deter(self, deter: Tensor, entered: Tensor) -> Tensor:
-        """Return the next deter [..., D] for the product of stoch and action [..., hidden]."""
-        in_place = not torch.is_grad_enabled()
-        entered = F.layer_norm(entered, entered.shape[-1:], self.enter_scale, self.enter_shift)
-        x = F.silu(entered, inplace=in_place)
-        if self.recurrent:
-            x = torch.cat([x, deter], -1)
-        gates = F.linear(x, self.gates)
-        gates = F.layer_norm(gates, gates.shape[-1:], self.gates_scale, self.gates_shift)
-        gates = gates.to(deter.dtype)  # what is carried on stays exact
-        if not self.recurrent:
-            return F.silu(gates, inplace=in_place)
-        reset, candidate, update = gates.chunk(3, -1)
-        candidate = fast_tanh(torch.sigmoid(reset) * candidate)
-        # The shift by one lets an untrained unit remember (DreamerV2).
-        return torch.lerp(deter, candidate, torch.sigmoid(update - 1.0))
+    def _cell_weights(self) -> CellWeights:
+        return CellWeights(
+            self.input[:, : self.latents.size], self.input_scale, self.input_shift,
+            self.gates, self.gates_scale, self.gates_shift,
+        )  # fmt: skip
 
 
-def _norm(size: int) -> tuple[nn.Parameter, nn.Parameter]:
+def _layer_norm(size: int) -> tuple[nn.Parameter, nn.Parameter]:
+    """Return the initial scale and shift of a LayerNorm."""
     return nn.Parameter(torch.ones(size)), nn.Parameter(torch.zeros(size))

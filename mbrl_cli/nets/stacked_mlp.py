@@ -1,4 +1,4 @@
-"""Plain MLPs of one shape with stacked weights: actors, critics and their targets."""
+"""MLPs of one shape with stacked weights, for actors, critics and target networks."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mbrl_cli.nets.ensemble_mlp import ACTIVATIONS
 
 
 class StackedMLP:
-    """E multilayer perceptrons, evaluated together: one batched product a layer.
+    """E multilayer perceptrons, evaluated together with one batched matrix product per layer.
 
-    The weights may be given at the call, so that a target network, or a frozen copy of the
-    current one, is no more than another list of tensors.
+    A call accepts other parameters. A target network, or a frozen copy of the current network, is
+    therefore only another list of tensors.
 
     Axes: E members, n rows, in/out features.
     """
@@ -34,39 +34,39 @@ class StackedMLP:
     ) -> None:
         self.activation = ACTIVATIONS[activation]
         self.layer_norm = layer_norm
-        self.parameters: list[Tensor] = []  # in turn weight [E, in, out] and bias [E, 1, out]
+        self.parameters: list[Tensor] = []  # alternately weight [E, in, out] and bias [E, 1, out]
         for fan_in, fan_out in pairwise([in_dim, *hidden, out_dim]):
             bound = fan_in**-0.5
             for rows in (fan_in, 1):
-                drawn = torch.empty(num_members, rows, fan_out)
-                drawn.uniform_(-bound, bound, generator=generator)
-                self.parameters.append(drawn.to(device).requires_grad_())
+                uniform = torch.empty(num_members, rows, fan_out)
+                uniform.uniform_(-bound, bound, generator=generator)
+                self.parameters.append(uniform.to(device).requires_grad_())
 
     def __call__(self, x: Tensor, parameters: Sequence[Tensor] | None = None) -> Tensor:
-        """Map x [E, n, in] to [E, n, out], with other `parameters` where they are given."""
+        """Map x [E, n, in] to [E, n, out] with the own parameters or the given ones."""
         weights = self.parameters if parameters is None else parameters
         for weight, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
             x = torch.baddbmm(bias, x, weight)  # [E, n, hidden]
             if self.layer_norm:
-                x = F.layer_norm(x, x.shape[-1:])  # the next layer can scale and shift
+                x = F.layer_norm(x, x.shape[-1:])  # no scale and shift: the next layer learns them
             x = self.activation(x)
         weight, bias = weights[-2:]
-        if weight.shape[-1] == 1:  # a matrix product with one column is several times slower
+        if weight.shape[-1] == 1:  # faster than a matrix product with one column
             return (x * weight.mT).sum(-1, keepdim=True) + bias
         return torch.baddbmm(bias, x, weight)
 
     @torch.no_grad()
-    def silence(self, outputs: slice) -> None:
-        """Start these outputs at zero, whatever comes in."""
+    def zero_outputs(self, outputs: slice) -> None:
+        """Set the last layer's weights of these outputs to zero, so that they start at zero."""
         for parameter in self.parameters[-2:]:
             parameter[..., outputs] = 0.0
 
     def detached(self) -> list[Tensor]:
-        """Return the parameters, sharing memory, as constants."""
+        """Return the parameters without gradient; they share memory with the originals."""
         return [parameter.detach() for parameter in self.parameters]
 
     @torch.no_grad()
     def load(self, parameters: Sequence[Tensor]) -> None:
-        """Copy the values of `parameters`."""
+        """Copy the values of `parameters` into the own ones."""
         for own, other in zip(self.parameters, parameters, strict=True):
             own.copy_(other)

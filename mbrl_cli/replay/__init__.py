@@ -1,1 +1,1 @@
-"""Real experience: stored once, read by everybody."""
+"""Storage of real and imagined transitions, and statistics of observations."""

@@ -1,4 +1,4 @@
-"""Imagined transitions in preallocated tensors on the model's device."""
+"""Storage of imagined transitions in a preallocated tensor on the model's device."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mbrl_cli.types import Batch
 
 
 class ImaginedBuffer:
-    """Keep the last `capacity` imagined transitions; the oldest make room.
+    """Ring buffer of the last `capacity` imagined transitions.
 
     A transition is one row of a matrix: [obs O | action A | reward | next_obs O | terminated].
     """
@@ -26,7 +26,7 @@ class ImaginedBuffer:
         return min(self.total_added, self.capacity)
 
     def add(self, batch: Batch) -> None:
-        """Store transitions with fields [m, ...]; of more than fit the last ones stay."""
+        """Store transitions with fields [m, ...]; if m exceeds the capacity, the last ones."""
         rows = torch.cat(
             [
                 batch.obs, batch.action, batch.reward[:, None], batch.next_obs,
@@ -35,21 +35,21 @@ class ImaginedBuffer:
             dim=-1,
         )[-self.capacity :]  # fmt: skip
         start = self.total_added + len(batch.reward) - len(rows)
-        place = torch.arange(start, start + len(rows), device=rows.device) % self.capacity
-        self._rows.index_copy_(0, place, rows)
+        index = torch.arange(start, start + len(rows), device=rows.device) % self.capacity
+        self._rows.index_copy_(0, index, rows)
         self.total_added += len(batch.reward)
 
     def batch(self, rows: Tensor) -> Batch:
-        """Return the transitions at `rows` [...]: fields [..., O] and so on."""
-        found = self._rows[rows.to(self._rows.device)]
-        obs, action, reward, next_obs, terminated = torch.split(found, self._columns, dim=-1)
+        """Return the transitions at `rows` [...]; the fields have the same leading axes."""
+        flat = self._rows[rows.to(self._rows.device)]  # [..., O+A+1+O+1]
+        obs, action, reward, next_obs, terminated = torch.split(flat, self._columns, dim=-1)
         return Batch(obs, action, reward[..., 0], next_obs, terminated[..., 0])
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything stored so far."""
+        """Return the stored transitions and the number of those that were ever added."""
         return {"rows": self._rows[: len(self)], "total_added": self.total_added}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned; the capacity must be the same."""
+        """Restore the values that `state_dict` returned; the capacity must be the same."""
         self.total_added = state["total_added"]
         self._rows[: len(self)] = state["rows"]

@@ -5,18 +5,19 @@ import torch
 from test_dreamer import filled, make_rssm  # noqa: F401  (a fixture)
 
 from mbrl_cli.errors import UserError
+from mbrl_cli.nets.compilation import compile_networks, find_compiler_error
+from mbrl_cli.nets.mixed_precision import set_precision
 from mbrl_cli.nets.norm_mlp import NormMLP
-from mbrl_cli.nets.speed import compiler_fault, speed_up
 
 
 def make_net():
-    return NormMLP(3, 2, 64, 2, torch.Generator().manual_seed(0))
+    return NormMLP(3, 2, torch.Generator().manual_seed(0), 64, 2)
 
 
 def test_bfloat16_is_nearly_the_same_and_float32_outside():
     x = torch.randn(50, 3, generator=torch.Generator().manual_seed(1))
     exact, narrow = make_net(), make_net()
-    speed_up(narrow, "bfloat16", False)
+    set_precision(narrow, "bfloat16")
     found = narrow(x)
     assert found.dtype == torch.float32
     assert not torch.equal(found, exact(x))
@@ -40,11 +41,11 @@ def test_a_world_model_learns_in_bfloat16(make_rssm, latents):  # noqa: F811
 
 
 def test_compiled_networks_say_the_same():
-    if fault := compiler_fault():
+    if fault := find_compiler_error():
         pytest.skip(fault)
     x = torch.randn(50, 3, generator=torch.Generator().manual_seed(1))
     plain, compiled = make_net(), make_net()
-    speed_up(compiled, "float32", True)
+    compile_networks(compiled)
     assert compiled._compiled_call_impl is not None  # it is translated, not passed over
     assert torch.allclose(compiled(x), plain(x), atol=1e-5)
     assert compiled.state_dict().keys() == plain.state_dict().keys()
