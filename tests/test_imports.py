@@ -36,7 +36,6 @@ LAYER_OF = {name: index for index, layer in enumerate(LAYERS) for name in layer}
 KNOWN_CYCLES = {
     ("config.app", "config.train"),
     ("models.open_loop", "models.rssm"),
-    ("nets.latent_filter", "nets.latent_dynamics"),
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 each_file = pytest.mark.parametrize(
