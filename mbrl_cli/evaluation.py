@@ -53,5 +53,5 @@ def evaluate(agent: Agent, envs: Sequence[Env], seed: int) -> Evaluation:
         obs = np.stack([step[0] for step in steps])[continues]  # rows that go on
         running = running[continues]
         if len(running) and not continues.all():
-            policy.keep(np.flatnonzero(continues))
+            policy.retain(np.flatnonzero(continues))
     return Evaluation(seeds, returns, lengths)

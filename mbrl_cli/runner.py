@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mbrl_cli.agents.base import Agent, Filmed, Policy
+from mbrl_cli.agents.base import Agent, Policy
 from mbrl_cli.agents.random import Random
 from mbrl_cli.checkpoint_store import CheckpointStore
 from mbrl_cli.envs.env import Env
@@ -208,10 +208,9 @@ class Runner:
         with self.stopwatch("eval"):
             result = evaluate(self.agent, self.eval_envs[:episodes], self.settings.seed)
         self.logger.scalars(self.env_step, result.metrics())
-        if isinstance(self.agent, Filmed):
-            # A generator of its own: a video changes no other random number.
-            video = self.agent.film(self.replay, torch_generator(self.settings.seed, "film"))
-            if video is not None:
-                self.logger.video(self.env_step, "model/open_loop", video)
+        # A generator of its own: a video changes no other random number.
+        video = self.agent.video(self.replay, torch_generator(self.settings.seed, "video"))
+        if video is not None:
+            self.logger.video(self.env_step, "model/open_loop", video)
         self.logger.progress(self.env_step)
         return result

@@ -13,8 +13,9 @@ from omegaconf import OmegaConf
 from mbrl_cli.cli import main
 from mbrl_cli.config.app import register_resolvers
 from mbrl_cli.config.composition import compose_config
-from mbrl_cli.models.base import Prediction, Unrolled
+from mbrl_cli.models.base import Model, Unrolled
 from mbrl_cli.models.ensemble import Ensemble
+from mbrl_cli.models.markov import Prediction
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import ActionSpec, EnvSpec, Step
 
@@ -81,7 +82,7 @@ def fill() -> Callable[..., ReplayBuffer]:
     return make
 
 
-class HandMadeModel:
+class HandMadeModel(Model):
     """A model whose steps and predictions are functions of the test.
 
     `transition` maps obs [M, P, O], action [M, A] to next_obs [M, P, O], reward, continues [M, P];
@@ -89,10 +90,8 @@ class HandMadeModel:
     the disagreement [M].
     """
 
-    device = CPU
-
     def __init__(self, spec, transition, moments=None, num_particles=1, spread=None):
-        self.spec = spec
+        super().__init__(spec, CPU)
         self.transition, self.moments, self.spread = transition, moments, spread
         self.num_particles = num_particles
         self.has_disagreement = spread is not None
@@ -104,10 +103,6 @@ class HandMadeModel:
 
     def observe(self, state, action, obs, envs=None):
         return {"obs": obs}
-
-    def branch(self, state, num_plans):
-        rows = state["obs"].repeat_interleave(num_plans, dim=0)  # [M, O]
-        return {"obs": rows[:, None].repeat(1, self.num_particles, 1)}
 
     def step(self, state, action, generator, common_noise=False):
         self.rows_stepped.append(len(action))
@@ -130,15 +125,6 @@ class HandMadeModel:
     def predict(self, obs, action):
         mean, std = self.moments(obs, action)
         return Prediction(mean, std, torch.zeros(len(obs)))
-
-    def fit(self, replay, generator):
-        return {}
-
-    def state_dict(self):
-        return {}
-
-    def load_state_dict(self, state):
-        pass
 
 
 @pytest.fixture

@@ -7,28 +7,25 @@ import torch
 from mbrl_cli.agents.mpc import MPC
 from mbrl_cli.agents.random import Random, random_actions
 from mbrl_cli.errors import UserError
-from mbrl_cli.planners.base import Plan
-from mbrl_cli.planners.deadline import Deadline
+from mbrl_cli.planners.base import Plan, Planner
 from mbrl_cli.planners.random_shooting import RandomShooting
 from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.types import ActionSpec
 
 CPU = torch.device("cpu")
 
 
-class FirstChoice:
+class FirstChoice(Planner):
     """A planner that always wants the same action and writes down what it is told.
 
     Its memory numbers the environments, and counts the steps of each.
     """
 
-    horizon = 3
     is_static = uses_disagreement = True
-    device = CPU
-    deadline = Deadline(None, CPU)
 
     def __init__(self, action, replan_every=1):
-        self.action = torch.tensor([action], dtype=torch.float32)  # [1, A]
-        self.replan_every = replan_every
+        super().__init__(ActionSpec("continuous", len(action)), CPU, 3, replan_every)
+        self.fixed_action = torch.tensor([action], dtype=torch.float32)  # [1, A]
         self.bonuses, self.memories, self.states = [], [], []
 
     def initial_memory(self, num_envs):
@@ -39,7 +36,7 @@ class FirstChoice:
         self.memories.append({key: value.tolist() for key, value in memory.items()})
         self.states.append(state)
         num_envs = len(memory["env"])
-        action = self.action.expand(num_envs, -1)
+        action = self.fixed_action.expand(num_envs, -1)
         moved = {"env": memory["env"], "step": memory["step"] + 1}
         predicted = 10.0 * memory["env"]
         steps = 1.0 + torch.arange(self.replan_every)[:, None]  # the plan: once, twice, ... that
@@ -149,7 +146,7 @@ def test_a_plan_is_followed_until_it_is_time_for_the_next(make_spec, make_model,
     policy = make_mpc(spec, make_model(spec), planner).policy([None] * 2, False, generator)
     obs = np.zeros((2, 1), np.float32)
     decisions = [policy.act(obs) for _ in range(4)]
-    policy.keep(np.array([1]))
+    policy.retain(np.array([1]))
     decisions += [policy.act(obs[:1]) for _ in range(3)]
     taken = [float(decision.action[-1, 0]) for decision in decisions]
     assert taken == pytest.approx([0.1, 0.2, 0.3, 0.1, 0.2, 0.3, 0.1])
@@ -199,10 +196,10 @@ def test_keep_goes_on_with_the_right_environments(make_spec, make_model):
     agent = make_mpc(spec, model, planner, "noise")  # so that actions differ
     policy = agent.policy(list("abcd"), True, torch.Generator())
     taken = policy.act(np.zeros((4, 1), np.float32)).action
-    policy.keep(np.array([0, 2, 3]))
+    policy.retain(np.array([0, 2, 3]))
     policy.act(np.array([[1.0], [2.0], [3.0]], np.float32))
     assert model.observed[1][0] == taken[[0, 2, 3]].tolist()
-    policy.keep(np.array([1]))  # of those that are left: "c"
+    policy.retain(np.array([1]))  # of those that are left: "c"
     decision = policy.act(np.array([[4.0]], np.float32))
     assert planner.memories[1:] == [
         {"env": [0, 2, 3], "step": [1, 1, 1]},
@@ -322,6 +319,6 @@ def test_the_random_agent_acts_in_all_environments_and_predicts_nothing(make_spe
     decision = policy.act(np.zeros((5, 1), np.float32))
     assert decision.action.sum(1).tolist() == [1.0] * 5
     assert decision.predicted_return is None
-    policy.keep(np.array([0, 3]))
+    policy.retain(np.array([0, 3]))
     assert len(policy.act(np.zeros((2, 1), np.float32)).action) == 2
     assert Random(make_spec()).update(None, 100) == {}

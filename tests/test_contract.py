@@ -167,8 +167,11 @@ def test_alphazero_learns_with_every_model(compose_small, tmp_path, model, selec
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["agent=mpc", "model=muzero"], "model=MuZero: is trained by agent=alphazero, not by MPC"),
-        (["agent=mbpo", "model=muzero"], "model=MuZero: is trained by agent=alphazero"),
+        (
+            ["agent=mpc", "model=muzero"],
+            "model=MuZero: learns from tree search, and agent MPC does not",
+        ),
+        (["agent=mbpo", "model=muzero"], "model=MuZero: learns from tree search"),
         (["agent=alphazero", "planner=cem"], "planner=CEM: agent=alphazero learns from tree"),
         (["agent=alphazero", "env=pendulum"], "agent=alphazero: takes one discrete choice"),
         (["agent=alphazero", "model=oracle", "env=gym", "env.id=Blackjack-v1"], "no batched sim"),
@@ -189,7 +192,7 @@ def test_dreamer_learns_with_every_latent_model_and_mbpo_is_refused(compose_smal
     parts, restored = build(compose_small(*chosen)), build(compose_small(*chosen, "seed=1"))
     logged = assert_whole_run(parts, restored, tmp_path)
     assert logged["agent/imagined_return"]
-    with pytest.raises(UserError, match="model: agent=mbpo branches off single stored"):
+    with pytest.raises(UserError, match="model: agent=mbpo imagines from stored"):
         build(compose_small("agent=mbpo", f"model={model}"))
     with pytest.raises(UserError, match="use model=rssm or model=latent"):
         build(compose_small("agent=dreamer", "model=mlp"))

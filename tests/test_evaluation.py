@@ -92,7 +92,7 @@ class Echo:
         self.seen.append(obs.tolist())
         return Decision(obs[:, :1] / 100.0)
 
-    def keep(self, rows):
+    def retain(self, rows):
         self.kept.append(rows.tolist())
 
 

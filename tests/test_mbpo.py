@@ -41,10 +41,10 @@ def make_model(make_hand_made):
     """Return a builder of hand-made models that count fits and keep the actions they saw."""
 
     class Watched(make_hand_made):
-        def __init__(self, spec, transition=drift, metrics=None, **options):
+        def __init__(self, spec, transition=drift, metrics=None, errors=None, **options):
             super().__init__(spec, transition, **options)
             self.is_fitted, self.fits, self.actions = False, 0, []
-            self.fit_metrics = metrics or {}
+            self.fit_metrics, self.fit_errors = metrics or {}, errors or {}
 
         def step(self, state, action, generator, common_noise=False):
             self.actions.append(action)
@@ -52,7 +52,7 @@ def make_model(make_hand_made):
 
         def fit(self, replay, generator):
             self.fits += 1
-            self.is_fitted = True
+            self.is_fitted, self.errors = True, self.fit_errors
             return self.fit_metrics
 
     return Watched
@@ -217,7 +217,7 @@ def test_the_automatic_length_is_the_longest_with_a_small_error(
     make_spec, make_model, max_error, length
 ):
     spec = make_spec()
-    model = make_model(spec, metrics={"error_k5": 0.5, "error_k1": 0.1, "baseline_k1": 9.0})
+    model = make_model(spec, errors={5: 0.5, 1: 0.1})
     agent = make_mbpo(spec, model, rollout_length="auto", max_error=max_error, max_length=6)
     assert agent.length(4) == 1  # nothing measured yet
     metrics = agent.update(zeros(spec, 4), 4)
@@ -256,7 +256,7 @@ def test_it_fits_and_imagines_when_it_is_time_to(make_spec, make_model):
     rows = {step: agent.update(replay, step) for step in range(7, 30)}
     assert [step for step in rows if "model/train_loss" in rows[step]] == [7, 17, 27]
     assert [step for step in rows if "agent/rollout_length" in rows[step]] == [7, 12, 17, 22, 27]
-    assert agent.sac.num_updates == 23
+    assert agent.sac.schedule.num_updates == 23
 
 
 def test_with_real_data_only_it_is_sac_to_the_bit(make_spec, make_model):
@@ -289,7 +289,7 @@ def test_a_restored_mbpo_goes_on_to_the_bit(make_spec, make_model):
 
 def test_copies_of_environments_cannot_be_branched_from(make_spec):
     spec = make_spec()
-    with pytest.raises(UserError, match=r"model=oracle: .* toy has no batched simulator"):
+    with pytest.raises(UserError, match=r"agent=mbpo imagines from stored .* toy has no batched"):
         make_mbpo(spec, Oracle(spec, CPU, torch.Generator()))
 
 

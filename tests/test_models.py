@@ -637,7 +637,7 @@ def test_a_perfect_model_has_no_error_and_the_baseline_is_k_steps(
     model = make_hand_made(
         make_spec(), steps_by(1.0), lambda obs, action: (obs + 1, torch.ones_like(obs))
     )
-    metrics = measure_accuracy(model, counting_replay(), 7, generator)
+    metrics = measure_accuracy(model, counting_replay(), 7, generator).metrics
     assert {k: metrics[f"error_k{k}"] for k in (1, 5, 7)} == {1: 0.0, 5: 0.0, 7: 0.0}
     for k in (1, 5, 7):
         assert metrics[f"baseline_k{k}"] == pytest.approx(k / SCALE)
@@ -647,7 +647,7 @@ def test_errors_grow_with_the_steps_imagined(make_spec, make_hand_made, generato
     model = make_hand_made(
         make_spec(), steps_by(0.75), lambda obs, action: (obs, torch.ones_like(obs))
     )
-    metrics = measure_accuracy(model, counting_replay(), 0, generator)
+    metrics = measure_accuracy(model, counting_replay(), 0, generator).metrics
     assert metrics["error_k1"] == pytest.approx(0.25 / SCALE)  # a quarter step short each time
     assert metrics["error_k5"] == pytest.approx(1.25 / SCALE)
     assert not any(key.startswith("error_k") and key[7:] not in "15" for key in metrics)
@@ -660,7 +660,7 @@ def test_coverage_counts_errors_within_one_and_two_predicted_deviations(
     model = make_hand_made(
         make_spec(), steps_by(1.0), lambda obs, action: (1.5 * obs + 1, torch.full_like(obs, 2.0))
     )
-    metrics = measure_accuracy(model, counting_replay(), 1, generator)
+    metrics = measure_accuracy(model, counting_replay(), 1, generator).metrics
     assert metrics["coverage_1sigma"] == pytest.approx(0.5)  # up to 2.0: five of ten
     assert metrics["coverage_2sigma"] == pytest.approx(0.9)  # up to 4.0: nine
 
@@ -671,8 +671,8 @@ def test_there_is_no_accuracy_without_long_enough_held_out_episodes(
     model = make_hand_made(
         make_spec(), steps_by(1.0), lambda obs, action: (obs, torch.ones_like(obs))
     )
-    assert measure_accuracy(model, counting_replay((9,)), 3, generator) == {}
-    short = measure_accuracy(model, counting_replay((9, 3, 9)), 3, generator)
+    assert measure_accuracy(model, counting_replay((9,)), 3, generator) == ({}, {})
+    short = measure_accuracy(model, counting_replay((9, 3, 9)), 3, generator).metrics
     assert "error_k3" in short
     assert "error_k5" not in short
 

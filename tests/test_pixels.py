@@ -75,7 +75,7 @@ def test_the_grid_world_is_seen():
     [
         (["env=cartpole"], "env.termination=known: is a function of vectors"),
         (["env=gridworld", "env.pixel_size=20"], "env.pixel_size=20: must be 8, 16, 32, 64"),
-        (["env=gridworld", "model=mlp"], "model: env.obs=pixels shows pictures"),
+        (["env=gridworld", "model=mlp"], "model: env.obs=pixels returns images"),
         (["env=gridworld", "agent=sac"], "env.obs=pixels: SAC reads vectors"),
         (["env=gridworld", "env.obs=video"], "env.obs=video: must be one of vector, pixels"),
     ],

@@ -237,7 +237,7 @@ def test_gradient_steps_follow_the_replay_ratio(make_spec, ratio, wanted):
     done = []
     for step in range(30, 30 + len(wanted)):
         agent.update(replay, step)
-        done.append(agent.num_updates)
+        done.append(agent.schedule.num_updates)
     assert done == wanted
 
 

@@ -8,22 +8,21 @@ networks of the day (Reanalyse), and what is found takes the place of what was. 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mbrl_cli.agents.base import Decision
+from mbrl_cli.agents.base import Agent, Decision
+from mbrl_cli.agents.gradient_schedule import GradientSchedule
+from mbrl_cli.agents.model_policy import ModelPolicy
 from mbrl_cli.agents.policy_value import PolicyValue
+from mbrl_cli.agents.running_means import RunningMeans
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
-from mbrl_cli.models.base import Model
-from mbrl_cli.models.imagination import Imagined, follow, imagine
-from mbrl_cli.models.muzero import MuZero
-from mbrl_cli.models.oracle import Oracle
+from mbrl_cli.models.base import Model, require_state_source
 from mbrl_cli.models.search_targets import SearchTargets
 from mbrl_cli.planners.base import Planner
 from mbrl_cli.planners.mcts import MCTS
@@ -73,7 +72,7 @@ class Guide(Protocol):
         ...
 
 
-class AlphaZero:
+class AlphaZero(Agent):
     """Act by tree search; learn its recommendation as policy and n-step returns as value.
 
     A Markov model is fitted as for MPC, and judged by a network of the agent's own; MuZero's model
@@ -81,6 +80,8 @@ class AlphaZero:
 
     Axes: n sequences of K + 1 states, L rows of the replay that follow each other, A choices.
     """
+
+    trains_models_from = ("replay", "search")
 
     def __init__(
         self,
@@ -99,51 +100,42 @@ class AlphaZero:
         agreement: Fraction,
         log_every: Count,
     ) -> None:
-        if not isinstance(planner, MCTS):
+        if not planner.is_tree_search:
             raise UserError(
                 f"planner={type(planner).__name__}: agent=alphazero learns from tree search; "
                 "use planner=mcts, or agent=mpc with this planner"
             )
-        if planner.listed is None:
+        search = cast(MCTS, planner)
+        if search.listed is None:
             raise UserError(
                 f"agent=alphazero: takes one discrete choice; {spec.id} has other actions: "
                 "use agent=mpc or agent=sac"
             )
-        if isinstance(model, Oracle) and spec.simulator is None:
-            raise UserError(
-                f"model=oracle: agent=alphazero searches from stored states, and {spec.id} has no "
-                "batched simulator; use a learned model: muzero, mlp, ensemble, gaussian_ensemble"
-            )
+        require_state_source(model, "agent=alphazero", ["observation", "history"])
         self.spec = spec
         self.device = device
         self.generator = generator
         self.model = model
-        self.planner = planner
+        self.planner = search
         self.fit_every = fit_every
         self.discount = discount
         self.batch_size = batch_size
-        self.updates_per_step = updates_per_step
         self.num_fresh = round(reanalyse * batch_size)  # sequences of a batch searched anew
         self.value_steps = value_steps
         self.agreement = agreement
-        self.log_every = log_every
-        self.own_heads = isinstance(model, MuZero)
+        self.own_heads = model.learns_from == "search"
         self.guide: Guide = (
-            model
-            if isinstance(model, MuZero)
+            cast(Guide, model)
+            if self.own_heads
             else PolicyValue(spec, device, generator, model, **network)
         )
-        self.first_step: int | None = None  # environment step of the first update
-        self.num_updates = 0
+        self.schedule = GradientSchedule(updates_per_step)
         self.last_fit = 0
-        self.last_log = 0
         # What the search recommended at each row of the replay [rows, A]; NaN: nobody searched.
         self.policies = np.zeros((0, spec.action.dim), np.float32)
         self.next_row = 0  # of the replay, that the step about to be taken will have
         self.scaled_at = 0  # rows of the replay when the observations' scale was taken
-        # Sums over the updates since the last log.
-        self.losses = torch.zeros(len(self.guide.losses), device=device)
-        self.logged_updates = 0
+        self.means = RunningMeans(self.guide.losses, log_every, device)
 
     def policy(
         self, envs: Sequence[Env], explore: bool, generator: torch.Generator
@@ -153,21 +145,13 @@ class AlphaZero:
 
     def world(self, generator: torch.Generator) -> World:
         """Return the model's functions and the guide's as a planner may see them."""
-
-        def imagine_plans(state: State, plans: Tensor, spread: bool) -> Imagined:
-            return imagine(self.model, state, plans, self.discount, generator, spread)
-
-        return World(
-            action=self.spec.action,
-            imagine=imagine_plans,
-            branch=self.model.branch,
-            step=lambda state, action: self.model.step(state, action, generator),
-            discount=self.discount,
-            rollout=lambda rows, actions, steps: follow(
-                self.model, rows, actions, steps, self.discount, generator
-            ),
-            value=self.guide.value,
-            prior=self.guide.prior,
+        return World.of_model(
+            self.model,
+            self.discount,
+            generator,
+            self.guide.value,
+            self.guide.prior,
+            value_after_plans=False,
         )
 
     # --- learning -----------------------------------------------------------------------------
@@ -188,17 +172,10 @@ class AlphaZero:
             self.scaled_at = len(replay)
             seen = replay.batch(np.arange(len(replay)), self.device)
             self.guide.fit_normalizer(torch.cat([seen.obs, seen.next_obs]))
-        for wanted in self.targets(replay, self._updates_due(env_step)):
-            self.losses += self.guide.learn(wanted)
-            self.num_updates += 1
-            self.logged_updates += 1
+        for wanted in self.targets(replay, self.schedule.due(env_step)):
+            self.means.add(self.guide.learn(wanted))
+            self.schedule.num_updates += 1
         return metrics | self._metrics(env_step)
-
-    def _updates_due(self, env_step: int) -> int:
-        if self.first_step is None:
-            self.first_step = env_step
-        elapsed = env_step - self.first_step + 1
-        return max(0, math.floor(elapsed * self.updates_per_step) - self.num_updates)
 
     @torch.no_grad()
     def targets(self, replay: ReplayBuffer, num_batches: int = 1) -> list[SearchTargets]:
@@ -301,13 +278,9 @@ class AlphaZero:
 
     def _metrics(self, env_step: int) -> dict[str, float]:
         """Return mean losses since the last log by tag, if it is time to."""
-        if env_step - self.last_log < self.log_every or not self.logged_updates:
+        if not self.means.due(env_step):
             return {}
-        self.last_log = env_step
-        means = (self.losses / self.logged_updates).tolist()
-        self.losses.zero_()
-        self.logged_updates = 0
-        return {f"agent/{name}_loss": x for name, x in zip(self.guide.losses, means, strict=True)}
+        return {f"agent/{name}_loss": mean for name, mean in self.means.take(env_step).items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Return model, networks, random numbers and counters."""
@@ -315,9 +288,11 @@ class AlphaZero:
         return own | {
             "model": self.model.state_dict(),
             "generator": self.generator.get_state(),
-            "losses": self.losses.clone(),
+            "means": self.means.state_dict(),
+            "schedule": self.schedule.state_dict(),
             "policies": torch.from_numpy(self.policies.copy()),
-            "counters": [getattr(self, name) for name in self._COUNTERS],
+            "last_fit": self.last_fit,
+            "scaled_at": self.scaled_at,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -326,24 +301,18 @@ class AlphaZero:
         if not self.own_heads:
             self.guide.load_state_dict(state["guide"])
         self.generator.set_state(state["generator"])
-        self.losses.copy_(state["losses"])
+        self.means.load_state_dict(state["means"])
+        self.schedule.load_state_dict(state["schedule"])
         self.policies = state["policies"].cpu().numpy().copy()
-        for name, value in zip(self._COUNTERS, state["counters"], strict=True):
-            setattr(self, name, value)
-
-    _COUNTERS = (
-        "first_step", "num_updates", "last_fit", "last_log", "scaled_at", "logged_updates",
-    )  # fmt: skip
+        self.last_fit, self.scaled_at = state["last_fit"], state["scaled_at"]
 
 
-class _AlphaZeroPolicy:
-    prediction_horizon = 0
-
+class _AlphaZeroPolicy(ModelPolicy):
     def __init__(
         self, agent: AlphaZero, envs: Sequence[Env], explore: bool, generator: torch.Generator
     ) -> None:
+        super().__init__(agent.model, envs, agent.planner)
         self.agent = agent
-        self.envs = list(envs)
         self.explore = explore
         self.generator = generator
         self.discount = agent.discount
@@ -351,19 +320,11 @@ class _AlphaZeroPolicy:
         self.nonfinite = 0
         self.reset()
 
-    def reset(self) -> None:
-        """Start episodes in all environments."""
-        num_envs = len(self.envs)
-        self.memory = self.agent.planner.initial_memory(num_envs)
-        self.state = self.agent.model.initial(num_envs)
-        self.action = torch.zeros(num_envs, self.agent.spec.action.dim, device=self.agent.device)
-
     @torch.inference_mode()
     def act(self, obs: np.ndarray) -> Decision:
         """Search for obs [B, O]."""
         agent = self.agent
-        seen = torch.from_numpy(obs).to(agent.device)
-        self.state = agent.model.observe(self.state, self.action, seen, self.envs)
+        self.observe(obs)
         found = agent.planner.search(
             self.world, self.state, self.memory, self.generator, noise=self.explore
         )
@@ -378,14 +339,6 @@ class _AlphaZeroPolicy:
         trees = torch.arange(len(chosen))
         self.action = found.choices[trees, chosen]
         return Decision(self.action.cpu().numpy())
-
-    def keep(self, rows: np.ndarray) -> None:
-        """Go on with these environments only."""
-        index = torch.from_numpy(rows).to(self.action.device)
-        self.envs = [self.envs[row] for row in rows]
-        self.memory = {key: value[index] for key, value in self.memory.items()}
-        self.state = {key: value[index] for key, value in self.state.items()}
-        self.action = self.action[index]
 
     def metrics(self) -> dict[str, float]:
         """Return the number of imagined steps that diverged."""

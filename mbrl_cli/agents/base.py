@@ -1,9 +1,10 @@
-"""The contract of agents. An agent learns; the policies that it hands out act."""
+"""The contract of agents and of the policies that they return."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -13,65 +14,70 @@ from mbrl_cli.replay.buffer import ReplayBuffer
 
 
 class Decision(NamedTuple):
-    """What to do in B environments, and what was expected of it."""
+    """Actions for B environments, and the return that is predicted for them."""
 
-    action: np.ndarray  # [B, A] encoded
+    action: np.ndarray  # [B, A] encoded, float32
     predicted_return: np.ndarray | None = None  # [B] over the policy's `prediction_horizon`
 
 
-class Policy(Protocol):
-    """Acts in B environments at once; holds what must be remembered within an episode.
+class Policy(ABC):
+    """Base class of policies: acts in B environments at once and holds the state of B episodes.
 
-    Training and evaluation each have their own, so that neither disturbs the other.
+    Training and evaluation have a policy each, so that an evaluation changes nothing.
+
+    Attributes:
+        prediction_horizon: steps that `Decision.predicted_return` covers; 0: no prediction.
+        discount: discount per step of that prediction.
     """
 
-    prediction_horizon: int  # steps that `Decision.predicted_return` covers; 0: none is made
-    discount: float
+    prediction_horizon: int = 0
+    discount: float = 1.0
 
-    def reset(self) -> None:
-        """Forget the past: all B environments have just been reset."""
-        ...
+    def reset(self) -> None:  # noqa: B027  (a valid default)
+        """Start new episodes: all B environments have just been reset."""
 
+    @abstractmethod
     def act(self, obs: np.ndarray) -> Decision:
-        """Decide for obs [B, O]."""
-        ...
+        """Return actions for obs [B, O]."""
 
-    def keep(self, rows: np.ndarray) -> None:
-        """Go on with these of the B environments only; the others have ended."""
-        ...
+    def retain(self, rows: np.ndarray) -> None:  # noqa: B027  (a valid default)
+        """Drop all environments but those at `rows`: the episodes of the others have ended."""
 
     def metrics(self) -> dict[str, float]:
-        """Return what was counted since the last call, by tag, and start counting anew."""
-        ...
+        """Return counts since the last call by tag, and set them to zero."""
+        return {}
 
 
-class Agent(Protocol):
-    """Learns from the replay and hands out policies that use what was learned."""
+class Agent(ABC):
+    """Base class of agents: learns from the replay and returns policies that use it.
 
+    Attributes:
+        trains_models_from: the values of `Model.learns_from` that the agent can train.
+    """
+
+    trains_models_from: ClassVar[tuple[str, ...]] = ("replay",)
+
+    @abstractmethod
     def policy(self, envs: Sequence[Env], explore: bool, generator: torch.Generator) -> Policy:
-        """Return a policy for these environments; `explore` is for collecting data."""
-        ...
+        """Return a policy for these environments; `explore` is true while data are collected."""
 
     def update(self, replay: ReplayBuffer, env_step: int) -> dict[str, float]:
-        """Learn, if it is time to; return metrics by tag, empty if nothing was done."""
-        ...
+        """Learn, if an update is due at this step; return metrics by tag, empty if it was not.
+
+        It is called before every environment step after the prefill.
+        """
+        return {}
+
+    def video(self, replay: ReplayBuffer, generator: torch.Generator) -> np.ndarray | None:
+        """Return a video [T, height, width, channels], uint8, for the log; None: there is none.
+
+        It is called after every evaluation and changes no state.
+        """
+        return None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that was learned as tensors and numbers."""
-        ...
+        """Return everything that was learned, as nested dicts of tensors and numbers."""
+        return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        ...
-
-
-@runtime_checkable
-class Filmed(Protocol):
-    """An agent whose model can show what it imagines."""
-
-    def film(self, replay: ReplayBuffer, generator: torch.Generator) -> np.ndarray | None:
-        """Return pictures [T, height, width, channels], uint8; None where there is nothing to see.
-
-        It changes nothing.
-        """
-        ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027  (a valid default)
+        """Restore the values that `state_dict` returned."""

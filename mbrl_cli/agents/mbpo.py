@@ -7,20 +7,18 @@ planner does that knows its values and proposals.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 
-from mbrl_cli.agents.base import Policy
+from mbrl_cli.agents.base import Agent, Policy
 from mbrl_cli.agents.planning import Planning
 from mbrl_cli.agents.sac import SAC
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
-from mbrl_cli.models.base import Model
-from mbrl_cli.models.oracle import Oracle
-from mbrl_cli.models.rssm import RSSM
+from mbrl_cli.models.base import Model, require_state_source
 from mbrl_cli.planners.base import Planner
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.replay.imagined import ImaginedBuffer
@@ -35,7 +33,7 @@ from mbrl_cli.types import (
 )
 
 
-class MBPO:
+class MBPO(Agent):
     """Fit the model, branch short rollouts off real states, improve the policy on both.
 
     With `real_ratio` 1 it is SAC to the bit: the model is neither fitted nor asked.
@@ -72,17 +70,7 @@ class MBPO:
                 f"agent.rollout_length={rollout_length}: a schedule is [first step, last step, "
                 "length at first, length at last] with first step < last step and lengths >= 1"
             )
-        if isinstance(model, Oracle) and spec.simulator is None:
-            raise UserError(
-                f"model=oracle: agent=mbpo imagines from stored states, and {spec.id} has no "
-                "batched simulator; use a learned model: linear, mlp, ensemble, gaussian_ensemble"
-            )
-        if isinstance(model, RSSM):
-            raise UserError(
-                "model: agent=mbpo branches off single stored observations, and the state of an "
-                "RSSM is made of all that was seen before; use agent=dreamer, or a learned model "
-                "without memory: linear, mlp, ensemble, gaussian_ensemble"
-            )
+        require_state_source(model, "agent=mbpo", ["observation"])
         self.sac = SAC(spec, device, generator, **sac)
         self.model = model
         self.generator = generator
@@ -121,13 +109,13 @@ class MBPO:
             self.last_fit = env_step
             fitted = self.model.fit(replay, self.generator)
             if self.planning is not None:
-                self.planning.fits += 1
-            self.errors = measured_errors(fitted)
+                self.planning.num_fits += 1
+            self.errors = dict(sorted(self.model.errors.items()))
             metrics = {f"model/{name}": value for name, value in fitted.items()}
         if not len(self.imagined) or env_step - self.last_rollout >= self.rollout_every:
             self.last_rollout = env_step
             metrics |= self._imagine(replay, env_step)
-        updates = self.sac.updates_due(env_step)
+        updates = self.sac.schedule.due(env_step)
         if updates:
             # Where all that was imagined diverged there are real rows only.
             num_real = self.num_real if len(self.imagined) else self.sac.batch_size
@@ -209,13 +197,6 @@ class MBPO:
         self.imagined.load_state_dict(state["imagined"])
         self.errors = state["errors"]
         self.last_fit, self.last_rollout = state["last_fit"], state["last_rollout"]
-
-
-def measured_errors(metrics: Mapping[str, float]) -> dict[int, float]:
-    """Return k -> `error_k<k>`, in order of k; empty without held-out data."""
-    prefix = "error_k"
-    found = {int(k.removeprefix(prefix)): v for k, v in metrics.items() if k.startswith(prefix)}
-    return dict(sorted(found.items()))
 
 
 def _is_schedule(values: list[int]) -> bool:

@@ -13,14 +13,13 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 
-from mbrl_cli.agents.base import Policy
-from mbrl_cli.agents.planning import Exploration, Planning
+from mbrl_cli.agents.base import Agent, Policy
+from mbrl_cli.agents.exploration import Exploration, ExplorationKind
+from mbrl_cli.agents.planning import Planning
 from mbrl_cli.agents.sac import SAC
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import Diverged, UserError
 from mbrl_cli.models.base import Model
-from mbrl_cli.models.open_loop import film_open_loop
-from mbrl_cli.models.rssm import RSSM
 from mbrl_cli.planners.base import Planner
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import ArgumentsOf, Count, CountOrZero, EnvSpec, Fraction, NonNegativeFloat
@@ -28,7 +27,7 @@ from mbrl_cli.types import ArgumentsOf, Count, CountOrZero, EnvSpec, Fraction, N
 MAX_DIVERGED_FITS = 3
 
 
-class MPC:
+class MPC(Agent):
     """Plan every action with the model that was fitted to all data so far.
 
     Exploration, in training only: `noise` adds Gaussian noise to continuous actions, `epsilon`
@@ -49,7 +48,7 @@ class MPC:
         generator: torch.Generator,
         fit_every: Count,
         discount: Fraction,
-        explore: Exploration,
+        explore: ExplorationKind,
         noise_std: NonNegativeFloat,
         epsilon: Fraction,
         disagreement_bonus: NonNegativeFloat,
@@ -63,10 +62,8 @@ class MPC:
                 raise UserError("agent.terminal_value=true: needs agent.sac, as in agent=mpc")
             self.sac = SAC(spec, device, generator, **sac)
             discount = self.sac.discount
-        self.planning = Planning(
-            spec, model, planner, discount, explore, noise_std, epsilon, disagreement_bonus,
-            self.sac, proposals,
-        )  # fmt: skip
+        exploration = Exploration(explore, noise_std, epsilon, disagreement_bonus)
+        self.planning = Planning(spec, model, planner, discount, exploration, self.sac, proposals)
         self.model = model
         self.generator = generator
         self.fit_every = fit_every
@@ -83,7 +80,7 @@ class MPC:
         if self.model.is_fitted and env_step - self.last_fit < self.fit_every:
             return metrics
         self.last_fit = env_step
-        self.planning.fits += 1
+        self.planning.num_fits += 1
         fitted = self.model.fit(replay, self.generator)
         self.diverged_fits = self.diverged_fits + 1 if fitted.get("rolled_back") else 0
         if self.diverged_fits == MAX_DIVERGED_FITS:
@@ -93,11 +90,9 @@ class MPC:
             )
         return metrics | {f"model/{name}": value for name, value in fitted.items()}
 
-    def film(self, replay: ReplayBuffer, generator: torch.Generator) -> np.ndarray | None:
-        """Return what a latent model imagines beside what came; see `film_open_loop`."""
-        if not isinstance(self.model, RSSM):
-            return None
-        return film_open_loop(self.model, replay, generator)
+    def video(self, replay: ReplayBuffer, generator: torch.Generator) -> np.ndarray | None:
+        """Return the model's video; see `Model.video`."""
+        return self.model.video(replay, generator)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the model, when it was last fitted and the random numbers of the next fit."""
@@ -113,7 +108,7 @@ class MPC:
         """Restore what `state_dict` returned."""
         self.model.load_state_dict(state["model"])
         self.last_fit = state["last_fit"]
-        self.planning.fits += 1
+        self.planning.num_fits += 1
         self.diverged_fits = state["diverged_fits"]
         self.generator.set_state(state["generator"])
         if self.sac is not None:

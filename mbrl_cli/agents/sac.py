@@ -19,7 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mbrl_cli.agents.base import Decision
+from mbrl_cli.agents.base import Agent, Decision, Policy
+from mbrl_cli.agents.gradient_schedule import GradientSchedule
+from mbrl_cli.agents.running_means import RunningMeans
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
 from mbrl_cli.nets.adamw import AdamW
@@ -40,7 +42,7 @@ LOG_STD_RANGE = (-20.0, 2.0)
 STATISTICS = ("critic_loss", "actor_loss", "temperature", "entropy", "q_real", "q_imagined")
 
 
-class SAC:
+class SAC(Agent):
     """Off-policy actor-critic that maximises return and entropy; needs no model.
 
     Axes: U updates of a block, n rows of a batch, K choices of a discrete action.
@@ -79,10 +81,8 @@ class SAC:
         self.device = device
         self.generator = generator
         self.batch_size = batch_size
-        self.updates_per_step = updates_per_step
         self.discount = discount
         self.target_rate = target_rate
-        self.log_every = log_every
         self.actor_ema_rate = actor_ema_rate
         if target_entropy == "auto":  # a third of what there is to choose, or the authors' -A
             target_entropy = math.log(action.dim) / 3.0 if self.discrete else -float(action.dim)
@@ -107,10 +107,9 @@ class SAC:
         self.optimiser = AdamW(
             [*self.actor.parameters, *self.critics.parameters, self.log_temperature]
         )
-        self.first_step: int | None = None  # environment step of the first update
-        self.num_updates = 0
-        self.last_log = 0
-        self._start_statistics()
+        self.schedule = GradientSchedule(updates_per_step)
+        self.means = RunningMeans(STATISTICS, log_every, device)
+        self.real_rows = 0  # real rows of the batches in the means
 
     # --- acting -------------------------------------------------------------------------------
 
@@ -152,17 +151,10 @@ class SAC:
         """Take the gradient steps that are due on batches of the replay."""
         if not len(replay):
             return {}
-        updates = self.updates_due(env_step)
+        updates = self.schedule.due(env_step)
         if updates:
             self.learn(self.real_batches(replay, updates, self.batch_size), self.batch_size)
         return self.metrics(env_step)
-
-    def updates_due(self, env_step: int) -> int:
-        """Return how many updates to take before this step, so that `updates_per_step` holds."""
-        if self.first_step is None:
-            self.first_step = env_step
-        elapsed = env_step - self.first_step + 1
-        return max(0, math.floor(elapsed * self.updates_per_step) - self.num_updates)
 
     def real_batches(self, replay: ReplayBuffer, updates: int, size: int) -> Batch:
         """Draw `updates` batches of `size` rows: fields [U, size, ...]."""
@@ -183,7 +175,7 @@ class SAC:
         for index in range(updates):
             batch = Batch(*(field[index] for field in batches))
             self._gradient_step(batch, noise[index], num_real)
-        self.num_updates += updates
+        self.schedule.num_updates += updates
 
     def _gradient_step(self, batch: Batch, noise: Tensor, num_real: int) -> None:
         frozen = self.critics.detached()
@@ -204,9 +196,8 @@ class SAC:
         with torch.no_grad():
             real, imagined = values[0, :num_real].sum(), values[0, num_real:].sum()
             losses = (critic_loss, actor_loss, temperature, mean_entropy, real, imagined)
-            self._statistics += torch.stack([loss.detach() for loss in losses])
-        self._real_rows += num_real
-        self._rows += len(batch.reward)
+            self.means.add(torch.stack([loss.detach() for loss in losses]))
+        self.real_rows += num_real
 
     def wanted_values(self, batch: Batch, temperature: Tensor, noise: Tensor) -> Tensor:
         """Return the targets [n] of the critics: a time limit is no end, its state is valued."""
@@ -241,22 +232,21 @@ class SAC:
     # --- logging and saving -------------------------------------------------------------------
 
     def metrics(self, env_step: int) -> dict[str, float]:
-        """Return means over the updates of the last `log_every` steps by tag; else nothing."""
-        if env_step - self.last_log < self.log_every or not self._rows:
+        """Return means over the updates since the last log by tag, if a log is due."""
+        if not self.means.due(env_step):
             return {}
-        self.last_log = env_step
-        updates = self._rows // self.batch_size
-        imagined_rows = self._rows - self._real_rows
-        counts = [updates] * 4 + [self._real_rows, imagined_rows]
-        found = zip(STATISTICS, self._statistics.tolist(), counts, strict=True)
-        metrics = {f"agent/{name}": total / count for name, total, count in found if count}
-        metrics["agent/imagined_share"] = imagined_rows / self._rows
-        self._start_statistics()
+        updates, real = self.means.count, self.real_rows
+        rows = updates * self.batch_size
+        counts = {"q_real": real, "q_imagined": rows - real}  # the others: one for each update
+        sums = self.means.take_sums(env_step)
+        self.real_rows = 0
+        metrics = {
+            f"agent/{name}": total / counts.get(name, updates)
+            for name, total in sums.items()
+            if counts.get(name, updates)
+        }
+        metrics["agent/imagined_share"] = (rows - real) / rows
         return metrics
-
-    def _start_statistics(self) -> None:
-        self._statistics = torch.zeros(len(STATISTICS), device=self.device)  # sums over updates
-        self._rows = self._real_rows = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return networks, optimiser, random numbers and counters."""
@@ -268,8 +258,9 @@ class SAC:
             "log_temperature": self.log_temperature.detach(),
             "optimiser": self.optimiser.state_dict(),
             "generator": self.generator.get_state(),
-            "statistics": self._statistics,
-            "counters": [getattr(self, name) for name in self._COUNTERS],
+            "means": self.means.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "real_rows": self.real_rows,
         }
         return copy.deepcopy(state)  # not the tensors that learning goes on to change
 
@@ -284,11 +275,9 @@ class SAC:
         self.log_temperature.copy_(state["log_temperature"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.generator.set_state(state["generator"])
-        self._statistics.copy_(state["statistics"])
-        for name, value in zip(self._COUNTERS, state["counters"], strict=True):
-            setattr(self, name, value)
-
-    _COUNTERS = ("first_step", "num_updates", "last_log", "_rows", "_real_rows")
+        self.means.load_state_dict(state["means"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.real_rows = state["real_rows"]
 
 
 def squashed_gaussian(out: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -307,26 +296,13 @@ def squashed_gaussian(out: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     return raw.tanh(), -(gaussian + log_std + log_slope).sum(-1)
 
 
-class _SACPolicy:
-    prediction_horizon = 0
-    discount = 1.0
-
+class _SACPolicy(Policy):
     def __init__(self, agent: SAC, explore: bool, generator: torch.Generator) -> None:
         self.agent = agent
         self.generator = generator if explore else None
 
-    def reset(self) -> None:
-        """Forget nothing."""
-
     @torch.inference_mode()
     def act(self, obs: np.ndarray) -> Decision:
-        """Decide for obs [B, O]."""
+        """Return actions for obs [B, O]."""
         action = self.agent.act(torch.from_numpy(obs).to(self.agent.device), self.generator)
         return Decision(action.cpu().numpy())
-
-    def keep(self, rows: np.ndarray) -> None:
-        """Remember nothing of the others."""
-
-    def metrics(self) -> dict[str, float]:
-        """Count nothing."""
-        return {}

@@ -199,13 +199,12 @@ def _check_roles(groups: Mapping[str, _Group]) -> None:
                 f"{role}; use {role}=none, or an agent that has one: "
                 f"{', '.join(_agents_with(role))}"
             )
-    # Some models learn from what one agent does with them.
-    trained_by = getattr(groups["model"].target, "trained_by", None)
-    if trained_by not in (None, agent.target.__name__):
+    learns_from = getattr(groups["model"].target, "learns_from", "replay")
+    if learns_from not in getattr(agent.target, "trains_models_from", ("replay",)):
         raise UserError(
-            f"model={getattr(groups['model'].target, '__name__', '')}: is trained by "
-            f"agent={trained_by.lower()}, not by {agent.target.__name__}; "
-            "use that agent, or a model that is fitted to data alone"
+            f"model={getattr(groups['model'].target, '__name__', '')}: learns from tree search, "
+            f"and agent {agent.target.__name__} does not train it; use agent=alphazero, or a model "
+            "that is fitted to the replay"
         )
 
 

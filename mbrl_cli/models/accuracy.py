@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from mbrl_cli.models.markov import MarkovModel
 from mbrl_cli.replay.buffer import ReplayBuffer
 
-if TYPE_CHECKING:
-    from mbrl_cli.models.base import MarkovModel
-
 MAX_WINDOWS = 256  # windows of one length that are imagined; more would only cost time
+
+
+class Accuracy(NamedTuple):
+    """Accuracy of a model on held-out episodes; empty while no episode is held out."""
+
+    errors: dict[int, float]  # k -> k-step error, see `measure_accuracy`
+    metrics: dict[str, float]  # everything that is logged, by name
 
 
 @torch.no_grad()
 def measure_accuracy(
     model: MarkovModel, replay: ReplayBuffer, horizon: int, generator: torch.Generator
-) -> dict[str, float]:
-    """Return accuracy metrics on held-out episodes; empty while no episode is held out.
+) -> Accuracy:
+    """Measure errors, coverage and disagreement on held-out episodes.
 
     - `error_k1`, `error_k5`, `error_k<horizon>`: root mean squared error of the observation after
       k imagined steps with the real actions, each entry in standard deviations of the held-out
@@ -35,6 +40,7 @@ def measure_accuracy(
         horizon: the longest k; 0 leaves it at 1 and 5.
         generator: for the windows and the model's noise.
     """
+    errors: dict[int, float] = {}
     metrics: dict[str, float] = {}
     scale = None
     for length in sorted({1, 5, max(horizon, 1)}):
@@ -59,9 +65,10 @@ def measure_accuracy(
             action = replay.batch(windows[:, step], model.device).action
             state = model.step(state, action, generator).state
         imagined = model.decode(state).mean(1)  # [w, O]
-        metrics[f"error_k{length}"] = _rms((imagined - last.next_obs) / scale)
+        errors[length] = _rms((imagined - last.next_obs) / scale)
+        metrics[f"error_k{length}"] = errors[length]
         metrics[f"baseline_k{length}"] = _rms((start.obs - last.next_obs) / scale)
-    return metrics
+    return Accuracy(errors, metrics)
 
 
 def _rms(error: torch.Tensor) -> float:

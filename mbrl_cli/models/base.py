@@ -1,11 +1,13 @@
-"""The contract of a model of the environment, and what all Markov models share."""
+"""The contract of models: what agents and planners may ask of a model of the environment."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,135 +19,69 @@ if TYPE_CHECKING:
     from mbrl_cli.envs.env import Env
 
 
-class Prediction(NamedTuple):
-    """Moments of the predicted next observation for n real transitions, in observation units."""
-
-    mean: Tensor  # [n, O]
-    std: Tensor  # [n, O] of noise and disagreement together
-    disagreement: Tensor  # [n] spread of the members' means, in standard deviations of the data
-
-
 class Unrolled(NamedTuple):
-    """What was imagined along H steps of M rows with P particles each."""
+    """Predictions along H steps of M rows with P particles each."""
 
     reward: Tensor  # [H, M, P]
-    continues: Tensor | None  # [H, M, P] chance that the task goes on; None: it always does
+    continues: Tensor | None  # [H, M, P] probability that the task continues; None: it always does
     disagreement: Tensor | None  # [H, M] spread of the members, in standard deviations of the data
-    last: State  # of the M rows after the last step; the next call may overwrite it
+    last: State  # state of the M rows after the last step; the next call may overwrite it
 
 
-class Model(Protocol):
-    """What agents and planners may ask of a model; the state's content is the model's own matter.
+class Model(ABC):
+    """Base class of all models. The content of a state is known to the model alone.
 
-    Axes: B environments, N plans, P particles, M = B * N rows, O obs_dim, A action dim.
+    A state is a dict of tensors whose leading axis is the row. Callers may repeat, index and
+    concatenate rows. An observed state has one row for each environment, [B, ...]; an imagined
+    state has P particles in each row, [M, P, ...].
+
+    Axes: B environments, N plans, P particles, M = B * N rows, H horizon, O obs_dim, A action dim.
+
+    Attributes:
+        spec: sizes and known functions of the environment.
+        device: where the model's tensors live.
+        num_particles: P.
+        has_disagreement: whether `unroll` can return the disagreement of several members.
+        is_fitted: whether the model can predict; `fit` sets it.
+        state_source: what a state is made of. "observation": the last observation is enough, so
+            the model can imagine from any stored transition. "history": all observations of the
+            episode. "environment": the live environment itself.
+        learns_from: "replay": `fit` trains the model on stored transitions. "search": the model
+            predicts policy and value too, and an agent that searches trains it.
+        is_latent_world_model: whether the model can train an actor and a critic in its latent
+            space, as Dreamer does; see `RSSM`.
+        errors: root mean squared error after k imagined steps on held-out episodes, by k, in
+            standard deviations of the data; empty before it is measured.
     """
 
-    spec: EnvSpec
-    num_particles: int
-    has_disagreement: bool
-    is_fitted: bool
-
-    def initial(self, num_rows: int) -> State:
-        """Return the state of B environments before their first observation."""
-        ...
-
-    def observe(
-        self, state: State, action: Tensor, obs: Tensor, envs: Sequence[Env] | None = None
-    ) -> State:
-        """Filter obs [B, O], reached by action [B, A], into the state.
-
-        Only the oracle looks at `envs`, the environments that showed the observations.
-        """
-        ...
-
-    def branch(self, state: State, num_plans: int) -> State:
-        """Lay out B observed states as M = B * N rows of P particles each, to be imagined from."""
-        ...
-
-    def step(
-        self, state: State, action: Tensor, generator: torch.Generator, common_noise: bool = False
-    ) -> Step:
-        """Imagine one step of action [M, A], or of an action [M, P, A] for each particle.
-
-        With `common_noise` all rows see the same random numbers: plans are then compared under
-        equal luck, and fewer numbers are drawn.
-        """
-        ...
-
-    def unroll(
-        self,
-        state: State,
-        actions: Tensor,
-        generator: torch.Generator,
-        with_disagreement: bool = False,
-    ) -> Unrolled:
-        """Imagine actions [H, M, A] with common noise; disagreement only where it is asked for."""
-        ...
-
-    def decode(self, state: State) -> Tensor:
-        """Return the observations [M, P, O] that belong to imagined states."""
-        ...
-
-    def fit(self, replay: ReplayBuffer, generator: torch.Generator) -> dict[str, float]:
-        """Train on the replay; return metrics by name, without the `model/` in front."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that was learned as tensors and numbers."""
-        ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        ...
-
-
-def unroll_by_steps(
-    model: Model, state: State, actions: Tensor, generator: torch.Generator
-) -> Unrolled:
-    """Imagine actions [H, M, A] with one `step` after the other: the plain way, for any model."""
-    rewards, continues = [], []
-    for action in actions:
-        state, reward, goes_on = model.step(state, action, generator, common_noise=True)
-        rewards.append(reward)
-        continues.append(goes_on)
-    return Unrolled(torch.stack(rewards), torch.stack(continues), None, state)
-
-
-class MarkovModel(ABC):
-    """A model whose state is the observation itself: {"obs": [B, O]}, imagined {"obs": [M, P, O]}.
-
-    A subclass predicts transitions; here the environment's known functions, where it has them,
-    replace the learned reward and termination, and whole-number observations are rounded.
-    """
-
-    num_particles = 1
-    has_disagreement = False
-    is_fitted = False
+    num_particles: int = 1
+    has_disagreement: bool = False
+    is_fitted: bool = False
+    state_source: Literal["observation", "history", "environment"] = "observation"
+    learns_from: Literal["replay", "search"] = "replay"
+    is_latent_world_model: bool = False
+    errors: Mapping[int, float] = MappingProxyType({})
 
     def __init__(self, spec: EnvSpec, device: torch.device) -> None:
-        if spec.obs_shape is not None:
-            raise UserError(
-                "model: env.obs=pixels shows pictures, and one picture is no state; use model=rssm "
-                "or model=latent (agent=dreamer, or agent=mpc with any planner)"
-            )
         self.spec = spec
         self.device = device
-        self._integer = torch.tensor(spec.obs_integer, device=device)  # [O]
-        self._any_integer = any(spec.obs_integer)
-        self._all_integer = all(spec.obs_integer)
 
+    @abstractmethod
     def initial(self, num_rows: int) -> State:
-        """Return zeros; a Markov state holds nothing from before the observation."""
-        return {"obs": torch.zeros(num_rows, self.spec.obs_dim, device=self.device)}
+        """Return the state of B environments before their first observation."""
 
+    @abstractmethod
     def observe(
         self, state: State, action: Tensor, obs: Tensor, envs: Sequence[Env] | None = None
     ) -> State:
-        """Take the observation as the state."""
-        return {"obs": obs.to(self.device)}
+        """Return the state after action [B, A] led to obs [B, O].
+
+        `envs` are the environments that returned the observations; only a model whose
+        `state_source` is "environment" reads them.
+        """
 
     def branch(self, state: State, num_plans: int) -> State:
-        """Repeat every state for N plans and P particles."""
+        """Repeat B observed states for N plans and P particles, to imagine from them."""
         return {
             key: value[:, None, None]
             .expand(-1, num_plans, self.num_particles, *value.shape[1:])
@@ -153,35 +89,15 @@ class MarkovModel(ABC):
             for key, value in state.items()
         }
 
+    @abstractmethod
     def step(
         self, state: State, action: Tensor, generator: torch.Generator, common_noise: bool = False
     ) -> Step:
-        """Imagine one step; see `Model.step`."""
-        obs = state["obs"]
-        each = action[:, None].expand(-1, obs.shape[1], -1) if action.dim() == 2 else action
-        next_obs, reward = self._transition(obs, each, generator, common_noise)
-        if self._all_integer:
-            next_obs = next_obs.round()
-        elif self._any_integer:
-            next_obs = torch.where(self._integer, next_obs.round(), next_obs)
-        reward, continues = self._judge(obs, each, next_obs, reward)
-        if continues is None:
-            continues = torch.ones_like(reward)
-        return Step({"obs": next_obs}, reward, continues)
+        """Imagine one step of action [M, A], or of an action [M, P, A] for each particle.
 
-    def _judge(
-        self, obs: Tensor, action: Tensor, next_obs: Tensor, reward: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return reward and chance to go on [..., P], known or learned, of transitions [..., P, .].
-
-        The chance is None where nothing can end.
+        With `common_noise` all rows use the same random numbers. Differences between plans are
+        then due to the plans alone, and fewer numbers are drawn.
         """
-        spec = self.spec
-        if spec.known_reward is not None:
-            reward = spec.known_reward(obs, action, next_obs)
-        if spec.known_termination is not None:
-            return reward, 1.0 - spec.known_termination(obs, action, next_obs).float()
-        return reward, self._continues(obs, action, next_obs)
 
     def unroll(
         self,
@@ -190,38 +106,58 @@ class MarkovModel(ABC):
         generator: torch.Generator,
         with_disagreement: bool = False,
     ) -> Unrolled:
-        """Imagine step by step; see `Model.unroll`."""
-        return unroll_by_steps(self, state, actions, generator)
+        """Imagine actions [H, M, A] with common noise, one `step` after the other.
 
-    def decode(self, state: State) -> Tensor:
-        """Return the observations [M, P, O]."""
-        return state["obs"]
-
-    @abstractmethod
-    def _transition(
-        self, obs: Tensor, action: Tensor, generator: torch.Generator, common_noise: bool
-    ) -> tuple[Tensor, Tensor]:
-        """Map obs [M, P, O], action [M, P, A] to next_obs [M, P, O] and reward [M, P]."""
-
-    @abstractmethod
-    def _continues(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor | None:
-        """Return the chance [..., P] that the task goes on after transitions [..., P, .].
-
-        None where nothing can end.
+        A model with `has_disagreement` overrides this and returns the disagreement on request.
         """
+        rewards, continues = [], []
+        for action in actions:
+            step = self.step(state, action, generator, common_noise=True)
+            state = step.state
+            rewards.append(step.reward)
+            continues.append(step.continues)
+        return Unrolled(torch.stack(rewards), torch.stack(continues), None, state)
 
     @abstractmethod
-    def predict(self, obs: Tensor, action: Tensor) -> Prediction:
-        """Return the moments of the next observation for obs [n, O] and action [n, A]."""
+    def decode(self, state: State) -> Tensor:
+        """Return the observations [M, P, O] of imagined states."""
 
-    @abstractmethod
     def fit(self, replay: ReplayBuffer, generator: torch.Generator) -> dict[str, float]:
-        """Train on the replay and return metrics."""
+        """Train on the replay; return metrics by name, without the prefix `model/`."""
+        return {}
 
-    @abstractmethod
+    def video(self, replay: ReplayBuffer, generator: torch.Generator) -> np.ndarray | None:
+        """Return a video of predictions beside the truth [T, height, width, channels], uint8.
+
+        None: the model has no images to show. The call changes no state.
+        """
+        return None
+
     def state_dict(self) -> dict[str, Any]:
-        """Return all that was learned."""
+        """Return everything that was learned, as nested dicts of tensors and numbers."""
+        return {}
 
-    @abstractmethod
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027  (a valid default)
+        """Restore the values that `state_dict` returned."""
+
+
+def require_state_source(model: Model, agent: str, allowed: Sequence[str]) -> None:
+    """Raise UserError if an agent cannot use the model on stored transitions.
+
+    Args:
+        model: the model of a run.
+        agent: the agent, as it is typed: `agent=mbpo`.
+        allowed: values of `Model.state_source` that the agent can use.
+    """
+    if model.state_source in allowed:
+        return
+    need = {
+        "history": "the observations of a whole episode; use agent=dreamer, or a model without "
+        "memory",
+        "environment": f"the environment itself, since {model.spec.id} has no batched simulator; "
+        "use a learned model",
+    }[model.state_source]
+    raise UserError(
+        f"model: {agent} imagines from stored observations, and a state of "
+        f"{type(model).__name__} needs {need}: linear, mlp, ensemble, gaussian_ensemble"
+    )

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.accuracy import measure_accuracy
-from mbrl_cli.models.base import MarkovModel, Prediction, Unrolled
+from mbrl_cli.models.base import Unrolled
 from mbrl_cli.models.fitting import FitResult, FitSettings, fit_members
 from mbrl_cli.models.folded_ensemble import FoldedEnsemble
+from mbrl_cli.models.markov import MarkovModel, Prediction
 from mbrl_cli.models.targets import Targets
 from mbrl_cli.nets.ensemble_mlp import EnsembleMLP
 from mbrl_cli.nets.termination import (
@@ -133,9 +134,10 @@ class Ensemble(MarkovModel):
 
     # --- imagination ------------------------------------------------------------------------
 
-    def _transition(
+    def transition(
         self, obs: Tensor, action: Tensor, generator: torch.Generator, common_noise: bool
     ) -> tuple[Tensor, Tensor]:
+        """Predict the next observation and the reward; see `MarkovModel.transition`."""
         rows, particles, obs_dim = obs.shape
         x = torch.cat([obs, action], dim=-1)  # [M, P, O+A]
         shuffle = None
@@ -167,7 +169,7 @@ class Ensemble(MarkovModel):
         noise = torch.randn(shape, generator=generator, device=generator.device).to(self.device)
         return noise.masked_fill_(self._integer, 0.0) if self._any_integer else noise
 
-    def _continues(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor | None:
+    def continues(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor | None:
         """Return the chance [..., P] for next_obs [..., P, O]; all members judge a mean."""
         if not self.targets.ends_seen:
             return None
@@ -213,7 +215,7 @@ class Ensemble(MarkovModel):
         by_row = path.permute(0, 3, 2, 1)  # [H+1, M, P, 1+O+A+1]
         obs, action = by_row[:-1, ..., 1 : 1 + obs_dim], by_row[:-1, ..., 1 + obs_dim : -1]
         next_obs = by_row[1:, ..., 1 : 1 + obs_dim]
-        reward, continues = self._judge(obs, action, next_obs, reward)
+        reward, continues = self.reward_and_continues(obs, action, next_obs, reward)
         spread = self._unrolled_spread(obs, action, next_obs) if with_disagreement else None
         return Unrolled(reward, continues, spread, {"obs": next_obs[-1]})
 
@@ -298,11 +300,9 @@ class Ensemble(MarkovModel):
         self.is_fitted = True
         self._prepare()
         self._measure_residuals(replay, holdout_rows if len(holdout_rows) else train_rows)
-        return {
-            **_loss_metrics(result),
-            **ending_metrics,
-            **measure_accuracy(self, replay, self.accuracy_horizon, generator),
-        }
+        accuracy = measure_accuracy(self, replay, self.accuracy_horizon, generator)
+        self.errors = accuracy.errors
+        return {**_loss_metrics(result), **ending_metrics, **accuracy.metrics}
 
     def _likelihood_loss(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the loss [E] of inputs x [E, in, n] and targets y [E, O + 1, n]."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mbrl_cli.models.accuracy import measure_accuracy
-from mbrl_cli.models.base import MarkovModel, Prediction
+from mbrl_cli.models.markov import MarkovModel, Prediction
 from mbrl_cli.models.targets import Targets
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import Batch, CountOrZero, EnvSpec, PositiveFloat
@@ -55,7 +55,9 @@ class Linear(MarkovModel):
             metrics["holdout_loss"] = self._loss(features, self._wanted(measured))
         error = self.predict(measured.obs, measured.action).mean - measured.next_obs
         self.residual_std = error.square().mean(0).sqrt().clamp_min(1e-8)
-        return metrics | measure_accuracy(self, replay, self.accuracy_horizon, generator)
+        accuracy = measure_accuracy(self, replay, self.accuracy_horizon, generator)
+        self.errors = accuracy.errors
+        return metrics | accuracy.metrics
 
     def _features(self, obs: Tensor, action: Tensor) -> Tensor:
         inputs = self.targets.inputs(obs, action)
@@ -68,16 +70,18 @@ class Linear(MarkovModel):
     def _loss(self, x: Tensor, y: Tensor) -> float:
         return float((x @ self.weight - y).square().mean())
 
-    def _transition(
+    def transition(
         self, obs: Tensor, action: Tensor, generator: torch.Generator, common_noise: bool
     ) -> tuple[Tensor, Tensor]:
+        """Predict the next observation and the reward; see `MarkovModel.transition`."""
         out = self._features(obs, action) @ self.weight  # [M, P, O+2]
         obs_dim = obs.shape[-1]
         delta = out[..., :obs_dim] * self.targets.delta.std + self.targets.delta.mean
         reward = out[..., obs_dim] * self.targets.reward.std + self.targets.reward.mean
         return obs + delta, self.targets.limit_reward(reward)
 
-    def _continues(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
+    def continues(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
+        """Return the continue probability; see `MarkovModel.continues`."""
         return (self._features(obs, action) @ self.weight[:, -1]).clamp(0.0, 1.0)
 
     def predict(self, obs: Tensor, action: Tensor) -> Prediction:

@@ -17,12 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mbrl_cli.errors import UserError
-from mbrl_cli.models.base import Unrolled, unroll_by_steps
+from mbrl_cli.models.base import Model
 from mbrl_cli.models.search_targets import SearchTargets
 from mbrl_cli.nets.adamw import AdamW
 from mbrl_cli.nets.stacked_mlp import StackedMLP
 from mbrl_cli.nets.two_hot import TwoHot
-from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.replay.normalizer import Normalizer
 from mbrl_cli.types import (
     Activation,
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 BINS = 127  # of reward and value
 
 
-class MuZero:
+class MuZero(Model):
     """State: {"latent" [B, D], "policy" [B, A], "value" [B, 1]}; rows have a particle axis of 1.
 
     What the search asks of a node is computed with the step that leads there and kept in its state.
@@ -49,9 +48,7 @@ class MuZero:
     Axes: B environments, M rows, D latent, A choices, n sequences, K steps of each.
     """
 
-    num_particles = 1
-    has_disagreement = False
-    trained_by = "AlphaZero"  # the only agent that can
+    learns_from = "search"
     losses = ("policy", "value", "reward", "continues", "consistency")
 
     def __init__(
@@ -69,14 +66,12 @@ class MuZero:
         consistency: NonNegativeFloat,
         target_rate: LearningRate,
     ) -> None:
-        self.spec = spec
-        self.device = device
+        super().__init__(spec, device)
         self.unroll_steps = unroll_steps
         self.value_weight = value_weight
         self.consistency = consistency
         self.target_rate = target_rate
         self.latent = latent
-        self.is_fitted = False
         self.normalizer = Normalizer(spec.obs_dim, device)
         self.two_hot = TwoHot(BINS, device)
 
@@ -108,12 +103,6 @@ class MuZero:
         """Encode obs [B, O]."""
         return self._judged(self._encoded(obs.to(self.device)))
 
-    def branch(self, state: State, num_plans: int) -> State:
-        """Repeat every state for N plans; there is one particle."""
-        return {
-            key: value.repeat_interleave(num_plans, dim=0)[:, None] for key, value in state.items()
-        }
-
     def step(
         self, state: State, action: Tensor, generator: torch.Generator, common_noise: bool = False
     ) -> Step:
@@ -122,16 +111,6 @@ class MuZero:
         latent, reward, goes_on = self._moved(state["latent"][:, 0], each)
         rows = {key: value[:, None] for key, value in self._judged(latent).items()}
         return Step(rows, self.two_hot.mean(reward)[:, None], goes_on.sigmoid()[:, None])
-
-    def unroll(
-        self,
-        state: State,
-        actions: Tensor,
-        generator: torch.Generator,
-        with_disagreement: bool = False,
-    ) -> Unrolled:
-        """Imagine step by step; see `Model.unroll`."""
-        return unroll_by_steps(self, state, actions, generator)
 
     def decode(self, state: State) -> Tensor:
         """Refuse: a latent state is no observation."""
@@ -225,10 +204,6 @@ class MuZero:
             torch._foreach_lerp_(targets, net.detached(), self.target_rate)
         self.is_fitted = True
         return torch.stack([value.detach() for value in total.values()])
-
-    def fit(self, replay: ReplayBuffer, generator: torch.Generator) -> dict[str, float]:
-        """Learn nothing: without a search there is nothing to learn from."""
-        return {}
 
     def state_dict(self) -> dict[str, Any]:
         """Return networks, their followers, the optimiser and the observations' scale."""

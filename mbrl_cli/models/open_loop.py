@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from torch import Tensor
 
+from mbrl_cli.models.base import Model
 from mbrl_cli.replay.buffer import ReplayBuffer
-
-if TYPE_CHECKING:
-    from mbrl_cli.models.rssm import RSSM
 
 SEEN = 5  # observations that the model is shown first
 MAX_WINDOWS = 64  # of one length; more would only cost time
@@ -19,7 +15,7 @@ FILMS, FILMED, ZOOM = 4, 15, 4  # episodes of a film, its imagined steps, screen
 
 
 def measure_open_loop(
-    model: RSSM, replay: ReplayBuffer, horizon: int, generator: torch.Generator
+    model: Model, replay: ReplayBuffer, horizon: int, generator: torch.Generator
 ) -> dict[str, float]:
     """Return accuracy metrics on held-out episodes; empty while none is long enough.
 
@@ -48,7 +44,7 @@ def measure_open_loop(
 
 
 def imagine_open_loop(
-    model: RSSM, replay: ReplayBuffer, windows: np.ndarray, generator: torch.Generator
+    model: Model, replay: ReplayBuffer, windows: np.ndarray, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Show the model the first `SEEN` observations of windows [w, SEEN - 1 + k], then imagine.
 
@@ -72,8 +68,8 @@ def imagine_open_loop(
     return torch.stack(observations), torch.stack(rewards)
 
 
-def film_open_loop(
-    model: RSSM, replay: ReplayBuffer, generator: torch.Generator
+def video_open_loop(
+    model: Model, replay: ReplayBuffer, generator: torch.Generator
 ) -> np.ndarray | None:
     """Return pictures [T, height, width, channels]: what was, what the model makes of it, both.
 
@@ -96,8 +92,8 @@ def film_open_loop(
     # Episodes below each other; truth, imagination and difference side by side.
     frames = frames.permute(0, 1, 4, 2, 5, 3).reshape(len(both), -1, 3 * shape[2], channels)
     large = frames.repeat_interleave(ZOOM, 1).repeat_interleave(ZOOM, 2)
-    film: np.ndarray = large.round().to(torch.uint8).numpy()
-    return film
+    video: np.ndarray = large.round().to(torch.uint8).numpy()
+    return video
 
 
 def _rms(error: Tensor) -> float:

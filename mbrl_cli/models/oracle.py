@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,8 +11,7 @@ from torch import Tensor
 from mbrl_cli.envs.env import Env
 from mbrl_cli.envs.simulators.toy_text import ToyTextSimulator
 from mbrl_cli.errors import UserError
-from mbrl_cli.models.base import MarkovModel, Prediction
-from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.models.markov import MarkovModel, Prediction
 from mbrl_cli.types import Count, EnvSpec, Simulator, State, Step
 
 
@@ -43,6 +41,7 @@ class Oracle(MarkovModel):
     ) -> None:
         super().__init__(spec, device)
         simulator = spec.simulator
+        self.state_source = "environment" if simulator is None else "observation"
         self._table = simulator if isinstance(simulator, ToyTextSimulator) else None
         if self._table is not None and self._table.is_random:
             self.num_particles = num_particles
@@ -91,9 +90,10 @@ class Oracle(MarkovModel):
                 "use a learned model: linear, mlp, ensemble, gaussian_ensemble"
             ) from error
 
-    def _transition(
+    def transition(
         self, obs: Tensor, action: Tensor, generator: torch.Generator, common_noise: bool
     ) -> tuple[Tensor, Tensor]:
+        """Predict the next observation and the reward; see `MarkovModel.transition`."""
         simulator = self._simulator()
         if self._table is not None and self._table.is_random:
             rows = 1 if common_noise else len(obs)
@@ -103,7 +103,8 @@ class Oracle(MarkovModel):
             next_obs = simulator.step(obs, action)
         return next_obs, simulator.reward(obs, action, next_obs)
 
-    def _continues(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
+    def continues(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
+        """Return the continue probability; see `MarkovModel.continues`."""
         return 1.0 - self._simulator().terminated(obs, action, next_obs).float()
 
     def _simulator(self) -> Simulator:
@@ -115,14 +116,3 @@ class Oracle(MarkovModel):
         """Return the true next observation, without doubt."""
         mean = self._simulator().step(obs, action)
         return Prediction(mean, torch.zeros_like(mean), torch.zeros_like(mean[:, 0]))
-
-    def fit(self, replay: ReplayBuffer, generator: torch.Generator) -> dict[str, float]:
-        """Learn nothing: the truth is known."""
-        return {}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return nothing: there is nothing to save."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore nothing."""

@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mbrl_cli.errors import UserError
-from mbrl_cli.models.base import Unrolled
-from mbrl_cli.models.open_loop import measure_open_loop
+from mbrl_cli.models.base import Model, Unrolled
+from mbrl_cli.models.open_loop import measure_open_loop, video_open_loop
 from mbrl_cli.nets.adamw import AdamW
 from mbrl_cli.nets.compilation import compile_networks, find_compiler_error
 from mbrl_cli.nets.gradient_clipping import clip_gradients
@@ -53,7 +54,7 @@ class Learned(NamedTuple):
     losses: Tensor  # the means named in `LOSSES`
 
 
-class RSSM:
+class RSSM(Model):
     """Latent dynamics with a recurrent and a stochastic part, learned from sequences.
 
     A state is {"deter": [B, D], "stoch": [B, Z]}, imagined [M, P, .]; before an episode's first
@@ -61,7 +62,8 @@ class RSSM:
     termination, these judge decoded observations in place of the learned heads.
     """
 
-    has_disagreement = False
+    state_source = "history"
+    is_latent_world_model = True
 
     def __init__(
         self,
@@ -86,8 +88,7 @@ class RSSM:
         compile: bool,
         accuracy_horizon: CountOrZero,
     ) -> None:
-        self.spec = spec
-        self.device = device
+        super().__init__(spec, device)
         self.num_particles = num_particles
         self.batch_size = batch_size
         self.sequence_length = sequence_length
@@ -97,7 +98,6 @@ class RSSM:
         self.representation_scale = representation_scale
         self.free_nats = free_nats
         self.accuracy_horizon = accuracy_horizon
-        self.is_fitted = False
         self.two_hot = TwoHot(num_bins, device)
         self.nets = WorldModel(
             spec.obs_dim,
@@ -143,15 +143,6 @@ class RSSM:
         return {
             "deter": deter,
             "stoch": self.latents.mode(self.dynamics.posterior(deter, embedded)),
-        }
-
-    def branch(self, state: State, num_plans: int) -> State:
-        """Repeat every state for N plans and P particles."""
-        return {
-            key: value[:, None, None]
-            .expand(-1, num_plans, self.num_particles, -1)
-            .reshape(-1, self.num_particles, value.shape[-1])  # [B * N, P, .]
-            for key, value in state.items()
         }
 
     # --- imagining ----------------------------------------------------------------------------
@@ -266,14 +257,18 @@ class RSSM:
         total = torch.zeros(len(LOSSES), device=self.device)
         for _ in range(self.fit_steps):
             total += self.learn(self.sequences(replay, generator), generator).losses
-        return self.named(total / self.fit_steps, replay, generator)
+        losses = dict(zip(LOSSES, (total / self.fit_steps).tolist(), strict=True))
+        return losses | self.measure_accuracy(replay, generator)
 
-    def named(
-        self, losses: Tensor, replay: ReplayBuffer, generator: torch.Generator
+    def video(self, replay: ReplayBuffer, generator: torch.Generator) -> np.ndarray | None:
+        """Return held-out episodes beside their open-loop prediction; see `Model.video`."""
+        return video_open_loop(self, replay, generator)
+
+    def measure_accuracy(
+        self, replay: ReplayBuffer, generator: torch.Generator
     ) -> dict[str, float]:
-        """Return losses by name, and how good the model is on held-out episodes."""
-        accuracy = measure_open_loop(self, replay, self.accuracy_horizon, generator)
-        return dict(zip(LOSSES, losses.tolist(), strict=True)) | accuracy
+        """Return the open-loop errors on held-out episodes by name."""
+        return measure_open_loop(self, replay, self.accuracy_horizon, generator)
 
     def sequences(self, replay: ReplayBuffer, generator: torch.Generator) -> Sequences:
         """Draw what one gradient step learns from.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -36,12 +38,12 @@ class CapturedPlanner:
         _copy(state, self._state)
         _copy(memory, self._memory)
         self._graph.replay()
-        kept = self._plan
+        recorded = self._plan
         return Plan(
-            kept.actions.clone(),
-            kept.predicted_return.clone(),
-            {key: value.clone() for key, value in kept.memory.items()},
-            kept.nonfinite.clone(),
+            recorded.actions.clone(),
+            _clone(recorded.predicted_return),
+            {key: value.clone() for key, value in (recorded.memory or {}).items()},
+            _clone(recorded.nonfinite),
         )
 
     def _record(self, state: State, memory: State) -> None:
@@ -63,6 +65,11 @@ class CapturedPlanner:
 
     def _decide(self) -> Plan:
         return self.planner.plan(self.world, self._state, self._memory, self.generator, self.bonus)
+
+
+def _clone(value: Any) -> Any:
+    """Return a copy of a tensor, or any other value itself."""
+    return value.clone() if isinstance(value, Tensor) else value
 
 
 def _copy(source: dict[str, Tensor], target: dict[str, Tensor]) -> None:

@@ -14,7 +14,8 @@ import math
 
 import torch
 
-from mbrl_cli.planners.base import Plan, TrajectoryPlanner, take_plans
+from mbrl_cli.planners.base import Plan
+from mbrl_cli.planners.trajectory import TrajectoryPlanner, take_plans
 from mbrl_cli.planners.world import World
 from mbrl_cli.types import (
     ActionSpec,
@@ -84,7 +85,7 @@ class CEM(TrajectoryPlanner):
         generator: torch.Generator,
         disagreement_bonus: float = 0.0,
     ) -> Plan:
-        """Decide for B environments; see `TrajectoryPlanner.plan`."""
+        """Decide for B environments; see `Planner.plan`."""
         mean, kept = memory["mean"], memory["elites"]  # [B, H, A], [B, K, H, A]
         spread = torch.full_like(mean, self.initial_spread)
         nonfinite = torch.zeros((), dtype=torch.long, device=self.device)

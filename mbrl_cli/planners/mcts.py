@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mbrl_cli.planners.base import Plan
-from mbrl_cli.planners.deadline import Deadline
+from mbrl_cli.planners.base import Plan, Planner
 from mbrl_cli.planners.lines import lines_of_play
 from mbrl_cli.planners.random_shooting import RandomShooting
 from mbrl_cli.planners.rollouts import Rollouts
@@ -56,7 +55,7 @@ class Found(NamedTuple):
     memory: State  # for the next decision
 
 
-class MCTS:
+class MCTS(Planner):
     """Grow a tree of imagined steps from each environment's state and take the best first step.
 
     All trees try one choice at a time, so a simulation costs one `world.step` of B rows. Each of
@@ -98,9 +97,7 @@ class MCTS:
         max_plan_ms: milliseconds that a decision may take for each environment; None: no limit.
     """
 
-    replan_every = 1
-    is_static = False
-    uses_disagreement = False
+    is_tree_search = True
 
     def __init__(
         self,
@@ -121,8 +118,7 @@ class MCTS:
         show_tree: bool,
         max_plan_ms: PositiveFloat | None,
     ) -> None:
-        self.action = action
-        self.device = device
+        super().__init__(action, device, horizon, max_plan_ms=max_plan_ms)
         self.num_simulations = num_simulations
         self.outcomes = outcomes
         self.merge = merge
@@ -130,11 +126,9 @@ class MCTS:
         self.exploration = exploration
         self.root_noise = root_noise
         self.concentration = concentration
-        self.horizon = horizon
         self.rollouts = rollouts
         self.show_tree = show_tree
         self._to_show = False  # the next decision is an episode's first
-        self.deadline = Deadline(max_plan_ms, device)
         # The choices that every node has [K, A]; None where they are sampled.
         listed = len(action.sizes) == 1
         self.listed = torch.eye(action.dim, device=device) if listed else None

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import torch
 
-from mbrl_cli.planners.base import Plan, TrajectoryPlanner
+from mbrl_cli.planners.base import Plan
+from mbrl_cli.planners.trajectory import TrajectoryPlanner
 from mbrl_cli.planners.world import World
 from mbrl_cli.types import ActionSpec, Count, Fraction, NonNegativeFloat, PositiveFloat, State
 
@@ -52,7 +53,7 @@ class MPPI(TrajectoryPlanner):
         generator: torch.Generator,
         disagreement_bonus: float = 0.0,
     ) -> Plan:
-        """Decide for B environments; see `TrajectoryPlanner.plan`."""
+        """Decide for B environments; see `Planner.plan`."""
         mean = memory["mean"]  # [B, H, A]
         spread = torch.full_like(mean, self.spread)
         nonfinite = torch.zeros((), dtype=torch.long, device=self.device)

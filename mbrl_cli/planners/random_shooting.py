@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mbrl_cli.planners.base import Plan, TrajectoryPlanner, take_plans
+from mbrl_cli.planners.base import Plan
+from mbrl_cli.planners.trajectory import TrajectoryPlanner, take_plans
 from mbrl_cli.planners.world import World
 from mbrl_cli.types import ActionSpec, Count, Fraction, NonNegativeFloat, PositiveFloat, State
 
@@ -40,7 +41,7 @@ class RandomShooting(TrajectoryPlanner):
         generator: torch.Generator,
         disagreement_bonus: float = 0.0,
     ) -> Plan:
-        """Decide for B environments; see `TrajectoryPlanner.plan`."""
+        """Decide for B environments; see `Planner.plan`."""
         best = memory["best"]  # [B, H, A]
         nonfinite = torch.zeros((), dtype=torch.long, device=self.device)
         predicted = torch.full((len(best),), float("nan"), device=self.device)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from mbrl_cli.models.imagination import Imagined
+from mbrl_cli.models.base import Model
+from mbrl_cli.models.imagination import Imagined, follow, imagine
 from mbrl_cli.types import ActionSpec, State, Step
 
 
@@ -33,3 +35,44 @@ class World:
     value: Callable[[State], Tensor] | None = None
     prior: Callable[[State], Tensor] | None = None
     propose: Callable[[State], Tensor] | None = None
+
+    @classmethod
+    def of_model(
+        cls,
+        model: Model,
+        discount: float,
+        generator: torch.Generator,
+        value: Callable[[State], Tensor] | None = None,
+        prior: Callable[[State], Tensor] | None = None,
+        propose: Callable[[State], Tensor] | None = None,
+        value_after_plans: bool = True,
+    ) -> World:
+        """Bind a model's functions.
+
+        Args:
+            model: what planners imagine with.
+            discount: per step.
+            generator: source of the model's random numbers.
+            value: see the field of the same name.
+            prior: see the field of the same name.
+            propose: see the field of the same name.
+            value_after_plans: whether `imagine` adds the value of a plan's last state.
+        """
+        last_value = value if value_after_plans else None
+
+        def imagine_plans(state: State, plans: Tensor, with_disagreement: bool) -> Imagined:
+            return imagine(model, state, plans, discount, generator, with_disagreement, last_value)
+
+        return cls(
+            action=model.spec.action,
+            imagine=imagine_plans,
+            branch=model.branch,
+            step=lambda state, action: model.step(state, action, generator),
+            discount=discount,
+            rollout=lambda rows, actions, steps: follow(
+                model, rows, actions, steps, discount, generator
+            ),
+            value=value,
+            prior=prior,
+            propose=propose,
+        )

@@ -1,0 +1,40 @@
+"""How many gradient steps are due at an environment step."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+class GradientSchedule:
+    """Keep a constant ratio of gradient steps to environment steps.
+
+    The count follows from environment steps alone, so a resumed run takes the same gradient steps
+    as one that was never interrupted.
+
+    Args:
+        updates_per_step: gradient steps for each environment step since the first update.
+        pretrain_steps: additional gradient steps before the first action.
+    """
+
+    def __init__(self, updates_per_step: float, pretrain_steps: int = 0) -> None:
+        self.updates_per_step = updates_per_step
+        self.pretrain_steps = pretrain_steps
+        self.first_step: int | None = None  # environment step of the first update
+        self.num_updates = 0  # gradient steps so far; the owner counts them
+
+    def due(self, env_step: int) -> int:
+        """Return the number of gradient steps to take before this environment step."""
+        if self.first_step is None:
+            self.first_step = env_step
+        elapsed = env_step - self.first_step + 1
+        total = self.pretrain_steps + math.floor(elapsed * self.updates_per_step)
+        return max(0, total - self.num_updates)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counters."""
+        return {"first_step": self.first_step, "num_updates": self.num_updates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the counters."""
+        self.first_step, self.num_updates = state["first_step"], state["num_updates"]

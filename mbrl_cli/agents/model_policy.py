@@ -1,0 +1,51 @@
+"""Base class of policies that follow the environment's state with a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from mbrl_cli.agents.base import Policy
+from mbrl_cli.envs.env import Env
+from mbrl_cli.models.base import Model
+from mbrl_cli.planners.base import Planner
+
+
+class ModelPolicy(Policy):
+    """Filter observations into the model's state; carry a planner's memory between decisions.
+
+    Axes: B environments, A action dim.
+
+    Args:
+        model: filters the observations.
+        envs: the B environments.
+        planner: its memory is carried; None: there is no planner.
+    """
+
+    def __init__(self, model: Model, envs: Sequence[Env], planner: Planner | None = None) -> None:
+        self.model = model
+        self.envs = list(envs)
+        self.planner = planner
+
+    def reset(self) -> None:
+        """Start new episodes: initial state and memory, no previous action."""
+        num_envs = len(self.envs)
+        self.memory = {} if self.planner is None else self.planner.initial_memory(num_envs)
+        self.state = self.model.initial(num_envs)
+        action_dim = self.model.spec.action.dim
+        self.action = torch.zeros(num_envs, action_dim, device=self.model.device)  # [B, A]
+
+    def observe(self, obs: np.ndarray) -> None:
+        """Update the state with obs [B, O], reached by the last action."""
+        seen = torch.from_numpy(obs).to(self.model.device)
+        self.state = self.model.observe(self.state, self.action, seen, self.envs)
+
+    def retain(self, rows: np.ndarray) -> None:
+        """Drop all environments but those at `rows`."""
+        index = torch.from_numpy(rows).to(self.action.device)
+        self.envs = [self.envs[row] for row in rows]
+        self.memory = {key: value[index] for key, value in self.memory.items()}
+        self.state = {key: value[index] for key, value in self.state.items()}
+        self.action = self.action[index]

@@ -1,0 +1,146 @@
+"""The policy of planning agents: plan at every decision, execute the first actions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mbrl_cli.agents.base import Decision
+from mbrl_cli.agents.exploration import Exploration
+from mbrl_cli.agents.model_policy import ModelPolicy
+from mbrl_cli.envs.env import Env
+from mbrl_cli.errors import UserError
+from mbrl_cli.models.base import Model
+from mbrl_cli.planners.base import Plan, Planner
+from mbrl_cli.planners.captured import CapturedPlanner
+from mbrl_cli.planners.world import World
+
+WARM_UP_DECISIONS = 5  # decisions that measure the time of one iteration
+
+
+class PlanningPolicy(ModelPolicy):
+    """Plan with the model as it is at each decision.
+
+    Axes: B environments, O obs_dim, H horizon, A action dim.
+
+    Args:
+        model: filters observations.
+        planner: decides.
+        make_world: binds a generator to the model's functions that the planner calls.
+        num_fits: returns how often the model's weights have changed, so that a recorded CUDA graph
+            is replaced.
+        envs: the B environments.
+        exploration: how planned actions are changed.
+        generator: source of all random numbers; on the CPU.
+        discount: of the planner, per step.
+        prediction_horizon: steps that the predicted return covers; 0: no prediction.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        planner: Planner,
+        make_world: Callable[[torch.Generator], World],
+        num_fits: Callable[[], int],
+        envs: Sequence[Env],
+        exploration: Exploration,
+        generator: torch.Generator,
+        discount: float,
+        prediction_horizon: int,
+    ) -> None:
+        super().__init__(model, envs, planner)
+        self.planner: Planner = planner
+        self.make_world = make_world
+        self.num_fits = num_fits
+        self.exploration = exploration
+        self.cpu_generator = generator
+        self.discount = discount
+        self.prediction_horizon = prediction_horizon
+        on_gpu = planner.device.type == "cuda"
+        # Numbers are drawn on the device that uses them, so that it does not wait for the CPU.
+        self.generator = torch.Generator(planner.device) if on_gpu else generator
+        self.captured: CapturedPlanner | None = None
+        self.captured_fit = -1
+        self.world = make_world(self.generator)
+        self.nonfinite: Tensor | int = torch.zeros(())
+        self.late = 0
+        self.is_warm = planner.deadline.max_ms is None
+        self.reset()
+
+    def reset(self) -> None:
+        """Start new episodes: no plan, initial state."""
+        if self.generator is not self.cpu_generator:  # an episode depends on `cpu_generator` alone
+            seed = int(torch.randint(2**31, (1,), generator=self.cpu_generator))
+            self.generator.manual_seed(seed)
+        super().reset()
+        self.planned: Tensor | None = None  # [B, H, A] of the last decision
+        self.step = 0
+
+    @torch.inference_mode()
+    def act(self, obs: np.ndarray) -> Decision:
+        """Plan for obs [B, O], or continue the last plan until `planner.replan_every` is over."""
+        if not self.is_warm:
+            self._warm_up(torch.from_numpy(obs))
+        self.observe(obs)
+        steps_since_plan = self.step % self.planner.replan_every
+        self.step += 1
+        predicted = np.full(len(obs), np.nan)
+        if steps_since_plan == 0 or self.planned is None:
+            plan = self._plan()
+            self.memory, self.planned = plan.memory or {}, plan.actions
+            if plan.predicted_return is not None:
+                predicted = plan.predicted_return.cpu().numpy()
+            self.nonfinite = self.nonfinite + plan.nonfinite  # on the device: nothing waits for it
+            self.late += self.planner.deadline.was_late
+        self.action = self.exploration.apply(
+            self.planned[:, steps_since_plan], self.model.spec, self.generator, self.cpu_generator
+        )
+        return Decision(self.action.cpu().numpy(), predicted if self.prediction_horizon else None)
+
+    def _plan(self) -> Plan:
+        planner, bonus = self.planner, self.exploration.bonus
+        on_gpu = planner.device.type == "cuda"
+        if not on_gpu or not planner.is_static or planner.deadline.max_ms is not None:
+            return planner.plan(self.world, self.state, self.memory, self.generator, bonus)
+        if self.captured is None or self.captured_fit != self.num_fits():
+            self.captured = CapturedPlanner(planner, self.world, self.generator, bonus)
+            self.captured_fit = self.num_fits()
+        return self.captured.plan(self.state, self.memory)
+
+    def _warm_up(self, obs: Tensor) -> None:
+        """Decide for obs [B, O] without effect, so that the deadline knows an iteration's time.
+
+        Raises:
+            UserError: if a single iteration takes longer than `planner.max_plan_ms`.
+        """
+        planner, deadline = self.planner, self.planner.deadline
+        generator = torch.Generator(self.generator.device)
+        state = self.model.observe(self.state, self.action, obs, self.envs)
+        fastest = float("inf")
+        for _ in range(WARM_UP_DECISIONS):  # the first ones also allocate buffers
+            deadline.forget()
+            planner.plan(self.make_world(generator), state, self.memory, generator)
+            fastest = min(fastest, deadline.slowest_ms)
+        self.is_warm = True
+        if deadline.max_ms is not None and fastest > deadline.max_ms:
+            raise UserError(
+                f"planner.max_plan_ms={deadline.max_ms:g}: one iteration takes {fastest:.1f} ms "
+                "here; allow more, or lower planner.population or planner.horizon"
+            )
+
+    def retain(self, rows: np.ndarray) -> None:
+        """Drop all environments but those at `rows`."""
+        super().retain(rows)
+        if self.planned is not None:
+            self.planned = self.planned[torch.from_numpy(rows).to(self.planned.device)]
+
+    def metrics(self) -> dict[str, float]:
+        """Return the number of plans whose return was not finite, and of late decisions."""
+        counts = {"planner/nonfinite": float(self.nonfinite)}
+        if self.planner.deadline.max_ms is not None:
+            counts["planner/late"] = float(self.late)
+        self.nonfinite, self.late = torch.zeros(()), 0
+        return counts
