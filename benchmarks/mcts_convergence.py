@@ -1,7 +1,7 @@
-"""Tree search against value iteration: how far off are its values and actions, by simulations?
+"""Error of tree search against value iteration, by number of simulations.
 
-Roots are all cells of the grid world (its true simulator) and all states of small random MDPs; no
-network helps. Writes a picture and prints its numbers.
+Roots are all cells of the grid world (its true simulator) and all states of small random MDPs. No
+network is used. Prints the numbers, and draws a picture with `--picture`.
 
     python benchmarks/mcts_convergence.py --seeds 5 --picture docs/mcts_convergence.png
 """
@@ -18,7 +18,8 @@ import torch
 from turns import report
 
 from mbrl_cli.envs.make import make_env
-from mbrl_cli.planners.mcts import MCTS, root_values
+from mbrl_cli.planners.mcts import MCTS
+from mbrl_cli.planners.tree import root_q
 from mbrl_cli.planners.world import World
 from mbrl_cli.types import ActionSpec, State, Step
 
@@ -36,7 +37,7 @@ class Table(NamedTuple):
     roots: list[int]
     discount: float
     horizon: int
-    rollouts: int
+    leaf_plans: int
 
     def optimal(self) -> np.ndarray:
         """Return Q [S, K] by value iteration."""
@@ -46,18 +47,18 @@ class Table(NamedTuple):
         return q.numpy()
 
     def world(self) -> World:
-        """Return it as a planner sees it; a state is its number [M, 1]."""
+        """Return the functions that a planner may call; a state is its number [M, 1]."""
 
         def step(state: State, action: torch.Tensor) -> Step:
             at, k = state["at"], action.argmax(-1)[:, None]
             return Step({"at": self.moves[at, k]}, self.rewards[at, k], self.continues[at, k])
 
-        def rollout(rows: State, actions: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+        def evaluate_plans(rows: State, actions: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
             total, weight = torch.zeros(len(steps), 1), torch.ones(len(steps), 1)
             for t, action in enumerate(actions):
-                rows, reward, goes_on = step(rows, action)
+                rows, reward, continues = step(rows, action)
                 total += torch.where(t < steps[:, None], weight * reward, 0.0)
-                weight = weight * self.discount * goes_on
+                weight = weight * self.discount * continues
             return total
 
         choices = self.moves.shape[1]
@@ -67,7 +68,7 @@ class Table(NamedTuple):
             lambda state, num: {"at": state["at"].repeat_interleave(num, 0)[:, None]},
             step,
             self.discount,
-            rollout,
+            evaluate_plans,
         )
 
 
@@ -98,23 +99,27 @@ def grid_world(seed: int) -> Table:
 
 
 def measure(table: Table, select: str, simulations: int, seed: int) -> tuple[float, float]:
-    """Return the error of the root values, in shares of their range, and how many err in action."""
+    """Return the mean error of the root values / range of Q, and the fraction of wrong actions."""
     choices = table.moves.shape[1]
     planner = MCTS(
-        ActionSpec("discrete", choices, (choices,)), CPU, simulations, 1, False, select, 1.25, 16,
-        0.0, 0.3, 8, table.horizon, table.rollouts, 1.0, False, None,
-    )  # fmt: skip
+        ActionSpec("discrete", choices, (choices,)),
+        CPU,
+        num_simulations=simulations,
+        select=select,
+        horizon=table.horizon,
+        leaf_plans=table.leaf_plans,
+    )
     roots = {"at": torch.tensor(table.roots)}
     generator = torch.Generator().manual_seed(seed)
     memory = planner.initial_memory(len(table.roots))
-    found = planner.search(table.world(), roots, memory, generator)
+    result = planner.search(table.world(), roots, memory, generator)
     optimal = table.optimal()[table.roots]  # [B, K]
     best = optimal.max(1)
     trees = np.arange(len(best))
-    value = root_values(found.tree)[trees, found.chosen]
-    spread = table.optimal().max() - table.optimal().min()
-    regret = best - optimal[trees, found.chosen]
-    return float(np.abs(value - best).mean() / spread), float((regret > 1e-4 * spread).mean())
+    value = root_q(result.tree)[trees, result.action]
+    q_range = table.optimal().max() - table.optimal().min()
+    regret = best - optimal[trees, result.action]
+    return float(np.abs(value - best).mean() / q_range), float((regret > 1e-4 * q_range).mean())
 
 
 def draw(rows: Sequence[dict[str, Any]], picture: Path) -> None:
@@ -133,7 +138,7 @@ def draw(rows: Sequence[dict[str, Any]], picture: Path) -> None:
                 axis.plot(x, [row[key] for row in own], line, color=colour, marker=".",
                           label=f"{world}, {select}")  # fmt: skip
     for axis, title in zip(
-        axes, ("error of the root's value (share of range)", "roots with a wrong action"),
+        axes, ("error of the root's value / range of Q", "fraction of roots with a wrong action"),
         strict=True,
     ):  # fmt: skip
         axis.set(xscale="log", xlabel="simulations", title=title, ylim=(0, None))
@@ -146,7 +151,7 @@ def main() -> None:
     """Measure, print, draw."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--most", type=int, default=SIMULATIONS[-1])
+    parser.add_argument("--max-simulations", type=int, default=SIMULATIONS[-1])
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
@@ -155,10 +160,10 @@ def main() -> None:
     for world, make in (("random MDPs", random_mdp), ("grid world", grid_world)):
         for select in SELECT:
             for simulations in SIMULATIONS:
-                if simulations > args.most:
+                if simulations > args.max_simulations:
                     continue
-                found = [measure(make(s), select, simulations, s) for s in range(args.seeds)]
-                value, wrong = np.mean(found, axis=0)
+                errors = [measure(make(s), select, simulations, s) for s in range(args.seeds)]
+                value, wrong = np.mean(errors, axis=0)
                 rows.append(
                     {"world": world, "select": select, "simulations": simulations,
                      "value_error": float(value), "wrong_actions": float(wrong)}

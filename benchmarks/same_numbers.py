@@ -19,7 +19,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 # Key in this checkout -> its name in the other one, for keys that were renamed in between.
-RENAMED_KEYS: dict[str, str] = {}
+RENAMED_KEYS: dict[str, str] = {
+    "planner.transpositions": "planner.merge",
+    "planner.leaf_plans": "planner.rollouts",
+    "planner.max_considered_actions": "planner.considered",
+    "planner.dirichlet_alpha": "planner.concentration",
+}
 # The same for tags in metrics.csv.
 RENAMED_TAGS: dict[str, str] = {}
 
@@ -56,7 +61,7 @@ CASES = {
         f"agent=mpc env=pendulum agent.terminal_value=true {FIT} {PLAN} {SAC} "
         "agent.sac.updates_per_step=1"
     ),
-    "mpc-mcts": f"agent=mpc env=gridworld planner=mcts planner.rollouts=8 {FIT} {SEARCH}",
+    "mpc-mcts": f"agent=mpc env=gridworld planner=mcts planner.leaf_plans=8 {FIT} {SEARCH}",
     "mpc-mcts-sampled": f"agent=mpc env=pendulum planner=mcts model=mlp {FIT} {SEARCH}",
     "mpc-rssm": (
         f"agent=mpc env=pendulum model=rssm {PLAN} model.fit_steps=5 model.batch_size=4 "
@@ -73,7 +78,7 @@ CASES = {
     ),
     "oracle-random": (
         "agent=mpc env=gym env.id=FrozenLake-v1 model=oracle planner=mcts planner.outcomes=10 "
-        f"planner.merge=true {SEARCH}"
+        f"planner.transpositions=true {SEARCH}"
     ),
     "sac": (
         "agent=sac env=pendulum agent.batch_size=32 agent.hidden=[16,16] agent.layer_norm=true "

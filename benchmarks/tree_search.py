@@ -1,7 +1,8 @@
-"""Simulations a second of `planner=mcts` beside mctx (DeepMind's search in JAX), in turns.
+"""Simulations per second of `planner=mcts` and of mctx (DeepMind's search in JAX), in turns.
 
-Both search with the same small network: an embedding of 64 and one of two actions in, 64 hidden
-units, the next embedding, reward, policy and value out. mctx lives in an environment of its own:
+Both search with the same small network. Its input is an embedding of 64 numbers and one of two
+actions; it has 64 hidden units; its outputs are the next embedding, reward, policy and value. mctx
+needs a virtual environment of its own:
 
     python -m venv mctx_env && mctx_env/bin/pip install mctx jax jaxlib
     python benchmarks/tree_search.py --mctx-python mctx_env/bin/python --out mcts.json
@@ -21,11 +22,11 @@ from typing import Any
 WIDTH, ACTIONS = 64, 2
 BATCHES, SIMULATIONS = (1, 64), (32, 100)
 SELECT = ("puct", "gumbel")
-MIN_SECONDS = 0.2  # of one turn
+MIN_SECONDS = 0.2  # per turn
 
 
 def repeated(search: Callable[[], object]) -> Callable[[], float]:
-    """Return a job that searches for a while and says how many searches a second it did."""
+    """Return a job that searches for MIN_SECONDS and returns the searches per second."""
 
     def job() -> float:
         start, count = time.perf_counter(), 0
@@ -38,7 +39,7 @@ def repeated(search: Callable[[], object]) -> Callable[[], float]:
 
 
 def our_job(batch: int, simulations: int, select: str) -> Callable[[], float]:
-    """Return a search of `planner=mcts`."""
+    """Return a job that searches with `planner=mcts`."""
     import torch
 
     from mbrl_cli.planners.mcts import MCTS
@@ -70,9 +71,8 @@ def our_job(batch: int, simulations: int, select: str) -> Callable[[], float]:
         prior=lambda state: state["out"][:, 0, WIDTH + 2 :].softmax(-1),
     )
     planner = MCTS(
-        action, torch.device("cpu"), simulations, 1, False, select, 1.25, 16, 0.25, 0.3, 8, 50, 0,
-        0.0, False, None,
-    )  # fmt: skip
+        action, torch.device("cpu"), num_simulations=simulations, select=select, leaf_plans=0
+    )
     root = {"out": torch.randn(batch, WIDTH + ACTIONS + 2, generator=generator)}
 
     def search() -> None:
@@ -84,7 +84,7 @@ def our_job(batch: int, simulations: int, select: str) -> Callable[[], float]:
 
 
 def mctx_job(batch: int, simulations: int, select: str) -> Callable[[], float]:
-    """Return a search of mctx, compiled."""
+    """Return a job that searches with mctx, compiled by JAX."""
     import jax
     import jax.numpy as jnp
     import mctx
@@ -123,7 +123,7 @@ def mctx_job(batch: int, simulations: int, select: str) -> Callable[[], float]:
 
 
 def serve_mctx() -> None:
-    """Answer "batch simulations select" with searches a second, line by line."""
+    """Answer each line "batch simulations select" on stdin with the searches per second."""
     jobs: dict[str, Callable[[], float]] = {}
     for line in sys.stdin:
         if line not in jobs:
@@ -133,7 +133,7 @@ def serve_mctx() -> None:
 
 
 def main() -> None:
-    """Take turns and print medians."""
+    """Measure both in turns and print medians."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mctx-python", required=True)
     parser.add_argument("--rounds", type=int, default=7)

@@ -29,7 +29,7 @@ SMALL = {
               "sequence_length": 8},
     "planner": {
         "horizon": 3, "population": 8, "elite_ratio": 0.4, "iterations": 2, "num_simulations": 4,
-        "rollouts": 2,
+        "leaf_plans": 2,
     },
     "agent": {"fit_every": 10, "hidden": "[8]", "batch_size": 8, "log_every": 5,
               "pretrain_steps": 2},

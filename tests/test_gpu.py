@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mbrl_cli.config.build import build
-from mbrl_cli.planners.captured import CapturedPlanner
+from mbrl_cli.planners.cuda_graph import CudaGraphPlanner
 from mbrl_cli.seeding import torch_generator
 
 pytestmark = [
@@ -29,7 +29,7 @@ def test_a_captured_decision_is_the_decision(compose_run, planner, env):
     for captured in (False, True):
         generator = torch.Generator("cuda").manual_seed(1)
         world, memory = agent.planning.world(generator), agent.planning.planner.initial_memory(3)
-        replay = CapturedPlanner(agent.planning.planner, world, generator, 0.0)
+        replay = CudaGraphPlanner(agent.planning.planner, world, generator, 0.0)
         for _ in range(3):
             with torch.inference_mode():
                 if captured:
@@ -61,7 +61,7 @@ def test_a_captured_policy_uses_the_weights_of_the_last_fit(compose_run):
     obs = env.reset(0)
     policy.reset()
     policy.act(obs[None])
-    first = policy.captured
+    first = policy.graph
     agent.load_state_dict(agent.state_dict())
     policy.act(obs[None])
-    assert policy.captured is not first
+    assert policy.graph is not first

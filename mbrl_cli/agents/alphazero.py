@@ -106,7 +106,7 @@ class AlphaZero(Agent):
                 "use planner=mcts, or agent=mpc with this planner"
             )
         search = cast(MCTS, planner)
-        if search.listed is None:
+        if not search.enumerates_actions:
             raise UserError(
                 f"agent=alphazero: takes one discrete choice; {spec.id} has other actions: "
                 "use agent=mpc or agent=sac"
@@ -332,12 +332,12 @@ class _AlphaZeroPolicy(ModelPolicy):
         self.nonfinite += found.nonfinite
         if self.explore:
             agent.remember(found.policy[0])
-        chosen = torch.from_numpy(found.chosen)
+        chosen = torch.from_numpy(found.action)
         if self.explore and agent.planner.select == "puct":  # Gumbel's own noise is enough
             policy = torch.from_numpy(found.policy)
             chosen = torch.multinomial(policy, 1, generator=self.generator)[:, 0]
         trees = torch.arange(len(chosen))
-        self.action = found.choices[trees, chosen]
+        self.action = found.root_actions[trees, chosen]
         return Decision(self.action.cpu().numpy())
 
     def metrics(self) -> dict[str, float]:

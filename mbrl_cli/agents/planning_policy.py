@@ -15,7 +15,7 @@ from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.base import Model
 from mbrl_cli.planners.base import Plan, Planner
-from mbrl_cli.planners.captured import CapturedPlanner
+from mbrl_cli.planners.cuda_graph import CudaGraphPlanner
 from mbrl_cli.planners.world import World
 
 WARM_UP_DECISIONS = 5  # decisions that measure the time of one iteration
@@ -62,8 +62,8 @@ class PlanningPolicy(ModelPolicy):
         on_gpu = planner.device.type == "cuda"
         # Numbers are drawn on the device that uses them, so that it does not wait for the CPU.
         self.generator = torch.Generator(planner.device) if on_gpu else generator
-        self.captured: CapturedPlanner | None = None
-        self.captured_fit = -1
+        self.graph: CudaGraphPlanner | None = None
+        self.graph_fit = -1
         self.world = make_world(self.generator)
         self.nonfinite: Tensor | int = torch.zeros(())
         self.late = 0
@@ -105,10 +105,10 @@ class PlanningPolicy(ModelPolicy):
         on_gpu = planner.device.type == "cuda"
         if not on_gpu or not planner.is_static or planner.deadline.max_ms is not None:
             return planner.plan(self.world, self.state, self.memory, self.generator, bonus)
-        if self.captured is None or self.captured_fit != self.num_fits():
-            self.captured = CapturedPlanner(planner, self.world, self.generator, bonus)
-            self.captured_fit = self.num_fits()
-        return self.captured.plan(self.state, self.memory)
+        if self.graph is None or self.graph_fit != self.num_fits():
+            self.graph = CudaGraphPlanner(planner, self.world, self.generator, bonus)
+            self.graph_fit = self.num_fits()
+        return self.graph.plan(self.state, self.memory)
 
     def _warm_up(self, obs: Tensor) -> None:
         """Decide for obs [B, O] without effect, so that the deadline knows an iteration's time.
@@ -121,7 +121,7 @@ class PlanningPolicy(ModelPolicy):
         state = self.model.observe(self.state, self.action, obs, self.envs)
         fastest = float("inf")
         for _ in range(WARM_UP_DECISIONS):  # the first ones also allocate buffers
-            deadline.forget()
+            deadline.reset()
             planner.plan(self.make_world(generator), state, self.memory, generator)
             fastest = min(fastest, deadline.slowest_ms)
         self.is_warm = True

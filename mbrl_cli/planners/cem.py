@@ -1,10 +1,10 @@
-"""Cross-entropy method over plans, with the improvements of iCEM, each of them a setting.
+"""Cross-entropy method over plans, with the improvements of iCEM as settings.
 
 Sources: Botev et al. 2013, "The cross-entropy method for optimization"; as a planner with warm
 start and momentum: Chua et al. 2018 (PETS), section 5 and appendix A; coloured noise, kept and
-shifted elites, a shrinking population and the mean as a last candidate: Pinneri et al. 2020,
-"Sample-efficient Cross-Entropy Method for Real-time Planning".
-Notation there: alpha -> momentum, K -> elites, xi -> kept_ratio, beta -> noise_beta, gamma ->
+shifted elites, a decaying population and the mean as a last candidate: Pinneri et al. 2020,
+"Sample-efficient Cross-Entropy Method for Real-time Planning" (iCEM).
+Notation there: alpha -> momentum, K -> num_elites, xi -> kept_ratio, beta -> noise_beta, gamma ->
 population_decay.
 """
 
@@ -30,32 +30,45 @@ from mbrl_cli.types import (
 
 
 class CEM(TrajectoryPlanner):
-    """Sample plans, refit the distribution to the best of them, repeat; execute the best plan.
+    """Sample plans, refit the distribution to the elites, repeat; execute the best plan.
 
-    The distribution is, for each step of the horizon, a Gaussian clipped to [-1, 1] or, for
-    discrete actions, a probability for each choice. It starts from the decision before, moved on,
-    widened to `initial_spread`. The best plan of an iteration, or more (`kept_ratio` of
-    the elites), stays in the race in the next one and, moved on, in the next decision.
+    For each step of the horizon the distribution is a Gaussian clipped to [-1, 1] or, for discrete
+    actions, a probability for each choice. Its mean starts from the shifted mean of the last
+    decision, its spread from `initial_spread`. The best plans of an iteration are candidates again
+    in the next iteration and, shifted, in the next decision.
+
+    Args:
+        action: see `TrajectoryPlanner`, as for all arguments that are not listed here.
+        population: plans sampled in the first iteration.
+        population_decay: factor by which the population shrinks from one iteration to the next.
+        elite_ratio: fraction of the population to which the distribution is refitted.
+        kept_ratio: fraction of the elites that remain candidates; the best plan always does.
+        iterations: refits per decision.
+        initial_spread: standard deviation at the first iteration; for discrete actions the
+            probability that an action is drawn uniformly.
+        min_spread: lower limit of the spread.
+        momentum: weight of the old mean and spread in a refit.
+        try_mean: whether the mean is a candidate in the last iteration.
     """
 
     def __init__(
         self,
         action: ActionSpec,
         device: torch.device,
-        horizon: Count,
-        population: Count,
-        population_decay: AtLeastOne,
-        elite_ratio: PositiveFraction,
-        kept_ratio: Fraction,
-        iterations: Count,
-        noise_beta: NonNegativeFloat,
-        initial_spread: Fraction,
-        min_spread: Fraction,
-        momentum: Fraction,
-        try_mean: bool,
-        risk: Fraction | None,
-        replan_every: Count,
-        max_plan_ms: PositiveFloat | None,
+        horizon: Count = 25,
+        population: Count = 100,
+        population_decay: AtLeastOne = 1.0,
+        elite_ratio: PositiveFraction = 0.2,
+        kept_ratio: Fraction = 0.0,
+        iterations: Count = 3,
+        noise_beta: NonNegativeFloat = 1.0,
+        initial_spread: Fraction = 0.5,
+        min_spread: Fraction = 0.05,
+        momentum: Fraction = 0.1,
+        try_mean: bool = False,
+        risk: Fraction | None = None,
+        replan_every: Count = 1,
+        max_plan_ms: PositiveFloat | None = None,
     ) -> None:
         super().__init__(
             action, device, horizon, population, noise_beta, risk, replan_every, max_plan_ms
@@ -66,15 +79,14 @@ class CEM(TrajectoryPlanner):
         self.min_spread = min_spread
         self.momentum = momentum
         self.try_mean = try_mean
-        # A shrinking population keeps twice the elites, or there would be nothing to choose from.
-        smallest = min(2 * self.num_elites, population)
-        shrunk = [int(population * population_decay**-i) for i in range(iterations)]
-        self.populations = [max(size, smallest) for size in shrunk]
+        # At least twice the elites, so that there is something to select from.
+        min_population = min(2 * self.num_elites, population)
+        decayed = [int(population * population_decay**-i) for i in range(iterations)]
+        self.populations = [max(size, min_population) for size in decayed]
 
     def initial_memory(self, num_envs: int) -> State:
-        """Return what is known before an episode's first step: a mean that knows nothing."""
+        """Return the memory at an episode's first step: a neutral mean, and one legal plan."""
         mean = super().initial_memory(num_envs)["mean"]
-        # Elites are only offered again as candidates; before there are any it is one legal plan.
         return {"mean": mean, "elites": self.nearest_actions(mean)[:, None]}  # [B, 1, H, A]
 
     def plan(
@@ -94,7 +106,7 @@ class CEM(TrajectoryPlanner):
         if world.propose is not None:
             kept = torch.cat([kept, world.propose(state)], dim=1)[:, : self.population]
         parts = torch.split(noise, self.populations, dim=1)  # each [B, N, H, A]
-        for iteration in self.deadline.rounds(len(parts), len(mean)):
+        for iteration in self.deadline.iterations(len(parts), len(mean)):
             plans = self.sample_around(mean, spread, parts[iteration])  # [B, N, H, A]
             plans[:, : kept.shape[1]] = kept
             if self.try_mean and iteration == len(parts) - 1:
@@ -103,7 +115,7 @@ class CEM(TrajectoryPlanner):
             order = scores.score.topk(self.num_elites, dim=1).indices  # [B, num_elites]
             elites = take_plans(plans, order)  # [B, num_elites, H, A]
             finite = scores.score.gather(1, order).isfinite()[..., None, None]
-            # With fewer finite plans than elites the best one stands in for the rest.
+            # If there are fewer finite plans than elites, the best one replaces the others.
             elites = torch.where(finite, elites, elites[:, :1])
             mean = self.momentum * mean + (1.0 - self.momentum) * elites.mean(1)
             if self.action.kind == "continuous":

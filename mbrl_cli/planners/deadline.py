@@ -1,4 +1,4 @@
-"""A time budget for each decision: fewer iterations when it is short, never a late action."""
+"""Time budget of a decision."""
 
 from __future__ import annotations
 
@@ -7,44 +7,48 @@ from collections.abc import Iterator
 
 import torch
 
-FORGET = 0.99  # how much of the slowest iteration is remembered from one to the next
+DECAY = 0.99  # of the slowest iteration's time, per iteration
 
 
 class Deadline:
-    """Hands out iterations as long as one more of them is sure to fit.
+    """Limit the iterations of a decision so that it ends within its time budget.
 
-    An iteration is expected to take as long as the slowest of late did; so nothing is promised for
-    the first one of all, which is why a policy rehearses before its first episode.
+    The next iteration is expected to take as long as the slowest recent one. Before the first
+    iteration nothing is known, so a policy makes some decisions for practice before its first
+    episode.
 
     Args:
-        max_ms: budget in milliseconds for each environment; None: no budget, no clock.
-        device: whose work is waited for before the clock is read.
+        max_ms: budget in milliseconds per environment; None: no budget, the clock is not read.
+        device: is synchronised before the clock is read.
     """
 
     def __init__(self, max_ms: float | None, device: torch.device) -> None:
         self.max_ms = max_ms
         self._device = device
-        self.slowest_ms = 0.0  # that an iteration takes of late, for each environment
-        self.was_late = False  # whether the last decision took longer than its budget
+        self.slowest_ms = 0.0  # time of the slowest recent iteration per environment
+        self.was_late = False  # whether the last decision exceeded its budget
 
-    def forget(self) -> None:
-        """Know nothing about how long an iteration takes."""
+    def reset(self) -> None:
+        """Forget how long iterations take."""
         self.slowest_ms = 0.0
 
-    def rounds(self, iterations: int, num_envs: int) -> Iterator[int]:
-        """Yield 0, 1, ... as long as there is time: all `iterations`, some, or none."""
+    def iterations(self, max_iterations: int, num_envs: int) -> Iterator[int]:
+        """Yield 0, 1, ... up to `max_iterations` - 1, and stop early if time runs out.
+
+        If the budget is too short for a single iteration, nothing is yielded.
+        """
         if self.max_ms is None:
-            yield from range(iterations)
+            yield from range(max_iterations)
             return
-        start = begun = self._now_ms()
-        for iteration in range(iterations):
-            if (begun - start) / num_envs + self.slowest_ms > self.max_ms:
+        decision_start = start = self._now_ms()
+        for iteration in range(max_iterations):
+            if (start - decision_start) / num_envs + self.slowest_ms > self.max_ms:
                 break
             yield iteration
-            ended = self._now_ms()
-            self.slowest_ms = max((ended - begun) / num_envs, FORGET * self.slowest_ms)
-            begun = ended
-        self.was_late = (begun - start) / num_envs > self.max_ms
+            end = self._now_ms()
+            self.slowest_ms = max((end - start) / num_envs, DECAY * self.slowest_ms)
+            start = end
+        self.was_late = (start - decision_start) / num_envs > self.max_ms
 
     def _now_ms(self) -> float:
         if self._device.type == "cuda":

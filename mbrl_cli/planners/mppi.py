@@ -1,4 +1,4 @@
-"""Model-predictive path integral control: average all plans, the better ones weighing more.
+"""Model-predictive path integral control: a weighted average of all plans.
 
 Source: Williams et al. 2017, "Information Theoretic MPC for Model-Based Reinforcement Learning".
 Notation there: lambda -> temperature, Sigma -> spread squared. Noise is coloured along the horizon
@@ -18,25 +18,33 @@ from mbrl_cli.types import ActionSpec, Count, Fraction, NonNegativeFloat, Positi
 class MPPI(TrajectoryPlanner):
     """Move the mean plan to the average of sampled plans, weighted by exp(return / temperature).
 
-    The temperature counts in standard deviations of the sampled plans' returns, so that one value
-    suits every task. The mean is executed, and starts the next decision, moved on. For discrete
-    actions it holds probabilities: plans are drawn from it, mixed with the uniform distribution by
-    `spread`, and its likeliest actions are executed.
+    The temperature is in standard deviations of the sampled plans' returns, so that one value suits
+    every task. The mean is executed and, shifted, starts the next decision. For discrete actions
+    the mean holds probabilities: plans are drawn from its mixture with the uniform distribution,
+    and its most probable actions are executed.
+
+    Args:
+        action: see `TrajectoryPlanner`, as for all arguments that are not listed here.
+        population: plans sampled in each iteration.
+        iterations: averages per decision.
+        spread: standard deviation of the sampled actions; for discrete actions the probability
+            that an action is drawn uniformly.
+        temperature: lower values give more weight to the best plans.
     """
 
     def __init__(
         self,
         action: ActionSpec,
         device: torch.device,
-        horizon: Count,
-        population: Count,
-        iterations: Count,
-        noise_beta: NonNegativeFloat,
-        spread: Fraction,
-        temperature: PositiveFloat,
-        risk: Fraction | None,
-        replan_every: Count,
-        max_plan_ms: PositiveFloat | None,
+        horizon: Count = 25,
+        population: Count = 100,
+        iterations: Count = 3,
+        noise_beta: NonNegativeFloat = 1.0,
+        spread: Fraction = 0.5,
+        temperature: PositiveFloat = 0.3,
+        risk: Fraction | None = None,
+        replan_every: Count = 1,
+        max_plan_ms: PositiveFloat | None = None,
     ) -> None:
         super().__init__(
             action, device, horizon, population, noise_beta, risk, replan_every, max_plan_ms
@@ -60,18 +68,18 @@ class MPPI(TrajectoryPlanner):
         predicted = torch.full((len(mean),), float("nan"), device=self.device)
         noise = self.sample_noise(len(mean), self.population * self.iterations, generator)
         parts = torch.split(noise, self.population, dim=1)  # each [B, N, H, A]
-        offered = self.nearest_actions(mean)[:, None]  # [B, K, H, A], later the mean alone
+        candidates = self.nearest_actions(mean)[:, None]  # [B, 1, H, A]
         if world.propose is not None:
-            offered = torch.cat([offered, world.propose(state)], dim=1)
-        for iteration in self.deadline.rounds(self.iterations, len(mean)):
+            candidates = torch.cat([candidates, world.propose(state)], dim=1)  # [B, 1 + K, H, A]
+        for iteration in self.deadline.iterations(self.iterations, len(mean)):
             plans = self.sample_around(mean, spread, parts[iteration])  # [B, N, H, A]
-            plans[:, : offered.shape[1]] = offered
+            plans[:, : candidates.shape[1]] = candidates
             scores = self.score(world, state, plans, disagreement_bonus)
             weights = self._weights(scores.score)  # [B, N]
-            mean = (weights[..., None, None] * plans).sum(1)
-            predicted = scores.returns[:, 0]  # of the mean before this iteration, now better
+            mean = (weights[..., None, None] * plans).sum(1)  # [B, H, A]
+            predicted = scores.returns[:, 0]  # of the mean before this iteration
             nonfinite += scores.nonfinite
-            offered = self.nearest_actions(mean)[:, None]
+            candidates = self.nearest_actions(mean)[:, None]
         return Plan(
             actions=self.nearest_actions(mean),
             predicted_return=predicted,
@@ -83,11 +91,10 @@ class MPPI(TrajectoryPlanner):
         """Map scores [B, N], -inf where a plan diverged, to weights [B, N] that sum to 1."""
         finite = score.isfinite()
         count = finite.sum(1, keepdim=True).clamp_min(1)
-        kept = score.masked_fill(~finite, 0.0)
-        average = kept.sum(1, keepdim=True) / count
-        away = (score - average).masked_fill(~finite, 0.0)
-        std = (away.square().sum(1, keepdim=True) / count).sqrt()  # [B, 1]
-        # All plans equal: all weigh the same. All diverged: likewise, for want of anything better.
-        scaled = away / (self.temperature * std).clamp_min(1e-12)
-        lost = ~finite & finite.any(1, keepdim=True)
-        return scaled.masked_fill(lost, float("-inf")).softmax(1)
+        mean = score.masked_fill(~finite, 0.0).sum(1, keepdim=True) / count  # [B, 1]
+        deviation = (score - mean).masked_fill(~finite, 0.0)
+        std = (deviation.square().sum(1, keepdim=True) / count).sqrt()  # [B, 1]
+        scaled = deviation / (self.temperature * std).clamp_min(1e-12)
+        # A diverged plan has weight 0. If all plans diverged, or are equal, they weigh the same.
+        excluded = ~finite & finite.any(1, keepdim=True)
+        return scaled.masked_fill(excluded, float("-inf")).softmax(1)

@@ -1,4 +1,4 @@
-"""Random shooting: sample plans, take the best one's first action."""
+"""Random shooting: sample plans and execute the best one."""
 
 from __future__ import annotations
 
@@ -12,25 +12,28 @@ from mbrl_cli.types import ActionSpec, Count, Fraction, NonNegativeFloat, Positi
 
 
 class RandomShooting(TrajectoryPlanner):
-    """Judge uniformly sampled plans, and the best plan of the step before, moved one step on."""
+    """Choose the best of uniformly sampled plans and the shifted best plan of the last decision.
+
+    See `TrajectoryPlanner` for the arguments.
+    """
 
     def __init__(
         self,
         action: ActionSpec,
         device: torch.device,
-        horizon: Count,
-        population: Count,
-        noise_beta: NonNegativeFloat,
-        risk: Fraction | None,
-        replan_every: Count,
-        max_plan_ms: PositiveFloat | None,
+        horizon: Count = 25,
+        population: Count = 200,
+        noise_beta: NonNegativeFloat = 1.0,
+        risk: Fraction | None = None,
+        replan_every: Count = 1,
+        max_plan_ms: PositiveFloat | None = None,
     ) -> None:
         super().__init__(
             action, device, horizon, population, noise_beta, risk, replan_every, max_plan_ms
         )
 
     def initial_memory(self, num_envs: int) -> State:
-        """Return any legal plan: it is only offered again as a candidate."""
+        """Return a legal plan: the first decision's additional candidate."""
         return {"best": self.nearest_actions(super().initial_memory(num_envs)["mean"])}
 
     def plan(
@@ -45,15 +48,16 @@ class RandomShooting(TrajectoryPlanner):
         best = memory["best"]  # [B, H, A]
         nonfinite = torch.zeros((), dtype=torch.long, device=self.device)
         predicted = torch.full((len(best),), float("nan"), device=self.device)
-        for _ in self.deadline.rounds(1, len(best)):
+        for _ in self.deadline.iterations(1, len(best)):
             plans = self.random_plans(len(best), generator)  # [B, N, H, A]
-            plans[:, -1] = memory["best"]  # last: of plans that tie, a fresh one goes new ways
+            # The last index loses ties: among equally good plans a new one is preferred.
+            plans[:, -1] = memory["best"]
             if world.propose is not None:
                 proposed = world.propose(state)  # [B, K, H, A]
                 plans[:, : proposed.shape[1]] = proposed
             scores = self.score(world, state, plans, disagreement_bonus)
             chosen = scores.score.argmax(1, keepdim=True)  # [B, 1]
-            best = take_plans(plans, chosen)[:, 0]
+            best = take_plans(plans, chosen)[:, 0]  # [B, H, A]
             predicted = scores.returns.gather(1, chosen)[:, 0]
             nonfinite = scores.nonfinite
         return Plan(
@@ -64,8 +68,8 @@ class RandomShooting(TrajectoryPlanner):
         )
 
     def random_plans(self, num_envs: int, generator: torch.Generator) -> Tensor:
-        """Draw plans [B, N, H, A] whose every step is uniform over the legal actions."""
-        noise = self.sample_noise(num_envs, self.population, generator)
+        """Draw plans [B, N, H, A] whose actions are uniform over the legal ones at every step."""
+        noise = self.sample_noise(num_envs, self.population, generator)  # [B, N, H, A]
         if self.action.kind == "discrete":
             return self.choose_discrete(self.neutral, noise)
-        return torch.erf(noise / 2.0**0.5)  # a standard normal number, made uniform in [-1, 1]
+        return torch.erf(noise / 2.0**0.5)  # standard normal -> uniform in [-1, 1]

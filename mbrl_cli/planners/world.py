@@ -1,4 +1,4 @@
-"""What a planner sees of a model: functions, never a network."""
+"""The functions of a model that a planner may call."""
 
 from __future__ import annotations
 
@@ -15,25 +15,27 @@ from mbrl_cli.types import ActionSpec, State, Step
 
 @dataclass(frozen=True)
 class World:
-    """The functions of one model, with discount and random numbers already bound.
+    """Functions of one model; discount and random numbers are already bound.
 
-    Axes: B environments, N plans, H horizon, A action dim, M rows.
+    Axes: B environments, N plans, H horizon, A action dim, M rows, P particles.
     """
 
     action: ActionSpec
-    # (state of B environments, plans [B, N, H, A], with disagreement?) -> what they come to
+    # (states of B environments, plans [B, N, H, A], with disagreement?) -> their returns
     imagine: Callable[[State, Tensor, bool], Imagined]
-    # Tree search: lay out root states as rows, then move row by row.
+    # (states of B environments, N) -> M = B * N rows of P particles, for `step`
     branch: Callable[[State, int], State]
+    # (rows, actions [M, A]) -> next rows, reward and continues
     step: Callable[[State, Tensor], Step]
     discount: float = 1.0  # per step
-    # (rows, actions [H, M, A], steps that count [M]) -> discounted returns [M, P]
-    rollout: Callable[[State, Tensor, Tensor], Tensor] | None = None
-    # What an agent has learned besides, None where it has not: the discounted return that comes
-    # after states of M rows [M, P]; probabilities [M, A] of a Discrete action's choices there,
-    # before any search; and plans [B, K, H, A] worth a look from B observed states.
+    # (rows, actions [H, M, A], number of steps that count [M]) -> discounted returns [M, P]
+    evaluate_plans: Callable[[State, Tensor, Tensor], Tensor] | None = None
+    # Learned by the agent; None: not learned.
+    # rows -> value: discounted return after these states [M, P]
     value: Callable[[State], Tensor] | None = None
+    # rows -> policy: probabilities [M, A] of a discrete action's choices, before any search
     prior: Callable[[State], Tensor] | None = None
+    # states of B environments -> plans [B, K, H, A] to add to the planner's candidates
     propose: Callable[[State], Tensor] | None = None
 
     @classmethod
@@ -69,7 +71,7 @@ class World:
             branch=model.branch,
             step=lambda state, action: model.step(state, action, generator),
             discount=discount,
-            rollout=lambda rows, actions, steps: follow(
+            evaluate_plans=lambda rows, actions, steps: follow(
                 model, rows, actions, steps, discount, generator
             ),
             value=value,

@@ -1,0 +1,22 @@
+"""Compile loops over arrays with numba if it is installed; otherwise run them as plain Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar, cast
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def numba_jit(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Return `function` compiled by numba (pip extra `fast`), or unchanged without numba.
+
+    The machine code is cached beside the source file. numba compiles it again only if that file
+    changes, so a compiled function must not call or read anything from another module.
+    """
+    try:
+        from numba import njit
+    except ImportError:
+        return function
+    return cast(Callable[_P, _R], njit(cache=True)(function))
