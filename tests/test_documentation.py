@@ -1,0 +1,125 @@
+"""The documentation agrees with the code: commands compose, plug-ins run, links exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from mbrl_cli.agents.base import Agent, Decision, Policy
+from mbrl_cli.config.groups import GROUPS, choices
+from mbrl_cli.models.base import Model, Unrolled
+from mbrl_cli.models.markov import MarkovModel, Prediction
+from mbrl_cli.planners.base import Plan, Planner
+from mbrl_cli.planners.world import World
+from mbrl_cli.types import ActionSpec, Batch, EnvSpec, Simulator, Step
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [
+    path
+    for folder in ("", "docs", "benchmarks")
+    for path in sorted((ROOT / folder).glob("*.md"))
+    if path.name != "CHANGELOG.md"
+]
+PLUGINS = ROOT / "docs" / "plugins.md"
+SMALL = [
+    "total_steps=45", "prefill_steps=20", "eval_every=0", "final_eval_episodes=2",
+    "env.max_episode_steps=10", "console=false", "device=cpu",
+]  # fmt: skip
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    """Return the fenced code blocks of one language."""
+    return re.findall(rf"```{language}\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def commands(path: Path, subcommand: str) -> list[list[str]]:
+    """Return the words after `mbrl SUBCOMMAND` of each such command in a document."""
+    found = []
+    for block in blocks(path, "bash"):
+        for line in block.replace("\\\n", " ").splitlines():
+            for command in line.split("&&"):
+                words = shlex.split(command, comments=True)
+                if words[:2] == ["mbrl", subcommand]:
+                    found.append(words[2:])
+    return found
+
+
+TRAIN = [
+    pytest.param(words, id=f"{path.name}: {' '.join(words)}")
+    for path in DOCUMENTS
+    for words in commands(path, "train")
+    if "--config-dir" not in words and "env.id=corridor:Corridor-v0" not in words
+]
+
+
+@pytest.mark.parametrize("words", TRAIN)
+def test_a_command_composes(compose_run, words):
+    if "-m" in words:  # one job of the sweep
+        words = [re.sub(r"=([^\[,]+),.*", r"=\1", word) for word in words if word != "-m"]
+    overrides = [word for word in words if word not in ("--cfg", "job")]
+    kwargs = ("env.kwargs.", "hydra.", "model_from=")
+    compose_run(*(f"++{word}" if word.startswith(kwargs) else word for word in overrides))
+
+
+@pytest.fixture
+def plugins(tmp_path: Path) -> Path:
+    """Write the Python and YAML files of docs/plugins.md, each named in its first two lines."""
+    for language in ("python", "yaml"):
+        for block in blocks(PLUGINS, language):
+            name = re.search(r"^# (\S+\.(?:py|yaml))$", block, re.MULTILINE)
+            assert name is not None, block
+            path = tmp_path / name[1]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize("words", commands(PLUGINS, "train"), ids=" ".join)
+def test_a_plugin_of_the_documentation_runs(mbrl, plugins, words):
+    done = mbrl("train", *words, *SMALL, "hydra.run.dir=run")
+    assert done.code == 0, done.err
+    assert (plugins / "run" / "checkpoint.safetensors").exists()
+
+
+CONTRACTS = (
+    Planner, Plan, World, Model, MarkovModel, Step, Unrolled, Prediction, Agent, Policy, Decision,
+    EnvSpec, ActionSpec, Simulator, Batch,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.__name__)
+def test_every_member_of_a_contract_is_documented(contract):
+    text = PLUGINS.read_text(encoding="utf-8")
+    members = {*vars(contract), *getattr(contract, "__annotations__", {})}
+    public = {name for name in members if not name.startswith("_")} - {"of_model"}
+    public -= set(dir(tuple))
+    missing = {name for name in public if not re.search(rf"`{name}(\(|`)", text)}
+    assert not missing
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_readme_names_every_choice(group):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert {name for name in choices(group) if name != "none" and f"`{name}`" not in text} == set()
+
+
+def anchor(heading: str) -> str:
+    """Return the anchor that GitHub gives to a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_exist(path):
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        if link.startswith(("http://", "https://")):
+            continue
+        name, _, fragment = link.partition("#")
+        target = path.parent / name if name else path
+        assert target.exists(), link
+        if fragment:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert fragment in map(anchor, headings), link
