@@ -1,21 +1,22 @@
-"""Frozen records that travel between the rooms, and the types of hyperparameters. No logic.
+"""Records that packages exchange, interfaces of functions they share, and types of hyperparameters.
 
-Axes used all over the package: B environments (root states), N plans, P particles, H horizon,
+Axes used in the whole package: B environments (root states), N plans, P particles, H horizon,
 E ensemble members, M rows of a batch of imagined states (for planning M = B * N), O obs_dim,
 A action dim.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
-# Imagined or filtered states are named tensors whose leading axis is the row. A Markov model holds
-# {"obs": ...}, a recurrent one its deterministic and stochastic parts. Nobody but the model looks
-# inside; everybody may repeat, index and concatenate rows.
+# An imagined or filtered state: named tensors whose leading axis is the row. A Markov model holds
+# {"obs": ...}, a recurrent one its deterministic and stochastic parts. Only the model reads the
+# entries; any code may repeat, index and concatenate rows.
 State = dict[str, Tensor]
 
 # (obs [..., O], action [..., A] encoded, next_obs [..., O]) -> [...]
@@ -23,27 +24,45 @@ TransitionFn = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class Simulator(Protocol):
-    """The true dynamics of one environment as batched, pure functions of observations."""
+    """The true dynamics of one environment as batched, pure functions of observations.
 
-    def step(self, obs: Tensor, action: Tensor) -> Tensor:
-        """Map obs [..., O], action [..., A] encoded -> next_obs [..., O]."""
+    Actions are encoded, see `ActionSpec`. All methods accept any leading axes `...`.
+    """
+
+    is_random: bool = False  # whether `step` depends on `uniform`
+
+    @abstractmethod
+    def step(self, obs: Tensor, action: Tensor, uniform: Tensor | None = None) -> Tensor:
+        """Return the next observations.
+
+        Args:
+            obs: [..., O].
+            action: [..., A] encoded.
+            uniform: [...] numbers in [0, 1), one for each transition, that decide the outcome of a
+                random simulator; None: the most likely outcome. Unused if `is_random` is false.
+
+        Returns:
+            next_obs [..., O].
+        """
         ...
 
+    @abstractmethod
     def reward(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
-        """Return the reward [...] of the transition."""
+        """Return the reward [...] of each transition."""
         ...
 
+    @abstractmethod
     def terminated(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
-        """Return whether the task ended [...] (bool) with the transition; never a time limit."""
+        """Return [...] (bool) whether the transition terminated the task; never a time limit."""
         ...
 
 
 @dataclass(frozen=True)
 class ActionSpec:
-    """How actions are encoded everywhere below `envs`: one float vector of length `dim`.
+    """How actions are encoded outside of `envs`: one float vector of length `dim`.
 
-    continuous: every entry in [-1, 1]; the environment adapter rescales to the real bounds.
-    discrete: one one-hot block for each component, `sizes` holds the block lengths
+    continuous: every entry is in [-1, 1]; `ActionCodec` rescales it to the environment's bounds.
+    discrete: one one-hot block for each component; `sizes` holds the block lengths
     (Discrete(n) -> (n,), MultiDiscrete -> nvec, MultiBinary(n) -> n blocks of 2).
     """
 
@@ -54,17 +73,17 @@ class ActionSpec:
 
 @dataclass(frozen=True)
 class EnvSpec:
-    """What the rest of the package may know about an environment."""
+    """Properties of an environment that models, planners and agents depend on."""
 
     id: str
     obs_dim: int
-    obs_integer: tuple[bool, ...]  # per entry: the environment only ever shows whole numbers there
+    obs_integer: tuple[bool, ...]  # for each entry of an observation: whether it is always integer
     action: ActionSpec
     max_episode_steps: int | None
     known_reward: TransitionFn | None = None  # None: the model learns the reward
     known_termination: TransitionFn | None = None  # None: the model learns the termination
-    simulator: Simulator | None = None  # batched true dynamics, where they exist
-    # Axes [channels, height, width] of an observation that is a picture, 0 to 255; None: a vector.
+    simulator: Simulator | None = None  # None: the environment has no batched simulator
+    # [channels, height, width] of image observations with values 0 to 255; None: vectors.
     obs_shape: tuple[int, int, int] | None = None
 
 
@@ -73,7 +92,7 @@ class Step(NamedTuple):
 
     state: State
     reward: Tensor  # [M, P]
-    continues: Tensor  # [M, P] probability in [0, 1] that the task goes on
+    continues: Tensor  # [M, P] probability that the transition does not terminate the task
 
 
 class Batch(NamedTuple):
@@ -82,19 +101,22 @@ class Batch(NamedTuple):
     obs: Tensor  # [n, O]
     action: Tensor  # [n, A] encoded
     reward: Tensor  # [n]
-    next_obs: Tensor  # [n, O] the last true observation at an episode's end, never the reset's
+    next_obs: Tensor  # [n, O]; at the end of an episode its last observation, not the reset's
     terminated: Tensor  # [n] 0 or 1; a time limit is not a termination
 
 
 class Sequences(NamedTuple):
-    """What was seen along T steps of n windows, each observation with what led to it."""
+    """Windows of T consecutive observations, each with the action and reward that led to it.
+
+    n windows; a window may run from one episode into the next.
+    """
 
     obs: Tensor  # [T, n, O]
-    action: Tensor  # [T, n, A] the action that led here; 0 at an episode's first observation
-    reward: Tensor  # [T, n] what it paid
-    terminated: Tensor  # [T, n] 1 where the task ended here; a time limit is no end
-    first: Tensor  # [T, n] bool: nothing before it is known (an episode's first, a window's first)
-    restarts: list[bool]  # [T] whether an episode starts at this step in any window
+    action: Tensor  # [T, n, A] the action before the observation; 0 at the start of an episode
+    reward: Tensor  # [T, n] the reward that came with the observation; 0 at the start
+    terminated: Tensor  # [T, n] 1 if the task terminated there; a time limit is not a termination
+    first: Tensor  # [T, n] bool: the first observation of an episode or of the window
+    restarts: list[bool]  # [T] whether `first` is true in any window
 
 
 @dataclass(frozen=True)
@@ -106,12 +128,12 @@ class Bounds:
     low_open: bool = False  # True: `low` itself is not allowed
 
     def allows(self, value: float) -> bool:
-        """Return whether `value` lies in the range; NaN never does."""
+        """Return whether `value` lies in the range; false for NaN."""
         above = value > self.low if self.low_open else value >= self.low
         return above and value <= self.high
 
     def __str__(self) -> str:
-        """Return the range as a person writes it, for example '>= 1' or 'in (0, 1]'."""
+        """Return the range as text, for example '>= 1' or 'in (0, 1]'."""
         if self.high == float("inf"):
             return f"{'>' if self.low_open else '>='} {self.low:g}"
         return f"in {'(' if self.low_open else '['}{self.low:g}, {self.high:g}]"
@@ -119,7 +141,10 @@ class Bounds:
 
 @dataclass(frozen=True)
 class ArgumentsOf:
-    """A part's hyperparameters: `Annotated[dict[str, Any], ArgumentsOf(Part)]`, checked alike."""
+    """Marks a dict as the arguments of `target`, against whose signature they are checked.
+
+    Written `Annotated[dict[str, Any], ArgumentsOf(SAC)]` in a constructor.
+    """
 
     target: Callable[..., Any]
 

@@ -193,6 +193,7 @@ COMMAND_LINE = [
     ("train env=gridworld env.kwargs.goal=[2,2]", 2, "env.kwargs.goal=(2, 2): lies on an obstacle"),
     ("train env.max_episode_steps=0", 2, "env.max_episode_steps=0: must be >= 1 or null"),
     ("train env.reward=nonsense", 2, "env.reward=nonsense: allowed are learned, known"),
+    ("train env.simulator=nonsense", 2, "env.simulator=nonsense: allowed are auto, package"),
     ("train env.reward=no_module:f", 2, "env.reward=no_module:f: cannot import no_module"),
     ("train agent=random planner=cem", 2, "planner=CEM: agent Random uses no planner"),
     ("train planner=none", 2, "planner=none: agent MPC needs a planner"),
@@ -265,6 +266,8 @@ FOLDERS = [
         lambda config: config.env.update(id="test_mistakes:X-v0"))),
     ("resume run", 2, "imports other code", "a reward of another package", rewrite(
         lambda config: config.env.update(reward="test_mistakes:hostile"))),
+    ("resume run", 2, "imports other code", "a simulator of another package", rewrite(
+        lambda config: config.env.update(simulator="test_mistakes:hostile"))),
     ("eval run", 2, "is no plain value", "a variable of this machine", rewrite(
         lambda config: config.env.update(id="${oc.env:HOME}"))),
     ("eval run", 2, "damaged, or not a checkpoint", "pickles instead of checkpoints",

@@ -10,8 +10,9 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mbrl_cli.config.build import build
+from mbrl_cli.envs.action_repeat import ActionRepeat
 from mbrl_cli.envs.make import make_env
-from mbrl_cli.envs.pixels import ActionRepeat, Pixels
+from mbrl_cli.envs.pixels import Pixels
 from mbrl_cli.errors import UserError
 
 

@@ -1,4 +1,7 @@
-"""Every simulator equals the environment that it stands for."""
+"""Simulators: each equals its environment; a user can add one."""
+
+import sys
+import types
 
 import gymnasium
 import numpy as np
@@ -10,7 +13,10 @@ from gymnasium.wrappers import RescaleAction, TimeLimit, TransformObservation
 from mbrl_cli.envs.env import Env
 from mbrl_cli.envs.gridworld import GridWorld
 from mbrl_cli.envs.make import make_env
-from mbrl_cli.envs.simulators.lookup import SIMULATED_IDS, simulator_for
+from mbrl_cli.envs.simulators.builtin import BUILTIN_IDS, builtin_simulator
+from mbrl_cli.errors import UserError
+from mbrl_cli.models.oracle import Oracle
+from mbrl_cli.types import Simulator
 
 PI = np.pi
 # Ranges to draw the environment's own state from: wide enough for its walls, its wrap-arounds
@@ -26,7 +32,7 @@ STATES = {
 
 
 def show(env, state):
-    """Return what the environment shows of `state`."""
+    """Return the observation that belongs to the internal `state`."""
     if env.spec.id == "Pendulum-v1":
         return [np.cos(state[0]), np.sin(state[0]), state[1]]
     if env.spec.id == "Acrobot-v1":
@@ -38,7 +44,9 @@ def show(env, state):
 def random_action(env, rng):
     spec = env.spec.action
     if spec.kind == "continuous":
-        return rng.uniform(-1.2, 1.2, size=spec.dim).astype(np.float32)  # beyond the clip too
+        return rng.uniform(-1.2, 1.2, size=spec.dim).astype(
+            np.float32
+        )  # also beyond the bounds, which are clipped
     return np.eye(spec.dim, dtype=np.float32)[rng.integers(spec.dim)]
 
 
@@ -57,7 +65,7 @@ def transitions(env, states, seed):
 
 
 def assert_equal(simulator, obs, action, next_obs, reward, terminated):
-    """Compare all transitions, laid out as [2, n / 2, ...] to prove any leading axes."""
+    """Compare all transitions, reshaped to [2, n / 2, ...] to test several leading axes."""
     n = len(obs)
     folded = (obs.view(2, n // 2, -1), action.view(2, n // 2, -1))
     imagined = simulator.step(*folded)
@@ -81,13 +89,13 @@ def assert_equals_the_environment(env, seed=0, count=400):
 
 
 @pytest.mark.parametrize("env_id", STATES)
-def test_random_transitions(env_id):
+def test_random_transitions_equal_the_environment_s(env_id):
     *_, next_obs, _, terminated = assert_equals_the_environment(make_env(env_id))
-    if env_id != "Pendulum-v1":  # the test has seen both ends
+    if env_id != "Pendulum-v1":  # both values occur in the sample
         assert 0 < terminated.mean() < 1
-    if env_id.startswith("MountainCar"):  # and the wall
+    if env_id.startswith("MountainCar"):  # the sample reaches the wall
         assert (next_obs == torch.tensor([-1.2, 0.0])).all(dim=-1).any()
-    if env_id == "Acrobot-v1":  # and both speed limits
+    if env_id == "Acrobot-v1":  # the sample reaches both speed limits
         assert (next_obs[:, 4:].abs() == torch.tensor([4 * PI, 9 * PI])).any(dim=0).all()
 
 
@@ -100,7 +108,7 @@ def test_every_cell_and_move_of_the_grid_world():
             continue
         for action in torch.eye(4):
             env.reset(seed=0)
-            inner._at = (x, y)
+            inner._position = (x, y)
             next_obs, reward, terminated, _ = env.step(action.numpy())
             result = torch.tensor([reward, terminated])
             rows.append((torch.tensor([x, y]).float(), action, torch.from_numpy(next_obs), result))
@@ -108,12 +116,12 @@ def test_every_cell_and_move_of_the_grid_world():
     assert len(obs) == 84  # 25 cells - 3 obstacles - the goal, 4 moves each
     assert result[:, 1].sum() == 2  # the goal is entered from the left and from below
     assert_equal(env.spec.simulator, obs, actions, next_obs, result[:, 0], result[:, 1])
-    # what a model predicts is judged by the nearest cell
+    # predicted positions are rounded to the nearest cell
     assert env.spec.simulator.terminated(obs[0], actions[0], torch.tensor([3.8, 4.3]))
 
 
 @pytest.mark.parametrize("env_id", ["FrozenLake-v1", "CliffWalking-v1", "Taxi-v4"])
-def test_toy_text_pays_and_ends_as_its_tables_say(env_id):
+def test_toy_text_rewards_and_terminations_equal_the_environment_s(env_id):
     env = make_env(env_id)
     simulator, rng, rows = env.spec.simulator, np.random.default_rng(0), []
     obs, over = env.reset(0), False
@@ -131,11 +139,11 @@ def test_toy_text_pays_and_ends_as_its_tables_say(env_id):
     assert torch.equal(simulator.terminated(obs, action, next_obs), terminated.bool())
 
 
-def test_luck_on_the_frozen_lake_is_drawn_as_its_table_says():
+def test_frozen_lake_outcomes_have_the_probabilities_of_the_table():
     env = make_env("FrozenLake-v1")
     at, right = torch.eye(16)[8].expand(3000, -1), torch.eye(4)[2].expand(3000, -1)
-    luck = (torch.arange(3000) + 0.5) / 3000  # every luck once
-    moved = env.spec.simulator.step(at, right, luck).mean(0)  # right, or down or up by slipping
+    uniform = (torch.arange(3000) + 0.5) / 3000  # evenly spaced
+    moved = env.spec.simulator.step(at, right, uniform).mean(0)  # right, or down or up by slipping
     assert moved[[9, 12, 4]].tolist() == pytest.approx([1 / 3] * 3, abs=1e-3)
 
 
@@ -160,7 +168,7 @@ def test_an_open_loop_episode_stays_on_the_true_one():
         ("MountainCarContinuous-v0", {"goal_velocity": 0.03}),
     ],
 )
-def test_the_constructor_s_arguments_are_honoured(env_id, kwargs):
+def test_the_environment_s_constructor_arguments_are_used(env_id, kwargs):
     assert_equals_the_environment(make_env(env_id, kwargs))
 
 
@@ -184,17 +192,162 @@ def test_parameters_are_read_from_the_live_environment(env_id, name, value):
 
 
 @pytest.mark.filterwarnings("ignore:.*precision lowered")  # by RescaleAction
-def test_only_what_is_exactly_known_has_a_simulator():
+def test_only_exactly_known_dynamics_have_a_simulator():
     class Variant(CartPoleEnv):
         pass
 
     cartpole = gymnasium.make("CartPole-v1")
-    assert simulator_for(Variant()) is None
-    assert simulator_for(TransformObservation(cartpole, lambda obs: -obs, None)) is None
-    assert simulator_for(RescaleAction(gymnasium.make("Pendulum-v1"), -0.5, 0.5)) is None
-    assert simulator_for(gymnasium.make("Blackjack-v1")) is None
+    assert builtin_simulator(Variant()) is None
+    assert builtin_simulator(TransformObservation(cartpole, lambda obs: -obs, None)) is None
+    assert builtin_simulator(RescaleAction(gymnasium.make("Pendulum-v1"), -0.5, 0.5)) is None
+    assert builtin_simulator(gymnasium.make("Blackjack-v1")) is None
     noisy = gymnasium.make("Acrobot-v1")
     noisy.unwrapped.torque_noise_max = 0.1
-    assert simulator_for(noisy) is None
-    assert simulator_for(TimeLimit(GridWorld(), 5)) is not None
-    assert all(simulator_for(gymnasium.make(env_id)) for env_id in SIMULATED_IDS)
+    assert builtin_simulator(noisy) is None
+    assert builtin_simulator(TimeLimit(GridWorld(), 5)) is not None
+    assert all(builtin_simulator(gymnasium.make(env_id)) for env_id in BUILTIN_IDS)
+
+
+class RepeatedPendulum:
+    """A user's simulator of Pendulum-v1 with action_repeat=2; it inherits nothing."""
+
+    def __init__(self, gym_env):
+        self.single = builtin_simulator(gym_env.unwrapped)
+
+    def step(self, obs, action):
+        return self.single.step(self.single.step(obs, action), action)
+
+    def reward(self, obs, action, next_obs):
+        middle = self.single.step(obs, action)
+        first = self.single.reward(obs, action, middle)
+        return first + self.single.reward(middle, action, next_obs)
+
+    def terminated(self, obs, action, next_obs):
+        return torch.zeros(obs.shape[:-1], dtype=torch.bool)
+
+
+class Noise(Simulator):
+    """A random simulator: the next observation is the uniform number, the reward 0."""
+
+    is_random = True
+
+    def __init__(self, gym_env):
+        pass
+
+    def step(self, obs, action, uniform=None):
+        number = 0.5 if uniform is None else uniform[..., None]
+        return torch.zeros_like(obs) + number
+
+    def reward(self, obs, action, next_obs):
+        return torch.zeros(obs.shape[:-1])
+
+    def terminated(self, obs, action, next_obs):
+        return torch.zeros(obs.shape[:-1], dtype=torch.bool)
+
+
+def with_changed(method, function):
+    """Return a builder of `Noise` in which one method is replaced."""
+
+    def build(gym_env):
+        simulator = Noise(gym_env)
+        setattr(simulator, method, function)
+        return simulator
+
+    return build
+
+
+def fails(*arguments):
+    raise RuntimeError("a bug\nof the user")
+
+
+@pytest.fixture
+def user_module(monkeypatch):
+    """Return a module `mine` that the config can name."""
+    module = types.ModuleType("mine")
+    monkeypatch.setitem(sys.modules, "mine", module)
+    return module
+
+
+def test_a_simulator_of_the_user_gives_the_model_and_the_known_functions(user_module):
+    user_module.repeated = RepeatedPendulum
+    chosen = {"action_repeat": 2, "reward": "known", "termination": "known"}
+    with pytest.raises(UserError, match=r"env\.reward=known: no simulator of Pendulum-v1"):
+        make_env("Pendulum-v1", **chosen)
+    env = make_env("Pendulum-v1", **chosen, simulator="mine:repeated")
+    assert not env.spec.simulator.is_random
+    model = Oracle(env.spec, torch.device("cpu"), torch.Generator())
+    obs = env.reset(seed=1)
+    for torque in (0.3, -0.8, 1.0):
+        action = torch.tensor([[torque]])
+        state = {"obs": torch.from_numpy(obs)[None, None]}
+        step = model.step(state, action, torch.Generator())
+        obs, reward, *_ = env.step(action[0].numpy())
+        torch.testing.assert_close(
+            step.state["obs"][0, 0], torch.from_numpy(obs), atol=1e-4, rtol=0
+        )
+        assert float(step.reward) == pytest.approx(reward, abs=1e-3)
+        known = env.spec.known_reward(state["obs"], action[:, None], step.state["obs"])
+        assert float(known) == pytest.approx(reward, abs=1e-3)
+
+
+def test_each_particle_of_a_random_user_simulator_gets_its_own_number(user_module):
+    user_module.noise = Noise
+    env = make_env("Pendulum-v1", simulator="mine:noise")
+    model = Oracle(env.spec, torch.device("cpu"), torch.Generator(), num_particles=3)
+    generator = torch.Generator().manual_seed(0)
+    state = model.branch({"obs": torch.zeros(1, 3)}, 2)
+    step = model.step(state, torch.zeros(2, 1), generator)
+    numbers = torch.rand(2, 3, generator=torch.Generator().manual_seed(0))  # [M, P]
+    assert torch.equal(step.state["obs"][..., 0], numbers)
+    shared = model.step(state, torch.zeros(2, 1), generator, common_noise=True).state["obs"]
+    assert torch.equal(shared[0], shared[1])
+    assert model.predict(torch.zeros(1, 3), torch.zeros(1, 1)).mean.tolist() == [[0.5] * 3]
+
+
+def test_the_user_s_function_gets_the_environment_with_its_wrappers(user_module):
+    received = []
+    user_module.noise = lambda gym_env: received.append(gym_env) or Noise(gym_env)
+    env = make_env("Pendulum-v1", action_repeat=2, simulator="mine:noise")
+    assert received == [env.gym]
+
+
+OBJECT = "must return an object with step, reward and terminated, see mbrl_cli.types.Simulator"
+WRONG_SIMULATORS = {
+    "nonsense": (None, "env.simulator=nonsense: allowed are auto, package.module:function"),
+    "no_module:f": (None, "env.simulator=no_module:f: cannot import no_module: No module named"),
+    "mine:nois": (Noise, "env.simulator=mine:nois: mine has no function nois; did you mean noise?"),
+    "not for this environment": (fails, "failed for the environment (RuntimeError: a bug of the"),
+    "no object": (lambda gym_env: None, f"returned NoneType without a method step; it {OBJECT}"),
+    "no method": (
+        with_changed("terminated", None),
+        f"returned Noise without a method terminated; it {OBJECT}",
+    ),
+    "step fails": (with_changed("step", fails), "step: failed for obs [2, 3, 3] (RuntimeError: a"),
+    "step": (
+        with_changed("step", lambda obs, action, uniform=None: obs[..., 0]),
+        "step: returned [2, 3] for obs [2, 3, 3]; it must return a tensor [2, 3, 3]",
+    ),
+    "random step": (
+        with_changed("step", lambda obs, action, uniform=None: obs if uniform is None else uniform),
+        "step: returned [2, 3] for obs [2, 3, 3]; it must return a tensor [2, 3, 3]",
+    ),
+    "reward": (
+        with_changed("reward", lambda obs, action, next_obs: 0.0),
+        "reward: returned float for obs [2, 3, 3]; it must return a tensor [2, 3]",
+    ),
+    "terminated": (
+        with_changed("terminated", lambda obs, action, next_obs: obs > 0),
+        "terminated: returned [2, 3, 3] for obs [2, 3, 3]; it must return a tensor [2, 3]",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_SIMULATORS)
+def test_a_wrong_simulator_is_refused_in_one_line(user_module, name):
+    function, text = WRONG_SIMULATORS[name]
+    user_module.noise = function
+    path = name if name == "nonsense" or ":" in name else "mine:noise"
+    with pytest.raises(UserError, match=f"^env.simulator={path}: ") as caught:
+        make_env("Pendulum-v1", simulator=path)
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -67,7 +67,9 @@ def _refuse_foreign(config: DictConfig, path: Path) -> None:
             known = key == f"{group}._target_" and group in GROUPS and value in _targets(group)
             if not known:
                 raise UserError(f"{path}: {key}={value} is none of mbrl's own; {remedy}")
-        elif key in ("env.id", "env.reward", "env.termination") and ":" in str(value):
+        elif key in ("env.id", "env.reward", "env.termination", "env.simulator") and ":" in str(
+            value
+        ):
             raise UserError(f"{path}: {key}={value} imports other code; {remedy}")
 
 

@@ -1,1 +1,1 @@
-"""The real environments: gymnasium behind one adapter, own environments, true dynamics."""
+"""Real environments: the adapter for gymnasium, this package's environments, their simulators."""

@@ -1,4 +1,4 @@
-"""The one door to the real environment: flat float32 observations in, encoded actions out."""
+"""The adapter between gymnasium environments and the rest of the package."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from mbrl_cli.envs.known_functions import known_function
 from mbrl_cli.envs.pixels import Pixels
-from mbrl_cli.envs.simulators.lookup import simulator_for
+from mbrl_cli.envs.simulators.builtin import builtin_simulator
+from mbrl_cli.envs.simulators.user import user_simulator
 from mbrl_cli.envs.spaces import ActionCodec, check_spaces, flatten_obs, obs_integer
 from mbrl_cli.envs.time_limit import time_limit
 from mbrl_cli.errors import EnvironmentFault
@@ -24,11 +25,12 @@ _Result = TypeVar("_Result")
 
 
 class Env:
-    """Adapter around a gymnasium environment; it is no `gymnasium.Env` itself.
+    """Adapter around a gymnasium environment; not itself a `gymnasium.Env`.
 
-    Observations leave as float32 [O], actions enter encoded [A] (see `ActionSpec`), and
-    `terminated` and `truncated` stay apart. Whatever an environment may do wrong (raise, hang for
-    `timeout` seconds, return what is no number) leaves here as an `EnvironmentFault`.
+    Observations are flat float32 vectors [O], actions are encoded vectors [A] (see `ActionSpec`),
+    and `terminated` and `truncated` stay separate. If the environment raises an exception, does not
+    return within `timeout` seconds (None: no limit) or returns an invalid value, `reset` and `step`
+    raise `EnvironmentFault`.
     """
 
     timeout: float | None = None
@@ -38,42 +40,50 @@ class Env:
         gym_env: gymnasium.Env[Any, Any],
         reward: str = "learned",
         termination: str = "learned",
+        simulator: str = "auto",
     ):
-        """Wrap `gym_env`; `reward` and `termination` are explained in `make_env`."""
+        """Wrap `gym_env`; `make_env` explains the other arguments."""
         self.gym = gym_env
         env_id = gym_env.spec.id if gym_env.spec else type(gym_env.unwrapped).__name__
         check_spaces(env_id, gym_env.observation_space, gym_env.action_space)
-        whole = obs_integer(gym_env.observation_space)
+        integer = obs_integer(gym_env.observation_space)
         self._codec = ActionCodec(gym_env.action_space)
-        simulator = simulator_for(gym_env)
+        action_spec = self._codec.spec
+        if simulator == "auto":
+            loaded_simulator = builtin_simulator(gym_env)
+        else:
+            loaded_simulator = user_simulator(simulator, gym_env, len(integer), action_spec.dim)
         known = partial(
             known_function,
             env_id=env_id,
-            obs_dim=len(whole),
+            obs_dim=len(integer),
             codec=self._codec,
-            simulator=simulator,
+            simulator=loaded_simulator,
         )
         shape: Any = gym_env.observation_space.shape
         self.spec = EnvSpec(
             id=env_id,
-            obs_dim=len(whole),
-            obs_integer=whole,
-            action=self._codec.spec,
-            max_episode_steps=_time_limit(gym_env),
+            obs_dim=len(integer),
+            obs_integer=integer,
+            action=action_spec,
+            max_episode_steps=_max_episode_steps(gym_env),
             known_reward=known("reward", reward),
             known_termination=known("termination", termination),
-            simulator=simulator,
+            simulator=loaded_simulator,
             obs_shape=shape if isinstance(gym_env, Pixels) else None,
         )
 
     def reset(self, seed: int | None) -> NDArray[np.float32]:
-        """Start an episode and return its first obs [O]; None goes on with the env's own RNG."""
+        """Start an episode and return its first obs [O].
+
+        If `seed` is None, the environment's random generator is not reseeded.
+        """
 
         def reset() -> NDArray[np.float32]:
             obs, _ = self.gym.reset(seed=seed)
-            return self._flat(obs)
+            return self._flatten(obs)
 
-        return self._guarded("reset", reset)
+        return self._guard("reset", reset)
 
     def step(self, action: NDArray[Any]) -> tuple[NDArray[np.float32], float, bool, bool]:
         """Take one encoded action [A] and return obs [O], reward, terminated, truncated."""
@@ -83,29 +93,30 @@ class Env:
             reward = float(reward)
             if not math.isfinite(reward):
                 raise ValueError(f"the reward is {reward}")
-            return self._flat(obs), reward, bool(terminated), bool(truncated)
+            return self._flatten(obs), reward, bool(terminated), bool(truncated)
 
-        return self._guarded("step", step)
+        return self._guard("step", step)
 
     def reseed(self, seed: int) -> None:
-        """Let chance go on from `seed`, in the middle of an episode."""
+        """Reseed the environment's random generator in the middle of an episode."""
         self.gym.unwrapped.np_random = np.random.default_rng(seed)
 
     def close(self) -> None:
-        """Free what the environment holds (windows, simulators)."""
+        """Free the environment's resources, such as windows."""
         self.gym.close()
 
-    def _guarded(self, what: str, call: Callable[[], _Result]) -> _Result:
+    def _guard(self, name: str, call: Callable[[], _Result]) -> _Result:
+        """Return `call()`; turn its exceptions, and a time-out, into EnvironmentFault."""
         try:
             with time_limit(self.timeout):
                 return call()
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
             raise EnvironmentFault(
-                f"env.id={self.spec.id}: {what} failed ({type(error).__name__}: {reason})"
+                f"env.id={self.spec.id}: {name} failed ({type(error).__name__}: {reason})"
             ) from error
 
-    def _flat(self, obs: Any) -> NDArray[np.float32]:
+    def _flatten(self, obs: Any) -> NDArray[np.float32]:
         flat = flatten_obs(self.gym.observation_space, obs)
         if flat.shape != (self.spec.obs_dim,):
             raise ValueError(
@@ -117,8 +128,8 @@ class Env:
         return flat
 
 
-def _time_limit(gym_env: gymnasium.Env[Any, Any]) -> int | None:
-    """Return the tightest of all limits: the registered one, each TimeLimit, the env's own."""
+def _max_episode_steps(gym_env: gymnasium.Env[Any, Any]) -> int | None:
+    """Return the smallest limit of the registration, the TimeLimit wrappers and the env itself."""
     limits = [
         gym_env.spec.max_episode_steps if gym_env.spec else None,
         getattr(gym_env.unwrapped, "max_episode_steps", None),

@@ -1,4 +1,4 @@
-"""The grid world of the seed article: four moves, three obstacles, one goal."""
+"""A grid world with four moves, obstacles and one goal."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ STEP_REWARD = -1.0
 GOAL_REWARD = 100.0
 
 _CELL = 32  # pixels
+# RGB of the marks of `render`
 _COLORS = {"A": (40, 90, 200), "G": (60, 170, 80), "#": (60, 60, 60), ".": (240, 240, 240)}
 
 
 class GridWorld(gymnasium.Env[NDArray[np.int64], np.int64]):
-    """Walk on a square grid from `start` to `goal`; walls and obstacles stop a move.
+    """Move on a square grid from `start` to `goal`; walls and obstacles stop a move.
 
-    Observations are the position (x, y), y pointing up. Every step costs 1, the one that
-    reaches the goal pays 100 instead and terminates: the default grid's shortest path has 8
-    steps and returns 93. After `max_steps` the episode is truncated.
+    Observations are the position (x, y); y points up. The reward is -1 for each step, and 100 for
+    the step that reaches the goal and terminates the episode. In the default grid the shortest path
+    has 8 steps and the return 93. After `max_steps` the episode is truncated.
     """
 
     metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}  # noqa: RUF012
@@ -41,14 +42,14 @@ class GridWorld(gymnasium.Env[NDArray[np.int64], np.int64]):
         max_steps: int = 50,
         render_mode: str | None = None,
     ):
-        """Build the grid; raises UserError where the goal cannot be reached from the start."""
-        for key, value, least in (("size", size, 2), ("max_steps", max_steps, 1)):
-            if not isinstance(value, int) or value < least:
-                raise UserError(f"env.kwargs.{key}={value}: must be a whole number >= {least}")
+        """Build the grid; raises UserError if the goal cannot be reached from the start."""
+        for key, value, minimum in (("size", size, 2), ("max_steps", max_steps, 1)):
+            if not isinstance(value, int) or value < minimum:
+                raise UserError(f"env.kwargs.{key}={value}: must be a whole number >= {minimum}")
         self.size = size
-        self.start = self._position("start", start)
-        self.goal = self._position("goal", goal)
-        self.obstacles = frozenset(self._position("obstacles", cell) for cell in obstacles)
+        self.start = self._checked_cell("start", start)
+        self.goal = self._checked_cell("goal", goal)
+        self.obstacles = frozenset(self._checked_cell("obstacles", cell) for cell in obstacles)
         for key, cell in (("start", self.start), ("goal", self.goal)):
             if cell in self.obstacles:
                 raise UserError(f"env.kwargs.{key}={cell}: lies on an obstacle")
@@ -62,32 +63,32 @@ class GridWorld(gymnasium.Env[NDArray[np.int64], np.int64]):
         self.render_mode = render_mode
         self.observation_space = spaces.Box(0, size - 1, shape=(2,), dtype=np.int64)
         self.action_space = spaces.Discrete(len(MOVES))
-        self._at = self.start
+        self._position = self.start
         self._elapsed = 0
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.int64], dict[str, Any]]:
-        """Put the agent on the start."""
+        """Start an episode at `start`."""
         super().reset(seed=seed)
-        self._at = self.start
+        self._position = self.start
         self._elapsed = 0
-        return np.array(self._at), {}
+        return np.array(self._position), {}
 
     def step(
         self, action: np.int64 | int
     ) -> tuple[NDArray[np.int64], float, bool, bool, dict[str, Any]]:
         """Move up, down, left or right (0 to 3)."""
-        self._at = self._after(self._at, MOVES[action])
+        self._position = self._moved(self._position, MOVES[action])
         self._elapsed += 1
-        terminated = self._at == self.goal
+        terminated = self._position == self.goal
         truncated = self._elapsed >= self.max_episode_steps
         reward = GOAL_REWARD if terminated else STEP_REWARD
-        return np.array(self._at), reward, terminated, truncated, {}
+        return np.array(self._position), reward, terminated, truncated, {}
 
     def render(self) -> Any:
         """Return the grid as text (`ansi`) or as pixels [height, width, 3] (`rgb_array`)."""
-        marks = {cell: "#" for cell in self.obstacles} | {self.goal: "G", self._at: "A"}
+        marks = {cell: "#" for cell in self.obstacles} | {self.goal: "G", self._position: "A"}
         rows = [
             [marks.get((x, y), ".") for x in range(self.size)] for y in reversed(range(self.size))
         ]
@@ -98,7 +99,7 @@ class GridWorld(gymnasium.Env[NDArray[np.int64], np.int64]):
             return pixels.repeat(_CELL, axis=0).repeat(_CELL, axis=1)
         return None
 
-    def _position(self, key: str, value: Sequence[int]) -> Position:
+    def _checked_cell(self, key: str, value: Sequence[int]) -> Position:
         cell = tuple(value)
         if len(cell) != 2 or any(n not in range(self.size) for n in cell):
             raise UserError(
@@ -106,16 +107,16 @@ class GridWorld(gymnasium.Env[NDArray[np.int64], np.int64]):
             )
         return int(cell[0]), int(cell[1])
 
-    def _after(self, at: Position, move: Position) -> Position:
+    def _moved(self, position: Position, move: Position) -> Position:
         edge = self.size - 1
-        x, y = min(max(at[0] + move[0], 0), edge), min(max(at[1] + move[1], 0), edge)
-        return at if (x, y) in self.obstacles else (x, y)
+        x, y = (min(max(position[i] + move[i], 0), edge) for i in range(2))
+        return position if (x, y) in self.obstacles else (x, y)
 
     def _reachable(self) -> set[Position]:
         seen, queue = {self.start}, deque([self.start])
         while queue:
-            at = queue.popleft()
-            for cell in {self._after(at, move) for move in MOVES} - seen:
+            position = queue.popleft()
+            for cell in {self._moved(position, move) for move in MOVES} - seen:
                 seen.add(cell)
                 queue.append(cell)
         return seen

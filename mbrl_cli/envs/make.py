@@ -1,4 +1,4 @@
-"""Build an environment from its gymnasium id; every mistake in it is answered in one line."""
+"""Build an environment from its gymnasium id and the arguments of the YAML group `env`."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.error import DependencyNotInstalled
 
+from mbrl_cli.envs.action_repeat import ActionRepeat
 from mbrl_cli.envs.env import Env
-from mbrl_cli.envs.pixels import ActionRepeat, Pixels
+from mbrl_cli.envs.pixels import Pixels
 from mbrl_cli.errors import EnvironmentFault, UserError, nearest
 from mbrl_cli.types import Count
 
-# What a "not installed" text mentions -> the extra of mbrl-cli that brings it.
+# Package named in a "not installed" error -> the extra of mbrl-cli that installs it.
 _EXTRAS = {
     "mujoco": "mujoco", "box2d": "box2d", "ale_py": "atari", "pygame": "render",
     "shimmy": "dmc", "dm_control": "dmc",
 }  # fmt: skip
-# What an id begins with -> the modules whose import registers it.
+# Prefix of an id -> the modules whose import registers it.
 _REGISTERED_BY = {"ALE/": ("ale_py",), "dm_control/": ("dm_control", "shimmy")}
 
 _OWN: dict[str, tuple[str, int | None]] = {
-    "mbrl/GridWorld-v0": ("mbrl_cli.envs.gridworld:GridWorld", None),  # truncates itself
+    "mbrl/GridWorld-v0": ("mbrl_cli.envs.gridworld:GridWorld", None),  # it truncates itself
     "mbrl/CartPoleContinuous-v0": ("mbrl_cli.envs.cartpole_continuous:CartPoleContinuous", 200),
 }
 for _id, (_entry_point, _limit) in _OWN.items():
@@ -40,6 +41,7 @@ def make_env(
     max_episode_steps: int | None = None,
     reward: str = "learned",
     termination: str = "learned",
+    simulator: str = "auto",
     obs: Literal["vector", "pixels"] = "vector",
     pixel_size: int = 16,
     pixel_grey: bool = True,
@@ -53,20 +55,23 @@ def make_env(
         id: The gymnasium id.
         kwargs: Arguments of the environment's constructor.
         max_episode_steps: Replaces the registered time limit.
-        reward: `learned` by the model, `known` from the environment's simulator, or
-            `package.module:function` of the torch tensors obs [..., O], action in the
-            environment's own units (see `ActionCodec.decode`) and next_obs [..., O], which
-            returns [...].
-        termination: The same choices for the end of the task.
-        obs: `vector`, or `pixels`: the environment's rendered pictures.
-        pixel_size: Rows and columns of a picture, 4 times a power of two.
-        pixel_grey: Whether a picture is its brightness alone, or three colours.
-        frame_stack: How many pictures are shown at a time.
-        action_repeat: For how many steps an action is held.
+        reward: `learned` by the model, `known` from the simulator, or `package.module:function` of
+            the torch tensors obs [..., O], action in the environment's own units (see
+            `ActionCodec.decode`) and next_obs [..., O], which returns [...].
+        termination: The same choices for the termination of the task; the function returns bool.
+        simulator: `auto`: the simulator of this package, if the environment has one; or
+            `package.module:function`, which gets the gymnasium environment with its wrappers and
+            returns an object with the methods of `mbrl_cli.types.Simulator`.
+        obs: `vector`: the environment's own observations; `pixels`: its rendered images.
+        pixel_size: Rows and columns of an image: 8, 16, 32 or another power of two.
+        pixel_grey: Whether an image has one brightness channel instead of three colours.
+        frame_stack: Number of images in an observation, the last ones.
+        action_repeat: Number of environment steps for which each action is repeated.
         recommended: Run-level defaults that `config/` reads from the YAML; unused here.
 
     Raises:
-        UserError: Where the id, its package, an argument or a space does not fit.
+        UserError: If the id is unknown, its package is missing, or an argument is wrong.
+        EnvironmentFault: If the environment cannot be built with its default arguments.
     """
     kwargs = dict(kwargs or {})
     if max_episode_steps is not None and max_episode_steps < 1:
@@ -74,11 +79,11 @@ def make_env(
     if obs == "pixels":
         _check_pixels(pixel_size, {"reward": reward, "termination": termination})
         kwargs["render_mode"] = "rgb_array"
-    spec = _find(id)
+    spec = _registered(id)
     try:
         _check_kwargs(spec, kwargs)
         with warnings.catch_warnings():
-            # Nobody but the environment's author can act on this one.
+            # Only the environment's author can act on this warning.
             warnings.filterwarnings("ignore", message=".*precision lowered by casting")
             gym_env = gymnasium.make(
                 spec, max_episode_steps=max_episode_steps, disable_env_checker=True, **kwargs
@@ -88,15 +93,15 @@ def make_env(
             if obs == "pixels":
                 gym_env = Pixels(gym_env, pixel_size, pixel_grey, frame_stack)
     except (ImportError, DependencyNotInstalled) as error:
-        raise UserError(f"env.id={id}: {_remedy(error)}") from error
+        raise UserError(f"env.id={id}: {_reason(error)}") from error
     except UserError:
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {_first_line(error)}"
-        if not kwargs:  # not what the user asked for
+        if not kwargs:  # so the fault is not in the user's arguments
             raise EnvironmentFault(f"env.id={id}: cannot be built ({reason})") from error
         raise UserError(f"env.kwargs={kwargs}: {id} refused them: {reason}") from error
-    return Env(gym_env, reward=reward, termination=termination)
+    return Env(gym_env, reward=reward, termination=termination, simulator=simulator)
 
 
 def _check_pixels(size: int, known: Mapping[str, str]) -> None:
@@ -105,23 +110,25 @@ def _check_pixels(size: int, known: Mapping[str, str]) -> None:
     for role, choice in known.items():
         if choice == "known":
             raise UserError(
-                f"env.{role}=known: is a function of vectors; with env.obs=pixels it is learned: "
+                f"env.{role}=known: is a function of vectors; with env.obs=pixels use "
                 f"env.{role}=learned"
             )
 
 
-def _find(id: str) -> EnvSpec:
+def _registered(id: str) -> EnvSpec:
+    """Return gymnasium's registration of `id`, after importing the package that registers it."""
     package, _, name = id.rpartition(":")
-    by_name = _REGISTERED_BY.get(name[: name.find("/") + 1], ())
-    for module in (package,) if package else by_name:
+    by_prefix = _REGISTERED_BY.get(name[: name.find("/") + 1], ())
+    for module in (package,) if package else by_prefix:
         try:
             importlib.import_module(module)
         except ImportError as error:
-            reason = f"cannot import {module}: {_remedy(error)}"
+            reason = f"cannot import {module}: {_reason(error)}"
             raise UserError(f"env.id={id}: {reason}") from error
     spec = gymnasium.registry.get(name)
     if spec is None:
-        namespace = name.rpartition("/")[0]  # a foreign one is a missing package, not a typo
+        # Only ids of the same namespace: another namespace means a missing package, not a typo.
+        namespace = name.rpartition("/")[0]
         close = nearest(name, [key for key in gymnasium.registry if key.startswith(namespace)])
         hint = (
             f"did you mean {', '.join(close)}?"
@@ -144,8 +151,8 @@ def _check_kwargs(spec: EnvSpec, kwargs: dict[str, Any]) -> None:
         raise UserError(f"env.kwargs={kwargs}: {error}; {spec.id} takes {allowed}") from error
 
 
-def _remedy(error: Exception) -> str:
-    """Return the reason, and for a missing package of ours the command that installs it."""
+def _reason(error: Exception) -> str:
+    """Return the error's first line, or for a missing extra the command that installs it."""
     reason = _first_line(error)
     if isinstance(error, ModuleNotFoundError | DependencyNotInstalled):
         for word, extra in _EXTRAS.items():

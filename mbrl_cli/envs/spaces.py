@@ -1,4 +1,4 @@
-"""What the spaces of gymnasium become below `envs`: flat float32 observations, encoded actions."""
+"""Conversion of gymnasium's spaces: flat float32 observations and encoded actions."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from mbrl_cli.types import ActionSpec
 
 _ACTION_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
 _NESTED_SPACES = (spaces.Dict, spaces.Tuple)
-# Some environments write the largest float32 where they mean "no bound".
+# Some environments use the largest float32 to mean "no bound".
 _NO_BOUND = float(np.finfo(np.float32).max)
 
 
 class ActionCodec:
-    """Translate encoded actions (see `ActionSpec`) into the environment's own.
+    """Converts encoded actions (see `ActionSpec`) to the environment's own.
 
-    A bounded Box entry is rescaled linearly from [-1, 1]. An entry without bounds is used as it
-    is; with one bound only, [-1, 1] becomes the stretch of length 2 that starts (or ends) there.
+    A bounded Box entry is rescaled linearly from [-1, 1]. An entry without bounds is unchanged.
+    With one bound only, [-1, 1] is mapped to the interval of length 2 that starts (or ends) at the
+    bound.
 
     Axes: A encoded action dim, K components of the action space.
     """
@@ -56,7 +57,7 @@ class ActionCodec:
         """Map encoded actions [..., A] to the environment's own units.
 
         Continuous: [..., A], clipped to [-1, 1] first. Discrete: integers [..., K], and [...]
-        for a single component (`Discrete`), counted from the space's `start`.
+        for a single component (`Discrete`); they count from the space's `start`.
         """
         if self.spec.kind == "continuous":
             center, half_range = self._center.to(action), self._half_range.to(action)
@@ -68,12 +69,12 @@ class ActionCodec:
         return index.squeeze(-1) if isinstance(self._space, spaces.Discrete) else index
 
     def to_env(self, action: NDArray[Any]) -> Any:
-        """Return what `gym.step` takes for one encoded action [A]."""
+        """Return the argument of `gym.step` for one encoded action [A]."""
         value = self.decode(torch.as_tensor(action, dtype=torch.float64)).numpy()
         if isinstance(self._space, spaces.Discrete):
             return int(value)
         value = value.reshape(self._space.shape).astype(self._space.dtype)
-        if isinstance(self._space, spaces.Box):  # the cast may have rounded just past a bound
+        if isinstance(self._space, spaces.Box):  # the cast may round past a bound
             value = np.asarray(value.clip(self._space.low, self._space.high))
         return value
 
@@ -81,23 +82,23 @@ class ActionCodec:
 def check_spaces(
     env_id: str, observation: gymnasium.Space[Any], action: gymnasium.Space[Any]
 ) -> None:
-    """Raise UserError, naming the space, where an observation or action space is unsupported."""
+    """Raise UserError, with the space's name, if a space is not supported or empty."""
     _check("observation", env_id, observation, (*_ACTION_SPACES, *_NESTED_SPACES))
     _check("action", env_id, action, _ACTION_SPACES)
 
 
 def obs_integer(space: gymnasium.Space[Any]) -> tuple[bool, ...]:
-    """Return for each entry of the flattened observation whether it is always a whole number."""
+    """Return for each entry of the flat observation whether it is always an integer."""
     if isinstance(space, spaces.Dict):
-        return tuple(whole for part in space.spaces.values() for whole in obs_integer(part))
+        return tuple(integer for part in space.spaces.values() for integer in obs_integer(part))
     if isinstance(space, spaces.Tuple):
-        return tuple(whole for part in space.spaces for whole in obs_integer(part))
-    fractional = isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating)
-    return (not fractional,) * spaces.flatdim(space)
+        return tuple(integer for part in space.spaces for integer in obs_integer(part))
+    is_float = isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating)
+    return (not is_float,) * spaces.flatdim(space)
 
 
 def flatten_obs(space: gymnasium.Space[Any], obs: Any) -> NDArray[np.float32]:
-    """Return an observation as a fresh float32 vector [O]; discrete parts become one-hot."""
+    """Return an observation as a new float32 vector [O]; discrete parts become one-hot."""
     return np.asarray(spaces.flatten(space, obs)).astype(np.float32, copy=False)
 
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from mbrl_cli.envs.env import Env
-from mbrl_cli.envs.simulators.toy_text import ToyTextSimulator
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.markov import MarkovModel, Prediction
 from mbrl_cli.types import Count, EnvSpec, Simulator, State, Step
@@ -42,8 +41,7 @@ class Oracle(MarkovModel):
         super().__init__(spec, device)
         simulator = spec.simulator
         self.state_source = "environment" if simulator is None else "observation"
-        self._table = simulator if isinstance(simulator, ToyTextSimulator) else None
-        if self._table is not None and self._table.is_random:
+        if simulator is not None and simulator.is_random:
             self.num_particles = num_particles
         self._copies: list[Env] = []  # one for each state imagined since the last observation
 
@@ -95,10 +93,11 @@ class Oracle(MarkovModel):
     ) -> tuple[Tensor, Tensor]:
         """Predict the next observation and the reward; see `MarkovModel.transition`."""
         simulator = self._simulator()
-        if self._table is not None and self._table.is_random:
+        if simulator.is_random:
             rows = 1 if common_noise else len(obs)
-            luck = torch.rand(rows, obs.shape[1], generator=generator, device=generator.device)
-            next_obs = self._table.step(obs, action, luck.to(obs).expand(obs.shape[:2]))
+            uniform = torch.rand(rows, obs.shape[1], generator=generator, device=generator.device)
+            uniform = uniform.to(obs).expand(obs.shape[:2])  # [M, P]
+            next_obs = simulator.step(obs, action, uniform)
         else:
             next_obs = simulator.step(obs, action)
         return next_obs, simulator.reward(obs, action, next_obs)

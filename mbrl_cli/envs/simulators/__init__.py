@@ -1,1 +1,1 @@
-"""True dynamics of known environments as batched torch functions (`types.Simulator`)."""
+"""Batched true dynamics of known environments, see `mbrl_cli.types.Simulator`."""

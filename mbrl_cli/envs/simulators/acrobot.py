@@ -1,4 +1,4 @@
-"""Swing-up of two links (Sutton and Barto 1998, section 11.3), as in Acrobot-v1."""
+"""Acrobot-v1: swing up a two-link pendulum (Sutton and Barto 1998, section 11.3)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import torch
 from gymnasium.envs.classic_control import AcrobotEnv
 from torch import Tensor
 
-_GRAVITY = 9.8  # a literal inside gymnasium's equations too
+from mbrl_cli.types import Simulator
+
+_GRAVITY = 9.8  # gymnasium's equations contain this number too
 
 
-class AcrobotSimulator:
+class AcrobotSimulator(Simulator):
     """Acrobot; obs = (cos 1, sin 1, cos 2, sin 2, speed 1, speed 2), action = one-hot [..., 3].
 
-    Angle 1 is the first link's from hanging down, angle 2 the second's relative to the first.
+    Angle 1 is between the first link and the downward vertical, angle 2 between the second link and
+    the first.
     """
 
     def __init__(self, env: AcrobotEnv):
@@ -26,8 +29,8 @@ class AcrobotSimulator:
         self._inertia = env.LINK_MOI
         self._book = env.book_or_nips != "nips"
 
-    def step(self, obs: Tensor, action: Tensor) -> Tensor:
-        """Apply the torque for one Runge-Kutta step."""
+    def step(self, obs: Tensor, action: Tensor, uniform: Tensor | None = None) -> Tensor:
+        """Integrate one time step with the classical Runge-Kutta method."""
         cos_1, sin_1, cos_2, sin_2, speed_1, speed_2 = obs.unbind(-1)  # [...] each
         angle_1, angle_2 = torch.atan2(sin_1, cos_1), torch.atan2(sin_2, cos_2)
         state = torch.stack([angle_1, angle_2, speed_1, speed_2])  # [4, ...]
@@ -47,11 +50,11 @@ class AcrobotSimulator:
         return torch.stack(parts, dim=-1)  # [..., 6]
 
     def reward(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
-        """Return -1 for every step but the one that reaches the line."""
+        """Return 0 for the step that reaches the line, -1 for every other step."""
         return self.terminated(obs, action, next_obs).to(next_obs.dtype) - 1.0
 
     def terminated(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
-        """Return whether the tip is above the line, one link length over the joint."""
+        """Return whether the tip is above the line, one link length above the fixed joint."""
         cos_1, sin_1, cos_2, sin_2 = next_obs[..., :4].unbind(-1)
         cos_sum = cos_1 * cos_2 - sin_1 * sin_2
         return -cos_1 - cos_sum > 1.0
@@ -71,7 +74,7 @@ class AcrobotSimulator:
             + phi2
         )
         drive = torque + d2 / d1 * phi1 - phi2
-        if self._book:  # the term that Sutton's 1996 paper ("nips") leaves out
+        if self._book:  # a term that Sutton's 1996 paper ("nips") omits
             drive = drive - m2 * length * c2 * speed_1.square() * sin_2
         acc_2 = drive / (m2 * c2**2 + inertia - d2.square() / d1)
         acc_1 = -(d2 * acc_2 + phi1) / d1

@@ -1,4 +1,4 @@
-"""Gymnasium's toy text as tables of what may happen: FrozenLake, Taxi, CliffWalking."""
+"""Gymnasium's toy-text environments FrozenLake, Taxi and CliffWalking, from transition tables."""
 
 from __future__ import annotations
 
@@ -7,41 +7,47 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from mbrl_cli.types import Simulator
+
 
 class _Tabular(Protocol):
-    # Of each state and choice: chance, next state, reward, whether the task is over then.
+    # P[state][action] lists the outcomes (probability, next state, reward, terminated).
     P: dict[int, dict[int, list[tuple[float, int, float, bool]]]]
 
 
-class ToyTextSimulator:
+class ToyTextSimulator(Simulator):
     """A finite MDP; obs = one-hot [..., S], action = one-hot [..., K].
 
-    Axes: S states, K choices, C outcomes of a choice.
+    Axes: S states, K actions, C outcomes of an action.
     """
 
     def __init__(self, env: _Tabular):
-        """Read the tables from a live, unwrapped environment."""
+        """Read the transition table from a live, unwrapped environment."""
         rows = [[env.P[s][k] for k in range(len(env.P[s]))] for s in range(len(env.P))]
-        most = max(len(outcomes) for row in rows for outcomes in row)
+        num_outcomes = max(len(outcomes) for row in rows for outcomes in row)
+        # Shorter lists are padded with outcomes of probability 0.
         padded = [
-            [outcomes + [(0.0, *outcomes[-1][1:])] * (most - len(outcomes)) for outcomes in row]
+            [
+                outcomes + [(0.0, *outcomes[-1][1:])] * (num_outcomes - len(outcomes))
+                for outcomes in row
+            ]
             for row in rows
         ]
         table = torch.tensor(padded, dtype=torch.float64)  # [S, K, C, 4]
-        self._chance, target, reward, ended = table.float().unbind(-1)
-        self._target, self._reward, self._ended = target.long(), reward, ended
-        self.is_random = most > 1
+        self._probability, target, reward, terminated = table.float().unbind(-1)  # [S, K, C] each
+        self._target, self._reward, self._terminated = target.long(), reward, terminated
+        self.is_random = num_outcomes > 1
 
-    def step(self, obs: Tensor, action: Tensor, luck: Tensor | None = None) -> Tensor:
-        """Move as `luck` [...], uniform in [0, 1), has it; None: what is likeliest happens."""
-        at = self._at(obs, action)
-        chance = self._chance[at]  # [..., C]
-        if luck is None:
-            outcome = chance.argmax(-1, keepdim=True)
+    def step(self, obs: Tensor, action: Tensor, uniform: Tensor | None = None) -> Tensor:
+        """Draw the next state by inverting the cumulative distribution of the outcomes."""
+        index = self._index(obs, action)
+        probability = self._probability[index]  # [..., C]
+        if uniform is None:
+            outcome = probability.argmax(-1, keepdim=True)  # [..., 1]
         else:
-            passed = luck[..., None] >= chance.cumsum(-1)
-            outcome = passed[..., :-1].sum(-1, keepdim=True)
-        target = self._target[at].gather(-1, outcome)  # [..., 1]
+            below = uniform[..., None] >= probability.cumsum(-1)  # [..., C]
+            outcome = below[..., :-1].sum(-1, keepdim=True)  # [..., 1]
+        target = self._target[index].gather(-1, outcome)  # [..., 1]
         return torch.zeros_like(obs).scatter_(-1, target, 1.0)
 
     def reward(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
@@ -49,19 +55,19 @@ class ToyTextSimulator:
         return self._mean("_reward", obs, action, next_obs)
 
     def terminated(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
-        """Return whether these outcomes end the task."""
-        return self._mean("_ended", obs, action, next_obs) > 0.5
+        """Return whether the outcomes that lead to `next_obs` terminate the task."""
+        return self._mean("_terminated", obs, action, next_obs) > 0.5
 
     def _mean(self, field: str, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
-        at = self._at(obs, action)
-        led = self._target[at] == next_obs.argmax(-1, keepdim=True)  # [..., C]
-        weight = self._chance[at] * led
-        total = (weight * getattr(self, field)[at]).sum(-1)
+        index = self._index(obs, action)
+        leads_there = self._target[index] == next_obs.argmax(-1, keepdim=True)  # [..., C]
+        weight = self._probability[index] * leads_there  # [..., C]
+        total = (weight * getattr(self, field)[index]).sum(-1)  # [...]
         mean: Tensor = total / weight.sum(-1).clamp_min(1e-12)
         return mean
 
-    def _at(self, obs: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-        if self._chance.device != obs.device:  # moved once, not for every step
-            for name in ("_chance", "_target", "_reward", "_ended"):
+    def _index(self, obs: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        if self._probability.device != obs.device:  # copied once, not at every step
+            for name in ("_probability", "_target", "_reward", "_terminated"):
                 setattr(self, name, getattr(self, name).to(obs.device))
         return obs.argmax(-1), action.argmax(-1)

@@ -1,4 +1,4 @@
-"""Which environments have a simulator."""
+"""The simulators of this package and the environments that they simulate."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from mbrl_cli.envs.simulators.pendulum import PendulumSimulator
 from mbrl_cli.envs.simulators.toy_text import ToyTextSimulator
 from mbrl_cli.types import Simulator
 
-SIMULATED_IDS = (
+# Some of the environments below, for error messages.
+BUILTIN_IDS = (
     "mbrl/GridWorld-v0",
     "CartPole-v1",
     "mbrl/CartPoleContinuous-v0",
@@ -39,7 +40,7 @@ SIMULATED_IDS = (
     "FrozenLake-v1",
 )
 
-_SIMULATORS: dict[type, Callable[[Any], Simulator]] = {
+_SIMULATOR_OF: dict[type, Callable[[Any], Simulator]] = {
     GridWorld: GridWorldSimulator,
     CartPoleEnv: CartPoleSimulator,
     CartPoleContinuous: CartPoleSimulator,
@@ -53,7 +54,7 @@ _SIMULATORS: dict[type, Callable[[Any], Simulator]] = {
 }
 
 # Wrappers that change neither observations nor actions nor rewards.
-_HARMLESS = {
+_TRANSPARENT_WRAPPERS = {
     wrappers.HumanRendering,
     wrappers.OrderEnforcing,
     wrappers.PassiveEnvChecker,
@@ -63,21 +64,21 @@ _HARMLESS = {
 }
 
 
-def simulator_for(gym_env: gymnasium.Env[Any, Any]) -> Simulator | None:
-    """Return the true dynamics of `gym_env`; None where they are not exactly known.
+def builtin_simulator(gym_env: gymnasium.Env[Any, Any]) -> Simulator | None:
+    """Return the simulator of `gym_env`, or None if its dynamics are not known exactly.
 
-    Subclasses may have other dynamics and unknown wrappers other observations, so that only
-    the exact classes count.
+    Only the exact classes have one: a subclass may have other dynamics, and an unknown wrapper
+    other observations.
     """
     layer = gym_env
     while isinstance(layer, gymnasium.Wrapper):
-        if type(layer) not in _HARMLESS:
+        if type(layer) not in _TRANSPARENT_WRAPPERS:
             return None
         layer = layer.env
-    if type(layer) not in _SIMULATORS:
+    if type(layer) not in _SIMULATOR_OF:
         return None
     if isinstance(layer, AcrobotEnv) and layer.torque_noise_max > 0:
         return None
-    if getattr(layer, "fickle_passenger", False):  # a Taxi that does more than its table says
+    if getattr(layer, "fickle_passenger", False):  # this Taxi deviates from its transition table
         return None
-    return _SIMULATORS[type(layer)](layer)
+    return _SIMULATOR_OF[type(layer)](layer)
