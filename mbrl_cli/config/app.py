@@ -19,13 +19,20 @@ from mbrl_cli.errors import UserError, nearest
 
 
 def _for_env(key: str, default: Any, *, _root_: DictConfig) -> Any:
-    places = ["env.recommended"]
+    """Return the value that the environment's YAML recommends for `key`, else `default`.
+
+    Values for pixels have priority where the environment shows pixels; among these and among the
+    others, values for the agent have priority.
+    """
+    recommended = OmegaConf.select(_root_, "env.recommended") or {}
+    agent = OmegaConf.select(_root_, "agent_name")
+    sections = [recommended]
     if OmegaConf.select(_root_, "env.obs") == "pixels":
-        places.insert(0, "env.recommended.pixels")
-    for place in places:
-        recommended = OmegaConf.select(_root_, place) or {}
-        if key in recommended:
-            return recommended[key]
+        sections.insert(0, recommended.get("pixels", {}))
+    for section in sections:
+        for values in (section.get("agents", {}).get(agent, {}), section):
+            if key in values:
+                return values[key]
     return default
 
 
