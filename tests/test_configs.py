@@ -136,7 +136,8 @@ def test_the_most_specific_recommended_value_counts(compose_run, obs, agent, wit
 @pytest.mark.parametrize(
     ("words", "total_steps"),
     [
-        ("env=cartpole", 1000), ("env=cartpole agent=pets", 1000), ("env=cartpole agent=mbpo", 3000),
+        ("env=cartpole", 1000), ("env=cartpole agent=pets", 1000),
+        ("env=cartpole agent=mbpo", 3000),
         ("env=cartpole agent=dreamer", 8000), ("env=cartpole agent=muzero", 10000),
         ("env=cartpole agent=alphazero", 10000), ("env=pendulum agent=sac", 20000),
         ("env=pendulum agent=mbpo", 3000), ("env=pendulum agent=dreamer", 7000),
@@ -177,24 +178,24 @@ def nested_class(target, name):
 
 
 def plain(value):
-    """Return `value` as YAML would have it; None stands for an empty mapping."""
+    """Return a value from YAML as a default would have it: tuples for lists, None for {}."""
     if value == {}:
         return None
-    return list(value) if isinstance(value, tuple) else value
+    return tuple(map(plain, value)) if isinstance(value, list) else value
 
 
 def differing(target, values, prefix):
     """Return the keys of `values` whose value differs from the default of `target`'s parameter."""
     found = {}
     for name, parameter in inspect.signature(target).parameters.items():
-        nested = nested_class(target, name)
-        if nested is not None:
-            # A class that is an agent itself has its defaults from its own YAML file.
-            if nested.__name__ != "SAC":
-                found |= differing(nested, values[name], f"{prefix}.{name}")
-        elif parameter.default is not inspect.Parameter.empty and name in values:
-            if plain(parameter.default) != plain(values[name]):
-                found[f"{prefix}.{name}"] = (parameter.default, values[name])
+        key, nested = f"{prefix}.{name}", nested_class(target, name)
+        if name not in values:
+            continue
+        if nested is None:
+            if parameter.default not in (inspect.Parameter.empty, plain(values[name])):
+                found[key] = (parameter.default, values[name])
+        elif nested.__name__ != "SAC":  # an agent too: its defaults are those of agent=sac
+            found |= differing(nested, values[name], key)
     return found
 
 
