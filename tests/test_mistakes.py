@@ -384,17 +384,20 @@ def test_a_mistake_is_told_in_one_line_and_nothing_is_lost(
 
 def test_the_table_lists_every_mistake():
     lines = [
-        "# Mistakes and faults, and what is said about them",
+        "# Error messages",
         "",
-        "Written by `MBRL_WRITE=1 pytest tests/test_mistakes.py`, which runs each of them.",
+        "Every message is one line on the error stream, after the prefix `mbrl: `. Exit code 2: nothing",
+        "was done. Exit codes from 3 on: the state was saved, and `mbrl resume` continues the run.",
+        "",
+        "This file is written by `MBRL_WRITE=1 pytest tests/test_mistakes.py`, which runs each command.",
     ]
     for kind, cases in CASES.items():
-        lines += ["", f"## {kind}", "", "| asked | exit code | told |", "|---|---|---|"]
+        lines += ["", f"## {kind}", "", "| command | exit code | message |", "|---|---|---|"]
         for words, code, _, wrong, _ in cases:
             shown = words.replace(RUN, "train env=gym env.id=Faulty-v0 ... env.kwargs.fault=")
-            asked = f"`{shown}`" + (f" with {wrong}" if wrong else "")
+            command = f"`{shown}`" + (f" with {wrong}" if wrong else "")
             said = HEARD.get((words, wrong), "").replace("|", "\\|")
-            lines.append(f"| {asked} | {code} | {said} |")
+            lines.append(f"| {command} | {code} | {said} |")
     if "MBRL_WRITE" in os.environ:
         TABLE.write_text("\n".join(lines) + "\n", encoding="utf-8")
     written = TABLE.read_text(encoding="utf-8").splitlines()
