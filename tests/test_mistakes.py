@@ -386,10 +386,11 @@ def test_the_table_lists_every_mistake():
     lines = [
         "# Error messages",
         "",
-        "Every message is one line on the error stream, after the prefix `mbrl: `. Exit code 2: nothing",
-        "was done. Exit codes from 3 on: the state was saved, and `mbrl resume` continues the run.",
+        "Every message is one line on the error stream, with the prefix `mbrl: `. Exit code 2: the",
+        "command cannot work as it was given. Exit codes from 3 on: the state was saved, and",
+        "`mbrl resume` continues the run.",
         "",
-        "This file is written by `MBRL_WRITE=1 pytest tests/test_mistakes.py`, which runs each command.",
+        "`MBRL_WRITE=1 pytest tests/test_mistakes.py` runs each command and writes this file.",
     ]
     for kind, cases in CASES.items():
         lines += ["", f"## {kind}", "", "| command | exit code | message |", "|---|---|---|"]
