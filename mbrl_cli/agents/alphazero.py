@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mbrl_cli.agents.base import Agent, Decision
 from mbrl_cli.agents.gradient_schedule import GradientSchedule
+from mbrl_cli.agents.interval_schedule import IntervalSchedule
 from mbrl_cli.agents.model_policy import ModelPolicy
 from mbrl_cli.agents.policy_value import PolicyValue
 from mbrl_cli.agents.running_means import RunningMeans
@@ -117,7 +118,7 @@ class AlphaZero(Agent):
         self.generator = generator
         self.model = model
         self.planner = search
-        self.fit_every = fit_every
+        self.fit_schedule = IntervalSchedule(fit_every)
         self.discount = discount
         self.batch_size = batch_size
         self.num_fresh = round(reanalyse * batch_size)  # sequences of a batch searched anew
@@ -130,7 +131,6 @@ class AlphaZero(Agent):
             else PolicyValue(spec, device, generator, model, **network)
         )
         self.schedule = GradientSchedule(updates_per_step)
-        self.last_fit = 0
         # What the search recommended at each row of the replay [rows, A]; NaN: nobody searched.
         self.policies = np.zeros((0, spec.action.dim), np.float32)
         self.next_row = 0  # of the replay, that the step about to be taken will have
@@ -162,10 +162,7 @@ class AlphaZero(Agent):
         if not len(replay):
             return {}
         metrics: dict[str, float] = {}
-        if not self.own_heads and (
-            not self.model.is_fitted or env_step - self.last_fit >= self.fit_every
-        ):
-            self.last_fit = env_step
+        if not self.own_heads and self.fit_schedule.due(env_step, not self.model.is_fitted):
             fitted = self.model.fit(replay, self.generator)
             metrics = {f"model/{name}": value for name, value in fitted.items()}
         if len(replay) >= NEW_SCALE * self.scaled_at:
@@ -291,7 +288,7 @@ class AlphaZero(Agent):
             "means": self.means.state_dict(),
             "schedule": self.schedule.state_dict(),
             "policies": torch.from_numpy(self.policies.copy()),
-            "last_fit": self.last_fit,
+            "fit_schedule": self.fit_schedule.state_dict(),
             "scaled_at": self.scaled_at,
         }
 
@@ -304,7 +301,8 @@ class AlphaZero(Agent):
         self.means.load_state_dict(state["means"])
         self.schedule.load_state_dict(state["schedule"])
         self.policies = state["policies"].cpu().numpy().copy()
-        self.last_fit, self.scaled_at = state["last_fit"], state["scaled_at"]
+        self.fit_schedule.load_state_dict(state["fit_schedule"])
+        self.scaled_at = state["scaled_at"]
 
 
 class _AlphaZeroPolicy(ModelPolicy):

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from mbrl_cli.agents.base import Agent, Policy
+from mbrl_cli.agents.interval_schedule import IntervalSchedule
 from mbrl_cli.agents.planning import Planning
 from mbrl_cli.agents.sac import SAC
 from mbrl_cli.envs.env import Env
@@ -76,8 +77,8 @@ class MBPO(Agent):
         self.generator = generator
         self.device = device
         self.num_real = round(real_ratio * self.sac.batch_size)  # rows of each batch
-        self.fit_every = fit_every
-        self.rollout_every = rollout_every
+        self.fit_schedule = IntervalSchedule(fit_every)
+        self.rollout_schedule = IntervalSchedule(rollout_every)
         self.num_branches = max(1, rollouts // model.num_particles)
         self.rollout_length = rollout_length
         self.max_error = max_error
@@ -89,7 +90,6 @@ class MBPO(Agent):
                 spec, model, planner, self.sac.discount, learned=self.sac, proposals=proposals
             )
         self.errors: dict[int, float] = {}  # k -> measured k-step error of the model
-        self.last_fit = self.last_rollout = 0
 
     def policy(self, envs: Sequence[Env], explore: bool, generator: torch.Generator) -> Policy:
         """Return SAC's policy, or one that plans with its values and proposals."""
@@ -105,15 +105,13 @@ class MBPO(Agent):
         if only_real or not len(replay):
             return self.sac.update(replay, env_step)
         metrics: dict[str, float] = {}
-        if not self.model.is_fitted or env_step - self.last_fit >= self.fit_every:
-            self.last_fit = env_step
+        if self.fit_schedule.due(env_step, at_once=not self.model.is_fitted):
             fitted = self.model.fit(replay, self.generator)
             if self.planning is not None:
                 self.planning.num_fits += 1
             self.errors = dict(sorted(self.model.errors.items()))
             metrics = {f"model/{name}": value for name, value in fitted.items()}
-        if not len(self.imagined) or env_step - self.last_rollout >= self.rollout_every:
-            self.last_rollout = env_step
+        if self.rollout_schedule.due(env_step, at_once=not len(self.imagined)):
             metrics |= self._imagine(replay, env_step)
         updates = self.sac.schedule.due(env_step)
         if updates:
@@ -186,8 +184,8 @@ class MBPO(Agent):
             "model": self.model.state_dict(),
             "imagined": self.imagined.state_dict(),
             "errors": self.errors,
-            "last_fit": self.last_fit,
-            "last_rollout": self.last_rollout,
+            "fit_schedule": self.fit_schedule.state_dict(),
+            "rollout_schedule": self.rollout_schedule.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -196,7 +194,8 @@ class MBPO(Agent):
         self.model.load_state_dict(state["model"])
         self.imagined.load_state_dict(state["imagined"])
         self.errors = state["errors"]
-        self.last_fit, self.last_rollout = state["last_fit"], state["last_rollout"]
+        self.fit_schedule.load_state_dict(state["fit_schedule"])
+        self.rollout_schedule.load_state_dict(state["rollout_schedule"])
 
 
 def _is_schedule(values: list[int]) -> bool:

@@ -15,6 +15,7 @@ import torch
 
 from mbrl_cli.agents.base import Agent, Policy
 from mbrl_cli.agents.exploration import Exploration, ExplorationKind
+from mbrl_cli.agents.interval_schedule import IntervalSchedule
 from mbrl_cli.agents.planning import Planning
 from mbrl_cli.agents.sac import SAC
 from mbrl_cli.envs.env import Env
@@ -66,8 +67,7 @@ class MPC(Agent):
         self.planning = Planning(spec, model, planner, discount, exploration, self.sac, proposals)
         self.model = model
         self.generator = generator
-        self.fit_every = fit_every
-        self.last_fit = 0
+        self.fit_schedule = IntervalSchedule(fit_every)
         self.diverged_fits = 0  # in a row
 
     def policy(self, envs: Sequence[Env], explore: bool, generator: torch.Generator) -> Policy:
@@ -77,9 +77,8 @@ class MPC(Agent):
     def update(self, replay: ReplayBuffer, env_step: int) -> dict[str, float]:
         """Fit the model every `fit_every` steps; the terminal value learns at each."""
         metrics = {} if self.sac is None else self.sac.update(replay, env_step)
-        if self.model.is_fitted and env_step - self.last_fit < self.fit_every:
+        if not self.fit_schedule.due(env_step, at_once=not self.model.is_fitted):
             return metrics
-        self.last_fit = env_step
         self.planning.num_fits += 1
         fitted = self.model.fit(replay, self.generator)
         self.diverged_fits = self.diverged_fits + 1 if fitted.get("rolled_back") else 0
@@ -98,7 +97,7 @@ class MPC(Agent):
         """Return the model, when it was last fitted and the random numbers of the next fit."""
         state = {
             "model": self.model.state_dict(),
-            "last_fit": self.last_fit,
+            "fit_schedule": self.fit_schedule.state_dict(),
             "diverged_fits": self.diverged_fits,
             "generator": self.generator.get_state(),
         }
@@ -107,7 +106,7 @@ class MPC(Agent):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.model.load_state_dict(state["model"])
-        self.last_fit = state["last_fit"]
+        self.fit_schedule.load_state_dict(state["fit_schedule"])
         self.planning.num_fits += 1
         self.diverged_fits = state["diverged_fits"]
         self.generator.set_state(state["generator"])
