@@ -12,7 +12,7 @@ from statistics import median, quantiles
 
 import torch
 from hydra import compose, initialize_config_dir
-from turns import report, wait_for
+from turns import report, synchronize
 
 from mbrl_cli.config.app import register_resolvers
 from mbrl_cli.config.build import build
@@ -35,7 +35,7 @@ def decision_times(overrides: list[str], num_envs: int, decisions: int) -> list[
     for _ in range(decisions + 10):
         start = time.perf_counter()
         policy.act(obs)
-        wait_for(parts.device)
+        synchronize(parts.device)
         seconds.append(time.perf_counter() - start)
     return seconds[10:]
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from turns import gemm_job, peak_flops, report, take_turns, wait_for
+from turns import gemm_job, peak_flops, report, synchronize, take_turns
 
 from mbrl_cli.models.ensemble import Ensemble
 from mbrl_cli.models.imagination import imagine
@@ -71,7 +71,7 @@ def plan_job(model: Ensemble, planner: TrajectoryPlanner) -> Callable[[], object
     @torch.inference_mode()
     def decide() -> None:
         planner.plan(world, state, memory, generator)
-        wait_for(model.device)
+        synchronize(model.device)
 
     return decide
 

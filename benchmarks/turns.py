@@ -34,7 +34,7 @@ def gemm_job(device: torch.device) -> Callable[[], object]:
 
     def multiply() -> None:
         torch.mm(a, b, out=out)
-        wait_for(device)
+        synchronize(device)
 
     return multiply
 
@@ -44,7 +44,7 @@ def peak_flops(seconds: Sequence[float]) -> float:
     return 2.0 * GEMM_SIZE**3 / median(seconds)
 
 
-def wait_for(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     """Return when the device has done all that it was told."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,3 +1,5 @@
+"""Checkpoint files: exact round trips, refusal of damaged files, atomic writing, no pickle."""
+
 from __future__ import annotations
 
 import json
@@ -14,7 +16,7 @@ from mbrl_cli.errors import UserError
 
 
 def assert_same(left: Any, right: Any) -> None:
-    """Equal in type, dtype, shape and every value."""
+    """Assert equal types, dtypes, shapes and values."""
     assert type(left) is type(right)
     if isinstance(left, dict):
         assert list(left) == list(right)
@@ -29,7 +31,7 @@ def assert_same(left: Any, right: Any) -> None:
         assert left.shape == right.shape
         assert np.array_equal(np.asarray(left), np.asarray(right))
     else:
-        assert repr(left) == repr(right)  # repr: nan equals nan, 0.1 only itself
+        assert repr(left) == repr(right)  # repr: equal for two NaN, different for different floats
 
 
 def small_state() -> dict[str, Any]:
@@ -75,11 +77,11 @@ def test_views_shared_and_gradient_tensors_are_saved_by_value(tmp_path: Path) ->
     )
     assert_same(loaded, {**state, "w": base})
     loaded["base"] += 1
-    loaded["backwards"] += 1  # what comes back can be written to, and is nobody else's memory
+    loaded["backwards"] += 1  # loaded tensors are writable and share no memory
     assert_same(loaded["same"], base)
 
 
-def test_random_generators_go_on_where_they_stopped(tmp_path: Path) -> None:
+def test_restored_random_generators_continue_their_sequence(tmp_path: Path) -> None:
     generator, rng = torch.Generator().manual_seed(3), np.random.default_rng(3)
     state = {"torch": generator.get_state(), "numpy": rng.bit_generator.state}
     loaded = load_checkpoint(save_checkpoint(tmp_path, "last", state))
@@ -90,7 +92,7 @@ def test_random_generators_go_on_where_they_stopped(tmp_path: Path) -> None:
     assert_same((torch.rand(4, generator=generator), rng.random(4)), expected)
 
 
-def test_adam_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_a_restored_adam_takes_the_same_step(tmp_path: Path) -> None:
     def step(weight: torch.nn.Parameter, adam: torch.optim.Adam) -> None:
         adam.zero_grad()
         (weight**2).sum().backward()
@@ -152,7 +154,7 @@ def test_a_missing_file_and_a_foreign_file_are_refused(tmp_path: Path) -> None:
         load_checkpoint(foreign)
 
 
-def test_a_crash_while_writing_leaves_the_old_checkpoint(
+def test_an_error_while_writing_leaves_the_old_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = save_checkpoint(tmp_path, "last", small_state())
@@ -166,7 +168,7 @@ def test_a_crash_while_writing_leaves_the_old_checkpoint(
     assert_same(load_checkpoint(path), small_state())
 
 
-def test_what_cannot_be_saved_is_named(tmp_path: Path) -> None:
+def test_a_value_that_cannot_be_saved_is_named(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"last\.agent\.0 is a set"):
         save_checkpoint(tmp_path, "last", {"agent": [{1, 2}]})
     with pytest.raises(TypeError, match=r"keys of last\.agent"):
@@ -174,7 +176,7 @@ def test_what_cannot_be_saved_is_named(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_no_pickle(tmp_path: Path) -> None:
+def test_files_are_no_pickle(tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path, "last", small_state())
     with pytest.raises(ValueError, match=r"opcode|pickle"):
         list(pickletools.genops(path.read_bytes()))

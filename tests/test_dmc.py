@@ -1,4 +1,4 @@
-"""DeepMind Control, seen through shimmy; the extra `dmc` brings both."""
+"""DeepMind Control through shimmy; the extra `dmc` installs both."""
 
 import numpy as np
 import pytest
@@ -23,17 +23,17 @@ def episode(seed):
 
 
 def test_an_episode_of_cartpole_swingup():
-    """Position (3) and velocity (2) become one vector; 1000 steps, two at a time, never an end."""
+    """Position [3] and velocity [2] become one vector; 500 steps of two, truncated at the end."""
     observations, rewards, terminated = episode(seed=0)
     assert observations.shape == (501, 5)
     assert observations.dtype == np.float32
     assert not terminated
     assert rewards.min() >= 0.0
-    assert rewards.max() <= 2.0  # at most 1 for each of two steps
+    assert rewards.max() <= 2.0  # the sum of two rewards of at most 1
     assert np.allclose(observations[:, 1] ** 2 + observations[:, 2] ** 2, 1.0, atol=1e-5)
 
 
-def test_the_seed_decides_how_an_episode_starts():
+def test_the_seed_determines_the_episode():
     one, same, other = (episode(seed)[0] for seed in (3, 3, 4))
     assert np.array_equal(one, same)
     assert not np.array_equal(one[0], other[0])

@@ -1,4 +1,4 @@
-"""The adapter: what every space becomes, how actions are decoded, and what is refused."""
+"""The environment adapter: conversion of spaces and actions, and refused arguments."""
 
 import re
 import sys
@@ -20,7 +20,7 @@ from mbrl_cli.errors import EnvironmentFault, UserError
 
 
 class Fake(gymnasium.Env):
-    """Shows `obs` forever and remembers the last action."""
+    """Always returns the same `obs`; records the last action."""
 
     def __init__(self, observation_space=None, action_space=None, obs=None):
         self.observation_space = observation_space or spaces.Box(-1, 1, (2,))
@@ -36,6 +36,7 @@ class Fake(gymnasium.Env):
         return self.obs, np.float64(0.5), np.True_, np.False_, {}
 
 
+# space, observation, its flat vector, for each entry T if it is always an integer, else F
 OBSERVATIONS = {
     "box": (spaces.Box(-1, 1, (2,)), np.array([0.5, -0.5]), [0.5, -0.5], "FF"),
     "box of rank 0": (spaces.Box(-1, 1, ()), np.array(0.5), [0.5], "F"),
@@ -63,37 +64,37 @@ OBSERVATIONS = {
 
 @pytest.mark.parametrize("name", OBSERVATIONS)
 def test_observations_become_flat_float32(name):
-    space, obs, expected, whole = OBSERVATIONS[name]
+    space, obs, expected, integer = OBSERVATIONS[name]
     env = Env(Fake(observation_space=space, obs=obs))
     flat = env.reset(seed=0)
     assert flat.dtype == np.float32
     assert flat.tolist() == expected
     assert env.spec.obs_dim == len(expected)
-    assert env.spec.obs_integer == tuple(letter == "T" for letter in whole)
+    assert env.spec.obs_integer == tuple(letter == "T" for letter in integer)
 
 
 def test_an_observation_is_a_copy():
-    shown = np.zeros(2, np.float32)
-    env = Env(Fake(obs=shown))
+    original = np.zeros(2, np.float32)
+    env = Env(Fake(obs=original))
     flat = env.reset(seed=0)
-    shown[0] = 9.0
+    original[0] = 9.0
     assert flat[0] == 0.0
 
 
-def test_an_observation_that_breaks_its_promise_is_refused():
+def test_an_observation_that_does_not_fit_its_space_is_refused():
     env = Env(Fake(obs=np.zeros(3)))
     with pytest.raises(UserError, match="observation has 3 entries, its observation_space says 2"):
         env.reset(seed=0)
 
 
-def test_a_step_keeps_terminated_and_truncated_apart():
+def test_a_step_returns_terminated_and_truncated_separately():
     obs, reward, terminated, truncated = Env(Fake()).step(np.array([1.0, 0.0]))
     assert obs.tolist() == [0.0, 0.0]
     assert (reward, terminated, truncated) == (0.5, True, False)
     assert [type(x) for x in (reward, terminated, truncated)] == [float, bool, bool]
 
 
-# space, encoded action, what the environment gets
+# space, encoded action, the action that the environment receives
 ACTIONS = {
     "discrete": (spaces.Discrete(3), [0, 0, 1], 2),
     "discrete from -1": (spaces.Discrete(3, start=-1), [1, 0, 0], -1),
@@ -132,7 +133,7 @@ def test_actions_reach_the_environment_in_its_own_units(name):
     assert env.spec.action.dim == len(encoded)
 
 
-def test_every_one_hot_is_one_action_and_every_action_has_one():
+def test_one_hot_codes_and_actions_correspond_one_to_one():
     codec = ActionCodec(spaces.MultiDiscrete([2, 3], start=[0, 7]))
     assert codec.spec.sizes == (2, 3)
     encoded = torch.stack([torch.cat([a, b]) for a in torch.eye(2) for b in torch.eye(3)])
@@ -168,7 +169,7 @@ def test_an_unsupported_action_space_is_refused_by_name(name):
 
 
 @pytest.mark.parametrize("name", ["Text", "Graph", "Sequence", "OneOf"])
-def test_an_unsupported_observation_space_is_refused_even_inside_another(name):
+def test_an_unsupported_observation_space_is_refused_also_when_nested(name):
     text = f"observation space {name} is not supported; supported are {ACTION_NAMES}, Dict, Tuple"
     for space in (UNSUPPORTED[name], spaces.Dict(a=spaces.Tuple([UNSUPPORTED[name]]))):
         with pytest.raises(UserError, match=re.escape(text)):
@@ -182,7 +183,7 @@ def test_an_empty_space_is_refused():
         Env(Fake(action_space=spaces.Box(-1, 1, (0,))))
 
 
-def test_the_tightest_time_limit_counts():
+def test_the_smallest_time_limit_is_used():
     assert make_env("CartPole-v1").spec.max_episode_steps == 500
     assert make_env("CartPole-v1", max_episode_steps=7).spec.max_episode_steps == 7
     assert make_env("mbrl/CartPoleContinuous-v0").spec.max_episode_steps == 200
@@ -192,7 +193,7 @@ def test_the_tightest_time_limit_counts():
     assert Env(Fake()).spec.max_episode_steps is None
 
 
-def test_a_time_limit_truncates_and_a_seed_repeats():
+def test_a_time_limit_truncates_and_a_seed_repeats_the_first_observation():
     env = make_env("Pendulum-v1", max_episode_steps=3)
     first = env.reset(seed=5)
     steps = [env.step(np.array([0.1], np.float32)) for _ in range(3)]
@@ -234,7 +235,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("text", REFUSED)
-def test_a_wrong_choice_is_answered_in_one_line(text):
+def test_a_wrong_argument_is_refused_in_one_line(text):
     with pytest.raises(UserError, match=re.escape(text)) as caught:
         make_env(**REFUSED[text])
     assert "\n" not in str(caught.value)
@@ -258,7 +259,7 @@ def test_a_missing_dependency_names_the_extra(monkeypatch, message, extra):
         make_env("Needy-v0")
 
 
-def test_a_fault_inside_the_environment_is_named_and_keeps_its_cause(monkeypatch):
+def test_a_fault_of_the_environment_names_its_id_and_keeps_its_cause(monkeypatch):
     def creator():
         raise ValueError("a bug")
 
@@ -269,13 +270,13 @@ def test_a_fault_inside_the_environment_is_named_and_keeps_its_cause(monkeypatch
     assert isinstance(fault.value.__cause__, ValueError)
 
 
-def test_an_id_may_name_the_package_that_registers_it():
+def test_an_id_can_name_the_package_that_registers_it():
     assert make_env("mbrl_cli.envs.make:mbrl/GridWorld-v0").spec.id == "mbrl/GridWorld-v0"
 
 
-def test_known_functions_are_the_simulators():
+def test_known_functions_are_those_of_the_simulator():
     env = make_env("Pendulum-v1", reward="known", termination="known", recommended={"steps": 1})
-    obs, action = torch.tensor([-1.0, 0.0, 2.0]), torch.tensor([0.5])  # hanging down, torque 1 Nm
+    obs, action = torch.tensor([-1.0, 0.0, 2.0]), torch.tensor([0.5])  # hanging down, torque 1 N m
     # -(pi^2 + 0.1 * 2^2 + 0.001 * 1^2)
     assert env.spec.known_reward(obs, action, obs).item() == pytest.approx(-10.270604, abs=1e-5)
     assert not env.spec.known_termination(obs, action, obs)
@@ -284,7 +285,7 @@ def test_known_functions_are_the_simulators():
     assert learned.known_termination is None
 
 
-def test_a_function_of_ones_own_gets_the_action_in_real_units(monkeypatch):
+def test_a_user_s_function_gets_the_action_in_the_environment_s_units(monkeypatch):
     mine = types.ModuleType("mine")
     mine.torque = lambda obs, action, next_obs: action[..., 0]
     mine.index = lambda obs, action, next_obs: action + next_obs[..., 0]
@@ -299,7 +300,7 @@ def test_a_function_of_ones_own_gets_the_action_in_real_units(monkeypatch):
         make_env("Acrobot-v1", reward="mine:flat")
 
 
-def test_full_force_of_the_continuous_cart_pole_is_the_discrete_one():
+def test_full_force_of_the_continuous_cart_pole_equals_the_discrete_actions():
     discrete, continuous = gymnasium.make("CartPole-v1"), CartPoleContinuous()
     for side in (0, 1):
         discrete.reset(seed=side)
@@ -312,7 +313,7 @@ def test_full_force_of_the_continuous_cart_pole_is_the_discrete_one():
             assert (reward, terminated) == expected[1:3]
 
 
-def test_half_force_from_rest_by_hand():
+def test_half_force_from_rest_gives_the_state_computed_by_hand():
     env = CartPoleContinuous()
     env.reset(seed=0)
     env.state = np.zeros(4)
@@ -322,7 +323,7 @@ def test_half_force_from_rest_by_hand():
     np.testing.assert_allclose(obs, [0.0, 0.09756098, 0.0, -0.14634146], rtol=1e-6)
 
 
-def test_the_continuous_cart_pole_keeps_the_rules_of_gymnasium():
+def test_the_continuous_cart_pole_passes_gymnasium_s_checker():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message=".*infinity")  # CartPole-v1's velocities too

@@ -1,4 +1,4 @@
-"""Evaluation: the same episodes every time, and nothing of the agent changes."""
+"""Evaluation: fixed episodes, an unchanged agent; and the optimism gap."""
 
 import copy
 
@@ -20,18 +20,18 @@ CPU = torch.device("cpu")
 # --- optimism gap -----------------------------------------------------------------------------
 
 
-def test_after_a_termination_every_prediction_is_judged():
-    # horizon 2: what came true is 1 + 2, 2 + 4, 4 (nothing comes after the end)
+def test_after_a_termination_every_prediction_counts():
+    # horizon 2: the observed returns are 1 + 2, 2 + 4, 4 (no reward after a termination)
     gap = optimism_gap([5, 7, 9], [1, 2, 4], terminated=True, horizon=2, discount=1.0)
     assert gap == pytest.approx(((5 - 3) + (7 - 6) + (9 - 4)) / 3)
 
 
-def test_after_a_time_limit_only_predictions_that_were_seen_through_are_judged():
+def test_after_a_time_limit_only_predictions_with_a_full_horizon_count():
     gap = optimism_gap([5, 7, 9], [1, 2, 4], terminated=False, horizon=2, discount=1.0)
     assert gap == pytest.approx(((5 - 3) + (7 - 6)) / 2)
 
 
-def test_both_sides_of_the_gap_are_discounted_alike():
+def test_predicted_and_observed_returns_have_the_same_discount():
     gap = optimism_gap([3.0, 3.0], [2, 4], terminated=True, horizon=2, discount=0.5)
     assert gap == pytest.approx(((3 - (2 + 0.5 * 4)) + (3 - 4)) / 2)
     gap = optimism_gap([3.0, 3.0], [2, 4], terminated=True, horizon=9, discount=0.0)
@@ -46,9 +46,9 @@ def test_a_perfect_prediction_has_no_gap():
 @pytest.mark.parametrize(
     ("predicted", "rewards", "terminated"),
     [([], [1, 2], True), ([1, 1], [1, 2], False), ([], [], True)],
-    ids=["no predictions", "cut before the first horizon is over", "empty"],
+    ids=["no predictions", "truncated before the first horizon ends", "empty"],
 )
-def test_there_is_no_gap_where_nothing_can_be_judged(predicted, rewards, terminated):
+def test_there_is_no_gap_without_a_prediction_that_counts(predicted, rewards, terminated):
     assert optimism_gap(predicted, rewards, terminated, horizon=3, discount=1.0) is None
 
 
@@ -56,7 +56,7 @@ def test_there_is_no_gap_where_nothing_can_be_judged(predicted, rewards, termina
 
 
 class Countdown:
-    """Ends after `length` steps; obs = [name, steps so far], reward = name + action."""
+    """Ends after `length` steps; obs = [name, number of steps], reward = name + action."""
 
     def __init__(self, name, length, terminates):
         self.name, self.length, self.terminates = name, length, terminates
@@ -68,7 +68,7 @@ class Countdown:
         return np.array([self.name, 0.0], np.float32)
 
     def step(self, action):
-        assert self.steps < self.length, "stepped after its end"
+        assert self.steps < self.length, "stepped after the episode's end"
         self.steps += 1
         over = self.steps == self.length
         obs = np.array([self.name, self.steps], np.float32)
@@ -76,7 +76,7 @@ class Countdown:
 
 
 class Echo:
-    """An agent whose action is a hundredth of the environment's name; it notes what it sees."""
+    """An agent whose action is obs[0] / 100; it records its inputs."""
 
     def __init__(self):
         self.asked, self.seen, self.kept = [], [], []
@@ -96,7 +96,7 @@ class Echo:
         self.kept.append(rows.tolist())
 
 
-def test_episodes_of_different_lengths_are_played_to_their_own_ends():
+def test_episodes_of_different_lengths_are_all_played_to_the_end():
     envs = [Countdown(1, 2, True), Countdown(2, 1, True), Countdown(3, 4, False)]
     agent = Echo()
     result = evaluate(agent, envs, seed=5)
@@ -109,10 +109,10 @@ def test_episodes_of_different_lengths_are_played_to_their_own_ends():
         [[3, 2]],
         [[3, 3]],
     ]
-    assert agent.kept == [[0, 2], [1]]  # counted among those that were left
+    assert agent.kept == [[0, 2], [1]]  # row numbers among the episodes still running
 
 
-def test_every_evaluation_of_a_run_faces_the_same_seeds_and_more_episodes_add_to_them():
+def test_every_evaluation_has_the_same_seeds_and_more_episodes_append_to_them():
     env = Countdown(1, 1, True)
     for _ in range(2):
         evaluate(Echo(), [env], seed=5)
@@ -122,7 +122,7 @@ def test_every_evaluation_of_a_run_faces_the_same_seeds_and_more_episodes_add_to
     assert evaluate(Echo(), [env], seed=6).seeds != more.seeds[:1]
 
 
-def test_the_metrics_sum_up_the_episodes():
+def test_the_metrics_are_statistics_of_the_episodes():
     envs = [Countdown(name, length, True) for name, length in ((1, 1), (2, 2), (3, 3))]
     metrics = evaluate(Echo(), envs, seed=0).metrics()  # returns 1.01, 4.04, 9.09
     assert metrics["eval/return"] == pytest.approx(4.71333, abs=1e-4)
@@ -131,7 +131,7 @@ def test_the_metrics_sum_up_the_episodes():
     assert metrics["eval/length"] == 2.0
 
 
-def test_an_evaluation_changes_neither_the_agent_nor_the_training_beside_it():
+def test_an_evaluation_changes_neither_the_agent_nor_its_training_episode():
     env = make_env("CartPole-v1", max_episode_steps=15)
     eval_envs = [make_env("CartPole-v1", max_episode_steps=15) for _ in range(3)]
     planner = RandomShooting(env.spec.action, CPU, 5, 20, 0.0, None, 1, None)

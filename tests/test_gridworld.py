@@ -1,4 +1,4 @@
-"""The grid world: its numbers by hand, its refusals, its pictures."""
+"""The grid world: moves and returns computed by hand, refused arguments, rendering."""
 
 import re
 import warnings
@@ -27,7 +27,7 @@ def test_the_shortest_path_returns_93():
     assert steps[-1][0].tolist() == [4, 4]
 
 
-def test_the_shortest_path_through_the_adapter():
+def test_the_shortest_path_returns_93_through_the_adapter():
     env = make_env("mbrl/GridWorld-v0")
     assert env.reset(seed=0).tolist() == [0, 0]
     one_hot = np.eye(4, dtype=np.float32)
@@ -45,11 +45,11 @@ def test_the_shortest_path_through_the_adapter():
         ([UP] * 6, [0, 4]),  # top wall
         ([RIGHT] * 6, [4, 0]),  # right wall
         ([UP, UP, RIGHT, RIGHT], [1, 2]),  # the obstacle (2, 2) stops the last move
-        ([RIGHT, RIGHT, UP, UP], [2, 1]),  # the same one from below
+        ([RIGHT, RIGHT, UP, UP], [2, 1]),  # the same obstacle from below
         ([UP, RIGHT, DOWN, LEFT], [0, 0]),
     ],
 )
-def test_moves_by_hand(actions, expected):
+def test_moves_end_at_the_cell_found_by_hand(actions, expected):
     assert play(GridWorld(), actions)[-1][0].tolist() == expected
 
 
@@ -81,7 +81,7 @@ def test_an_impossible_grid_is_refused(kwargs, text):
         make_env("mbrl/GridWorld-v0", kwargs)
 
 
-def test_it_is_drawn_with_y_pointing_up():
+def test_rendering_has_y_pointing_up():
     env = GridWorld(size=3, goal=(2, 2), obstacles=[(1, 1)], render_mode="ansi")
     play(env, [RIGHT])
     assert env.render() == ". . G\n. # .\n. A .\n"
@@ -95,7 +95,7 @@ def test_it_is_drawn_with_y_pointing_up():
     assert len(set(empty.tolist())) == 1  # grey
 
 
-def test_it_keeps_the_rules_of_gymnasium():
+def test_it_passes_gymnasium_s_checker():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_env(gymnasium.make("mbrl/GridWorld-v0").unwrapped)

@@ -1,3 +1,5 @@
+"""Logging: metrics.csv, TensorBoard, the console, and their state after a resume."""
+
 from __future__ import annotations
 
 import io
@@ -45,7 +47,7 @@ def read_events(folder: Path) -> EventAccumulator:
 
 
 def hparams_records(folder: Path) -> dict[str, HParamsPluginData]:
-    (path,) = folder.glob("events.out.tfevents.*")  # one file: no run folder beside the run's own
+    (path,) = folder.glob("events.out.tfevents.*")  # one event file in the run folder
     return {
         value.tag: HParamsPluginData.FromString(value.metadata.plugin_data.content)
         for event in LegacyEventFileLoader(str(path)).Load()
@@ -54,7 +56,7 @@ def hparams_records(folder: Path) -> dict[str, HParamsPluginData]:
     }
 
 
-def test_the_csv_holds_every_value_to_the_last_bit(tmp_path: Path) -> None:
+def test_the_csv_holds_every_value_exactly(tmp_path: Path) -> None:
     with Logger(tmp_path, total_steps=10, console=False) as log:
         log.scalars(0, {"train/return": 0.1 + 0.2, "model/train_loss": math.nan})
         log.scalars(10, {"eval/return": -math.inf, "model/train_loss": 5})
@@ -67,7 +69,7 @@ def test_the_csv_holds_every_value_to_the_last_bit(tmp_path: Path) -> None:
     )
 
 
-def test_a_row_is_on_disk_before_the_run_ends(tmp_path: Path) -> None:
+def test_a_row_is_in_the_file_before_the_run_ends(tmp_path: Path) -> None:
     with Logger(tmp_path, total_steps=10, console=False) as log:
         log.scalars(1, {"train/return": 1.0})
         assert (tmp_path / METRICS_CSV).read_text().endswith("1,train/return,1.0\n")
@@ -111,22 +113,24 @@ def test_a_run_that_failed_has_no_end_record(tmp_path: Path) -> None:
 
 
 def log_steps(folder: Path, steps: range, position: dict[str, int] | None = None) -> dict[str, int]:
-    """Log each of `steps`; return where the files were after step 4."""
-    four: dict[str, int] = {}
+    """Log each of `steps`; return the position of the files after step 4."""
+    position_after_4: dict[str, int] = {}
     start = steps.start - 1
     with Logger(folder, 8, console=False, start_step=start, position=position) as log:
         log.hparams({"seed": 1})
         for step in steps:
             log.scalars(step, {"train/return": step / 3, "time/sps": 1.0})
             if step == 4:
-                four = log.position()
-    return four
+                position_after_4 = log.position()
+    return position_after_4
 
 
-def test_a_resumed_run_has_the_files_of_one_that_was_never_cut(tmp_path: Path) -> None:
+def test_a_resumed_run_has_the_files_of_an_uninterrupted_one(tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     log_steps(whole, range(1, 9))
-    position = log_steps(cut, range(1, 7))  # the checkpoint was at 4; 5 and 6 are done again
+    position = log_steps(
+        cut, range(1, 7)
+    )  # the checkpoint is at step 4; steps 5 and 6 are repeated
     with (cut / METRICS_CSV).open("a") as file:
         file.write("7,train/ret")  # killed in the middle of a row
     log_steps(cut, range(5, 9), position)
@@ -137,9 +141,7 @@ def test_a_resumed_run_has_the_files_of_one_that_was_never_cut(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "overwritten"])
-def test_an_event_file_that_lost_its_end_is_written_anew_from_the_csv(
-    tmp_path: Path, damage: str
-) -> None:
+def test_a_damaged_event_file_is_rebuilt_from_the_csv(tmp_path: Path, damage: str) -> None:
     position = log_steps(tmp_path, range(1, 7))
     (path,) = tmp_path.glob("events.out.tfevents.*")
     content = path.read_bytes()
@@ -154,7 +156,7 @@ def test_an_event_file_that_lost_its_end_is_written_anew_from_the_csv(
     assert [(p.step, p.value) for p in points] == [(i, float32(i / 3)) for i in range(1, 9)]
 
 
-def test_lost_rows_are_refused_and_not_papered_over(tmp_path: Path) -> None:
+def test_a_csv_that_lost_rows_is_refused(tmp_path: Path) -> None:
     position = log_steps(tmp_path, range(1, 7))
     path = tmp_path / METRICS_CSV
     path.write_bytes(path.read_bytes()[: position["csv"] - 1])
@@ -163,7 +165,7 @@ def test_lost_rows_are_refused_and_not_papered_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("clock")
-def test_plain_lines_at_evaluations_and_every_tenth(
+def test_plain_lines_appear_at_evaluations_and_after_each_tenth_of_the_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], clock: FakeClock
 ) -> None:
     with Logger(tmp_path, total_steps=2000) as log:
@@ -184,7 +186,7 @@ def test_plain_lines_at_evaluations_and_every_tenth(
     ]
 
 
-def test_plain_lines_of_a_slow_run_come_every_half_minute(
+def test_plain_lines_of_a_slow_run_appear_every_30_seconds(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], clock: FakeClock
 ) -> None:
     with Logger(tmp_path, total_steps=1_000_000, start_step=500_000) as log:
@@ -204,14 +206,14 @@ def test_the_last_step_has_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == "100 %  100/100\n"
 
 
-def test_a_silent_logger_prints_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_console_false_prints_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Logger(tmp_path, total_steps=10, console=False) as log:
         log.message("hello")
         log.progress(10)
     assert capsys.readouterr().out == ""
 
 
-def test_the_live_line_shows_the_numbers_and_ctrl_c_gives_the_terminal_back(
+def test_the_live_line_shows_values_and_ctrl_c_restores_the_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run() -> None:
@@ -232,11 +234,11 @@ def test_the_live_line_shows_the_numbers_and_ctrl_c_gives_the_terminal_back(
     assert "saved" in shown
     for word in ("25 %", "250/1,000", "return 9.5", "eval 12"):
         assert word in shown
-    assert "\x1b[?25l" in shown  # the cursor was hidden ...
-    assert shown.endswith("\n\x1b[?25h")  # ... and is back, below the line
+    assert "\x1b[?25l" in shown  # the cursor is hidden
+    assert shown.endswith("\n\x1b[?25h")  # and shown again, below the line
 
 
-def test_a_pipe_gets_plain_lines_even_where_colour_is_forced(
+def test_a_pipe_gets_plain_lines_also_with_force_color(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")

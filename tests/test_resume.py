@@ -1,4 +1,4 @@
-"""A run that is cut, by whatever, and goes on is the run that was never cut, to the bit."""
+"""An interrupted and resumed run equals an uninterrupted one to the bit."""
 
 import importlib.util
 import signal
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def outcome(folder):
-    """Return everything that must not differ: weights and generators, rows, transitions."""
+    """Return the results that must be equal: weights, generators, rows, transitions."""
     rows = (folder / "metrics.csv").read_text().splitlines()
     stored, episodes = load_newest_replay(folder)
     return {
@@ -36,8 +36,8 @@ def assert_same_outcome(one, other):
 
 
 @pytest.fixture
-def cut(monkeypatch):
-    """Return a function that lets a call of a method raise, counted from now on."""
+def raise_at_call(monkeypatch):
+    """Return a function that makes the `at`-th call of a method from now on raise an error."""
 
     def arm(owner, method, at, error):
         calls, real = [], getattr(owner, method)
@@ -54,22 +54,24 @@ def cut(monkeypatch):
 
 
 @pytest.mark.parametrize("env", ["cartpole", "pendulum"])
-def test_a_run_stopped_anywhere_goes_on_as_if_it_never_was(mbrl, tiny_run, cut, tmp_path, env):
+def test_a_resumed_run_equals_an_uninterrupted_one_wherever_it_was_stopped(
+    mbrl, tiny_run, raise_at_call, tmp_path, env
+):
     words = ["train", f"env={env}", *tiny_run]
-    assert mbrl(*words, "hydra.run.dir=whole").code == 0
-    # Steps of evaluations count too: 5 is in the prefill, the others are spread over all phases.
+    assert mbrl(*words, "hydra.run.dir=uninterrupted").code == 0
+    # Steps of evaluations count too: step 5 is in the prefill, the others are in all later phases.
     for number, (method, at) in enumerate([("step", 5), ("step", 47), ("step", 66), ("reset", 6)]):
-        cut(Env, method, at, StopRequested(signal.SIGTERM))
-        done = mbrl(*words, f"hydra.run.dir=cut{number}")
+        raise_at_call(Env, method, at, StopRequested(signal.SIGTERM))
+        done = mbrl(*words, f"hydra.run.dir=interrupted{number}")
         assert done.code == 128 + signal.SIGTERM
-        where = tmp_path / f"cut{number}"
+        where = tmp_path / f"interrupted{number}"
         assert done.err == f"mbrl: stopped and saved; go on with: mbrl resume {where}\n"
-        assert mbrl("resume", f"cut{number}").code == 0
-        assert_same_outcome(tmp_path / "whole", tmp_path / f"cut{number}")
-    cut(Ensemble, "fit", 3, StopRequested(signal.SIGINT))
+        assert mbrl("resume", f"interrupted{number}").code == 0
+        assert_same_outcome(tmp_path / "uninterrupted", tmp_path / f"interrupted{number}")
+    raise_at_call(Ensemble, "fit", 3, StopRequested(signal.SIGINT))
     assert mbrl(*words, "hydra.run.dir=fit").code == 128 + signal.SIGINT
     assert mbrl("resume", "fit").code == 0
-    assert_same_outcome(tmp_path / "whole", tmp_path / "fit")
+    assert_same_outcome(tmp_path / "uninterrupted", tmp_path / "fit")
 
 
 RUN = [
@@ -98,18 +100,18 @@ AGENTS = {
 
 
 @pytest.mark.parametrize("agent", AGENTS)
-def test_every_agent_that_is_stopped_goes_on_and_can_be_evaluated(mbrl, cut, tmp_path, agent):
+def test_every_agent_can_be_resumed_and_evaluated(mbrl, raise_at_call, tmp_path, agent):
     words = ["train", *RUN, *AGENTS[agent]]
-    assert mbrl(*words, "hydra.run.dir=whole").code == 0
-    cut(Env, "step", 45, StopRequested(signal.SIGTERM))
-    assert mbrl(*words, "hydra.run.dir=cut").code == 128 + signal.SIGTERM
-    done = mbrl("resume", "cut")
+    assert mbrl(*words, "hydra.run.dir=uninterrupted").code == 0
+    raise_at_call(Env, "step", 45, StopRequested(signal.SIGTERM))
+    assert mbrl(*words, "hydra.run.dir=interrupted").code == 128 + signal.SIGTERM
+    done = mbrl("resume", "interrupted")
     assert done.code == 0, done.err
-    assert_same_outcome(tmp_path / "whole", tmp_path / "cut")
-    assert mbrl("eval", "cut", "eval_episodes=1").code == 0
+    assert_same_outcome(tmp_path / "uninterrupted", tmp_path / "interrupted")
+    assert mbrl("eval", "interrupted", "eval_episodes=1").code == 0
 
 
-def test_a_finished_run_says_so_and_can_be_made_longer(mbrl, tiny_run, tmp_path):
+def test_a_finished_run_is_reported_and_can_be_extended(mbrl, tiny_run, tmp_path):
     words = ["train", "env=cartpole", *tiny_run]
     assert mbrl(*words, "total_steps=90", "hydra.run.dir=long").code == 0
     assert mbrl(*words, "hydra.run.dir=short").code == 0
@@ -123,7 +125,7 @@ def test_a_finished_run_says_so_and_can_be_made_longer(mbrl, tiny_run, tmp_path)
     assert mbrl("resume", "short", "total_steps=60").code == 2
 
 
-def test_a_key_that_is_younger_than_the_run_can_be_given(mbrl, tiny_run, tmp_path):
+def test_a_key_that_did_not_exist_when_the_run_started_can_be_given(mbrl, tiny_run, tmp_path):
     assert mbrl("train", *tiny_run, "hydra.run.dir=run").code == 0
     config = tmp_path / "run" / "config.yaml"
     lines = config.read_text().splitlines(keepends=True)
@@ -134,7 +136,7 @@ def test_a_key_that_is_younger_than_the_run_can_be_given(mbrl, tiny_run, tmp_pat
     assert "model.patience: (missing) -> 3" in done.out
 
 
-def test_changes_are_shown_and_the_config_that_held_before_is_kept(mbrl, tiny_run, tmp_path):
+def test_changed_keys_are_printed_and_the_previous_config_is_kept(mbrl, tiny_run, tmp_path):
     assert mbrl("train", *tiny_run, "hydra.run.dir=run").code == 0
     before = (tmp_path / "run" / "config.yaml").read_text()
     done = mbrl("resume", "run", "total_steps=80", "planner=random_shooting", "model.patience=2")
@@ -146,15 +148,15 @@ def test_changes_are_shown_and_the_config_that_held_before_is_kept(mbrl, tiny_ru
     assert "patience: 2" in (tmp_path / "run" / "config.yaml").read_text()
 
 
-@pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "lost segment"])
-def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "empty", "lost segment"])
+def test_a_damaged_checkpoint_is_reported_and_the_previous_one_is_used(
     mbrl, tiny_run, tmp_path, damage
 ):
     words = ["train", "env=cartpole", *tiny_run]
-    assert mbrl(*words, "hydra.run.dir=whole").code == 0
+    assert mbrl(*words, "hydra.run.dir=uninterrupted").code == 0
     assert mbrl(*words, "hydra.run.dir=run").code == 0
     run = tmp_path / "run"
-    (run / "checkpoint.safetensors").unlink()  # as if it had been killed at the very end
+    (run / "checkpoint.safetensors").unlink()  # as if the run had been killed at its end
     older, newest = sorted((run / "checkpoints").iterdir())
     start, stop = load_checkpoint(newest)["segments"][-1]
     assert load_checkpoint(older)["segments"][-1][1] == start
@@ -164,15 +166,15 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(
     elif damage == "lost segment":
         (run / "replay" / f"{start:010d}-{stop:010d}.safetensors").unlink()
     else:
-        newest.write_bytes(content[: len(content) // 2 if damage == "cut" else 0])
+        newest.write_bytes(content[: len(content) // 2 if damage == "truncated" else 0])
     done = mbrl("resume", "run")
     assert done.code == 0
     assert "the checkpoint before it is used" in done.out
     assert ("replay" if damage == "lost segment" else newest.name) in done.out
-    assert_same_outcome(tmp_path / "whole", run)
+    assert_same_outcome(tmp_path / "uninterrupted", run)
 
 
-def test_the_last_checkpoints_are_kept_and_each_writes_its_own_transitions_only(
+def test_the_newest_checkpoints_are_kept_and_each_writes_only_new_transitions(
     mbrl, tiny_run, tmp_path
 ):
     assert mbrl("train", *tiny_run, "keep_checkpoints=3", "hydra.run.dir=run").code == 0
@@ -188,12 +190,12 @@ def test_the_last_checkpoints_are_kept_and_each_writes_its_own_transitions_only(
     assert segments[-1][1] == state["env_step"]
 
 
-def test_a_sweep_started_again_skips_what_is_finished_and_goes_on_with_the_rest(
-    mbrl, tiny_run, cut, tmp_path
+def test_a_restarted_sweep_skips_finished_jobs_and_resumes_the_others(
+    mbrl, tiny_run, raise_at_call, tmp_path
 ):
     words = ["train", "-m", "seed=0,1", *tiny_run]
-    assert mbrl(*words, "hydra.sweep.dir=whole").code == 0
-    cut(Ensemble, "fit", 7, StopRequested(signal.SIGTERM))  # in the second of two jobs
+    assert mbrl(*words, "hydra.sweep.dir=uninterrupted").code == 0
+    raise_at_call(Ensemble, "fit", 7, StopRequested(signal.SIGTERM))  # in the second of two jobs
     assert mbrl(*words, "hydra.sweep.dir=sweep").code == 128 + signal.SIGTERM
     first = next((tmp_path / "sweep").glob("0_*"))
     before = (first / "metrics.csv").read_bytes()
@@ -202,13 +204,11 @@ def test_a_sweep_started_again_skips_what_is_finished_and_goes_on_with_the_rest(
     assert "finished its 60 steps already" in done.out
     assert "from step" in done.out
     assert (first / "metrics.csv").read_bytes() == before
-    for job in (tmp_path / "whole").glob("[01]_*"):
+    for job in (tmp_path / "uninterrupted").glob("[01]_*"):
         assert_same_outcome(job, tmp_path / "sweep" / job.name)
 
 
-def test_a_second_process_in_one_folder_is_refused_until_the_first_is_gone(
-    mbrl, tiny_run, tmp_path
-):
+def test_a_second_process_in_a_run_folder_is_refused_until_the_first_ends(mbrl, tiny_run, tmp_path):
     assert mbrl("train", *tiny_run, "hydra.run.dir=run").code == 0
     with locked(tmp_path / "run"):
         done = mbrl("resume", "run", "total_steps=80")
@@ -230,8 +230,7 @@ def test_a_second_process_in_one_folder_is_refused_until_the_first_is_gone(
     assert mbrl("resume", "run", "total_steps=80").code == 0
 
 
-def test_a_signal_stops_a_real_process_within_seconds(tiny_run, tmp_path):
-    """SIGTERM to a run of hours: it leaves at once, in the middle of an episode."""
+def test_sigterm_stops_a_process_in_the_middle_of_an_episode(tiny_run, tmp_path):
     long = ["total_steps=1000000", "env.max_episode_steps=null", "env=pendulum"]
     process = subprocess.Popen(
         [sys.executable, "-m", "mbrl_cli", "train", *tiny_run, *long, "hydra.run.dir=run"],
@@ -246,8 +245,8 @@ def test_a_signal_stops_a_real_process_within_seconds(tiny_run, tmp_path):
 
 
 @pytest.mark.resume
-def test_runs_killed_at_random_moments_go_on_to_the_same_bits():
-    """The short form of `benchmarks/kill_and_resume.py`, which does it fifty times."""
+def test_runs_killed_at_random_moments_resume_to_equal_results():
+    """Run `benchmarks/kill_and_resume.py` with 2 kills instead of 50."""
     path = ROOT / "benchmarks" / "kill_and_resume.py"
     spec = importlib.util.spec_from_file_location("kill_and_resume", path)
     script = importlib.util.module_from_spec(spec)

@@ -1,4 +1,4 @@
-"""Signals: each stops the run once, and a launcher's own handler has its turn afterwards."""
+"""Stop signals: the first one stops the block, and a previous handler is called afterwards."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from mbrl_cli.signals import stop_on_signals
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"])
-def test_each_signal_stops_the_block_and_what_was_there_before_is_back(name):
+def test_each_signal_stops_the_block_and_the_previous_handler_is_restored(name):
     number = getattr(signal, name)
     before = signal.signal(number, signal.SIG_DFL)
     try:
@@ -22,7 +22,7 @@ def test_each_signal_stops_the_block_and_what_was_there_before_is_back(name):
         signal.signal(number, before)
 
 
-def test_while_a_stopped_run_saves_a_second_signal_does_not_disturb_it():
+def test_a_second_signal_does_not_interrupt_the_saving_of_a_stopped_run():
     saved = []
 
     def run():
@@ -31,15 +31,15 @@ def test_while_a_stopped_run_saves_a_second_signal_does_not_disturb_it():
                 os.kill(os.getpid(), signal.SIGTERM)
             finally:
                 os.kill(os.getpid(), signal.SIGINT)
-                saved.append("all of it")
+                saved.append("everything")
 
     with pytest.raises(StopRequested):
         run()
-    assert saved == ["all of it"]
+    assert saved == ["everything"]
 
 
-def test_a_launcher_s_handler_is_called_when_the_run_is_saved():
-    """A cluster's launcher puts its job back into the queue when it gets SIGUSR2."""
+def test_a_launcher_s_handler_is_called_after_the_run_is_saved():
+    """A cluster's launcher requeues its job when it receives SIGUSR2."""
     order = []
 
     def run():
