@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mbrl_cli.models.ensemble import Ensemble
-from mbrl_cli.models.imagination import imagine
+from mbrl_cli.models.plan_evaluation import evaluate_plans
 from mbrl_cli.planners.random_shooting import RandomShooting
 from mbrl_cli.planners.world import World
 from mbrl_cli.threads_and_malloc import set_threads_and_malloc
@@ -110,7 +110,7 @@ class GridDistance(Ensemble):
         )
         super().__init__(
             spec, torch.device("cpu"), torch.Generator(), head="point", nll_beta=0.0,
-            num_members=1, best_members=1, propagation="expectation", num_particles=1,
+            num_members=1, num_elites=1, propagation="expectation", num_particles=1,
             hidden=[HIDDEN, HIDDEN], activation="relu", bootstrap=False, fit_from="last",
             batch_size=1, max_steps=1, check_every=1, patience=1, learning_rate=1e-3,
             weight_decay=0.0, termination_steps=1, termination_learning_rate=1e-3,
@@ -136,12 +136,7 @@ def our_planner(network: nn.Sequential, seed: int) -> Planner:
         model.spec.action, model.device, HORIZON, PLANS, noise_beta=0.0, risk=None,
         replan_every=1, max_plan_ms=None,
     )  # fmt: skip
-    world = World(
-        action=model.spec.action,
-        imagine=lambda state, plans, spread: imagine(model, state, plans, 1.0, generator, spread),
-        branch=model.branch,
-        step=lambda state, action: model.step(state, action, generator),
-    )
+    world = World.of_model(model, discount=1.0, generator=generator)
     memory = shooting.initial_memory(1)
 
     @torch.inference_mode()
@@ -160,7 +155,10 @@ def check_same_work(network: nn.Sequential) -> None:
     state = {"obs": torch.as_tensor(START, dtype=torch.float32)[None]}
     encoded = F.one_hot(torch.from_numpy(plans), NUM_ACTIONS).float()[None]  # [1, N, H, A]
     with torch.inference_mode():
-        fast = imagine(GridDistance(network), state, encoded, 1.0, torch.Generator()).returns
+        model = GridDistance(network)
+        fast = evaluate_plans(
+            model, state, encoded, discount=1.0, generator=torch.Generator()
+        ).returns
     np.testing.assert_allclose(fast[0, :, 0].numpy(), slow, rtol=1e-4)
 
 

@@ -53,7 +53,9 @@ class Table(NamedTuple):
             at, k = state["at"], action.argmax(-1)[:, None]
             return Step({"at": self.moves[at, k]}, self.rewards[at, k], self.continues[at, k])
 
-        def evaluate_plans(rows: State, actions: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+        def rollout_returns(
+            rows: State, actions: torch.Tensor, steps: torch.Tensor
+        ) -> torch.Tensor:
             total, weight = torch.zeros(len(steps), 1), torch.ones(len(steps), 1)
             for t, action in enumerate(actions):
                 rows, reward, continues = step(rows, action)
@@ -68,7 +70,7 @@ class Table(NamedTuple):
             lambda state, num: {"at": state["at"].repeat_interleave(num, 0)[:, None]},
             step,
             self.discount,
-            evaluate_plans,
+            rollout_returns,
         )
 
 

@@ -20,7 +20,6 @@ from torch import Tensor
 from turns import gemm_job, peak_flops, report, synchronize, take_turns
 
 from mbrl_cli.models.ensemble import Ensemble
-from mbrl_cli.models.imagination import imagine
 from mbrl_cli.planners.base import TrajectoryPlanner
 from mbrl_cli.planners.cem import CEM
 from mbrl_cli.planners.mppi import MPPI
@@ -49,7 +48,7 @@ def pets_model(device: torch.device) -> Ensemble:
     )
     return Ensemble(
         spec, device, torch.Generator(device), head="gaussian", nll_beta=0.0, num_members=7,
-        best_members=5, propagation="ts_inf", num_particles=PARTICLES, hidden=HIDDEN,
+        num_elites=5, propagation="ts_inf", num_particles=PARTICLES, hidden=HIDDEN,
         activation="silu", bootstrap=True, fit_from="last", batch_size=256, max_steps=1,
         check_every=1, patience=1, learning_rate=1e-3, weight_decay=0.0, termination_steps=1,
         termination_learning_rate=1e-3, accuracy_horizon=0,
@@ -59,12 +58,7 @@ def pets_model(device: torch.device) -> Ensemble:
 def plan_job(model: Ensemble, planner: TrajectoryPlanner) -> Callable[[], object]:
     """Return a job that decides once."""
     generator = torch.Generator(model.device).manual_seed(0)
-    world = World(
-        model.spec.action,
-        lambda state, plans, spread: imagine(model, state, plans, 1.0, generator, spread),
-        model.branch,
-        lambda state, action: model.step(state, action, generator),
-    )
+    world = World.of_model(model, discount=1.0, generator=generator)
     state = {"obs": torch.zeros(1, OBS, device=model.device)}
     memory = planner.initial_memory(1)
 

@@ -24,6 +24,7 @@ RENAMED_KEYS: dict[str, str] = {
     "planner.leaf_plans": "planner.rollouts",
     "planner.max_considered_actions": "planner.considered",
     "planner.dirichlet_alpha": "planner.concentration",
+    "model.num_elites": "model.best_members",
 }
 # The same for tags in metrics.csv.
 RENAMED_TAGS: dict[str, str] = {}
@@ -53,8 +54,8 @@ CASES = {
     "mpc-ts1": (
         f"agent=mpc env=cartpole model.propagation=ts1 agent.explore=disagreement {FIT} {PLAN}"
     ),
-    "mpc-best": (
-        "agent=mpc env=pendulum model.best_members=3 model.num_particles=6 "
+    "mpc-elites": (
+        "agent=mpc env=pendulum model.num_elites=3 model.num_particles=6 "
         f"model.bootstrap=false model.fit_from=scratch {FIT} {PLAN}"
     ),
     "mpc-value": (

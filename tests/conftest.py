@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from mbrl_cli.cli import main
 from mbrl_cli.config.app import register_resolvers
 from mbrl_cli.config.composition import compose_config
-from mbrl_cli.models.base import Model, Unrolled
+from mbrl_cli.models.base import Model, Trajectories
 from mbrl_cli.models.ensemble import Ensemble
 from mbrl_cli.models.markov import Prediction
 from mbrl_cli.replay.buffer import ReplayBuffer
@@ -83,18 +83,18 @@ def fill() -> Callable[..., ReplayBuffer]:
 
 
 class HandMadeModel(Model):
-    """A model whose steps and predictions are functions of the test.
+    """A model whose predictions are functions of the test.
 
     `transition` maps obs [M, P, O], action [M, A] to next_obs [M, P, O], reward, continues [M, P];
-    `moments` maps obs [n, O], action [n, A] to mean and std [n, O]; `spread` maps obs [M, P, O] to
-    the disagreement [M].
+    `moments` maps obs [n, O], action [n, A] to mean and std [n, O]; `disagreement` maps obs
+    [M, P, O] to the disagreement [M].
     """
 
-    def __init__(self, spec, transition, moments=None, num_particles=1, spread=None):
+    def __init__(self, spec, transition, moments=None, num_particles=1, disagreement=None):
         super().__init__(spec, CPU)
-        self.transition, self.moments, self.spread = transition, moments, spread
+        self.transition, self.moments, self.disagreement = transition, moments, disagreement
         self.num_particles = num_particles
-        self.has_disagreement = spread is not None
+        self.has_disagreement = disagreement is not None
         self.is_fitted = True
         self.rows_stepped = []  # M of each call of `step`
 
@@ -110,14 +110,20 @@ class HandMadeModel(Model):
         return Step({"obs": next_obs}, reward, continues)
 
     def unroll(self, state, actions, generator, with_disagreement=False):
-        rewards, continues, spreads = [], [], []
+        rewards, continues, disagreements = [], [], []
         for action in actions:
-            state, reward, goes_on = self.step(state, action, generator)
-            rewards.append(reward)
-            continues.append(goes_on)
-            spreads.append(self.spread(state["obs"]) if with_disagreement else None)
-        spread = torch.stack(spreads) if with_disagreement else None
-        return Unrolled(torch.stack(rewards), torch.stack(continues), spread, state)
+            step = self.step(state, action, generator)
+            state = step.state
+            rewards.append(step.reward)
+            continues.append(step.continues)
+            if with_disagreement:
+                disagreements.append(self.disagreement(state["obs"]))
+        return Trajectories(
+            reward=torch.stack(rewards),
+            continues=torch.stack(continues),
+            disagreement=torch.stack(disagreements) if with_disagreement else None,
+            last_state=state,
+        )
 
     def decode(self, state):
         return state["obs"]

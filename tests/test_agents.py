@@ -96,10 +96,10 @@ def test_mpc_refuses_gaussian_noise_on_discrete_actions(make_spec, make_model):
 
 def test_mpc_refuses_to_explore_the_disagreement_of_one_model(make_spec, make_model, make_ensemble):
     spec = make_spec()
-    for model in (make_model(spec), make_ensemble(spec, num_members=3, best_members=1)):
+    for model in (make_model(spec), make_ensemble(spec, num_members=3, num_elites=1)):
         with pytest.raises(UserError, match=r"agent\.explore=disagreement: needs .* members"):
             make_mpc(spec, model, FirstChoice([0]), "disagreement")
-    several = make_ensemble(spec, num_members=3, best_members=2)
+    several = make_ensemble(spec, num_members=3, num_elites=2)
     make_mpc(spec, several, FirstChoice([0]), "disagreement")
 
 
@@ -277,7 +277,7 @@ def test_epsilon_replaces_its_share_of_actions_in_training_only(
 def test_disagreement_is_rewarded_in_training_only(make_spec, make_model, generator):
     spec = make_spec()
     planner = FirstChoice([0.0])
-    model = make_model(spec, spread=lambda obs: obs[:, 0, 0])
+    model = make_model(spec, disagreement=lambda obs: obs[:, 0, 0])
     agent = make_mpc(spec, model, planner, "disagreement")
     for explore in (True, False):
         act_many(agent.policy([None], explore, generator), 1, 1)

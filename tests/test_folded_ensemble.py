@@ -60,7 +60,7 @@ def make_random_ensemble(make_spec, make_ensemble, generator):
     def make(propagation, head, hidden, integer=False, **known):
         spec = make_spec(3, 2, integer=integer, **known)
         model = make_ensemble(
-            spec, head=head, hidden=hidden, num_members=3, best_members=2, num_particles=4,
+            spec, head=head, hidden=hidden, num_members=3, num_elites=2, num_particles=4,
             propagation=propagation,
         )  # fmt: skip
         t = model.targets

@@ -181,7 +181,7 @@ def test_a_model_moves_each_particle_by_its_own_action(make_spec, make_ensemble,
     """Next obs = obs + action: the particles' actions must come back as their changes."""
     spec = make_spec()
     model = make_ensemble(
-        spec, num_members=2, best_members=2, num_particles=4, propagation=propagation,
+        spec, num_members=2, num_elites=2, num_particles=4, propagation=propagation,
         max_steps=600,
     )  # fmt: skip
     replay = fill(lambda o, a, rng: (o + a, 0.0, False), 20, 20, lambda rng: rng.normal(size=1))

@@ -374,7 +374,7 @@ def test_if_all_actions_are_equal_a_random_one_is_recommended(make_action):
 
     world = dataclasses.replace(
         make_world(action, step),
-        evaluate_plans=lambda rows, actions, steps: -steps[:, None].float(),
+        rollout_returns=lambda rows, actions, steps: -steps[:, None].float(),
     )
     planner = make_mcts(action, num_simulations=30, leaf_plans=2, horizon=5)
     chosen = {int(search(planner, world, [0], seed=seed).action[0]) for seed in range(30)}

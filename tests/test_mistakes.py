@@ -183,7 +183,7 @@ COMMAND_LINE = [
     ("train model.activation=gelu", 2, "model.activation=gelu: must be one of silu, relu"),
     ("train +model.foo=1", 2, "model.foo: unknown key; allowed are"),
     ("train ~model.hidden", 2, "model.hidden: missing; add model.hidden=VALUE"),
-    ("train model.best_members=9", 2, "model.best_members=9: more than model.num_members=5"),
+    ("train model.num_elites=9", 2, "model.num_elites=9: more than model.num_members=5"),
     ("train model.num_particles=7", 2, "model.num_particles=7: must be a multiple"),
     ("train planner.replan_every=999", 2, "planner.replan_every=999"),
     ("train env=gym", 2, "env.id: must be given"),

@@ -185,7 +185,7 @@ def test_planning_weights_equal_normalising_by_hand(
     make_spec, make_ensemble, generator, head, activation
 ):
     model = make_ensemble(
-        make_spec(3, 2), head=head, activation=activation, num_members=3, best_members=2,
+        make_spec(3, 2), head=head, activation=activation, num_members=3, num_elites=2,
         num_particles=2, propagation="ts_inf", hidden=[8, 8],
     )  # fmt: skip
 
@@ -229,7 +229,7 @@ def test_planning_weights_equal_normalising_by_hand(
 
 
 def test_expectation_is_the_mean_of_the_members(make_spec, make_ensemble, generator):
-    model = make_ensemble(make_spec(2), num_members=3, best_members=3, num_particles=3)
+    model = make_ensemble(make_spec(2), num_members=3, num_elites=3, num_particles=3)
     logits = [0.0, math.log(3.0), -math.log(3.0)]  # 0.5, 0.75, 0.25
     constant_members(model, [1.0, 10.0, 100.0], [0.0, 3.0, 6.0], logits)
     model.targets.ends_seen = True
@@ -257,7 +257,7 @@ def rollout(model, steps, generator, rows=2):
 
 def test_a_particle_keeps_its_member_under_ts_inf(make_spec, make_ensemble, generator):
     model = make_ensemble(
-        make_spec(), num_members=3, best_members=3, num_particles=6, propagation="ts_inf"
+        make_spec(), num_members=3, num_elites=3, num_particles=6, propagation="ts_inf"
     )
     constant_members(model, [1.0, 10.0, 100.0], rewards=[1.0, 10.0, 100.0])
     obs, rewards = rollout(model, 4, generator)
@@ -270,7 +270,7 @@ def test_particles_change_members_under_ts1_and_rewards_go_back_to_the_right_one
     make_spec, make_ensemble, generator
 ):
     model = make_ensemble(
-        make_spec(), num_members=3, best_members=3, num_particles=6, propagation="ts1"
+        make_spec(), num_members=3, num_elites=3, num_particles=6, propagation="ts1"
     )
     constant_members(model, [1.0, 10.0, 100.0])
     with torch.no_grad():
@@ -291,7 +291,7 @@ def test_a_particle_gets_the_noise_of_the_member_that_moved_it(
     make_spec, make_ensemble, generator, propagation
 ):
     model = make_ensemble(
-        make_spec(), head="gaussian", num_members=2, best_members=2, num_particles=2000,
+        make_spec(), head="gaussian", num_members=2, num_elites=2, num_particles=2000,
         propagation=propagation,
     )  # fmt: skip
     # Member 0 moves by 0 and is sure, member 1 moves by 100 with noise of deviation 1: the
@@ -311,7 +311,7 @@ def test_a_particle_gets_the_noise_of_the_member_that_moved_it(
 
 def test_common_noise_is_the_same_for_all_rows(make_spec, make_ensemble, generator):
     model = make_ensemble(
-        make_spec(), head="gaussian", num_members=2, best_members=2, num_particles=4,
+        make_spec(), head="gaussian", num_members=2, num_elites=2, num_particles=4,
         propagation="ts_inf",
     )  # fmt: skip
     same, _ = one_step(model, torch.zeros(5, 1), torch.zeros(5, 1), generator, common_noise=True)
@@ -323,7 +323,7 @@ def test_common_noise_is_the_same_for_all_rows(make_spec, make_ensemble, generat
 
 def test_the_mixture_adds_noise_and_disagreement(make_spec, make_ensemble):
     model = make_ensemble(
-        make_spec(), head="gaussian", num_members=2, best_members=2, num_particles=2
+        make_spec(), head="gaussian", num_members=2, num_elites=2, num_particles=2
     )
     constant_members(model, [-2.0, 2.0], log_variance=50.0)
     with torch.no_grad():
@@ -360,7 +360,7 @@ def test_known_functions_replace_what_was_learned_and_see_the_rounded_observatio
         known_termination=lambda obs, action, next_obs: next_obs[..., 0] > 2.0,
     )
     model = make_ensemble(
-        spec, num_members=2, best_members=2, num_particles=4, propagation=propagation
+        spec, num_members=2, num_elites=2, num_particles=4, propagation=propagation
     )
     constant_members(model, [0.7, 0.7], rewards=[-5.0, -5.0], continue_logits=[-9.0, 9.0])
     obs, action = torch.tensor([[1.0, 3.0], [2.0, 4.0]]), torch.tensor([[0.5], [-0.5]])
@@ -390,12 +390,10 @@ def test_a_known_reward_and_termination_are_not_fitted(make_spec, make_ensemble,
 
 
 def test_an_ensemble_refuses_counts_that_do_not_fit(make_spec, make_ensemble):
-    with pytest.raises(UserError, match=r"model\.best_members=3: more than model\.num_members=2"):
-        make_ensemble(make_spec(), num_members=2, best_members=3)
+    with pytest.raises(UserError, match=r"model\.num_elites=3: more than model\.num_members=2"):
+        make_ensemble(make_spec(), num_members=2, num_elites=3)
     with pytest.raises(UserError, match=r"model\.num_particles=5: must be a multiple .*=2"):
-        make_ensemble(
-            make_spec(), num_members=2, best_members=2, num_particles=5, propagation="ts1"
-        )
+        make_ensemble(make_spec(), num_members=2, num_elites=2, num_particles=5, propagation="ts1")
 
 
 # --- fitting ----------------------------------------------------------------------------------
@@ -525,7 +523,7 @@ def test_a_network_learns_a_nonlinear_system_and_when_it_ends(
 
     replay = fill(system, 60, 10, lambda rng: rng.uniform(-1, 0.9, 1))
     model = make_ensemble(
-        make_spec(), num_members=2, best_members=2, bootstrap=True, hidden=[32, 32], max_steps=600
+        make_spec(), num_members=2, num_elites=2, bootstrap=True, hidden=[32, 32], max_steps=600
     )
     metrics = model.fit(replay, generator)
     # In data deviations: no change 0.29, a linear fit 0.22, measured 0.005 to 0.014 on 4 seeds.
@@ -567,7 +565,7 @@ def test_the_members_in_use_are_those_with_the_lowest_held_out_loss(
         lambda obs, action, rng: (obs + np.sin(5.0 * obs), 0.0, False), 20, 5,
         lambda rng: rng.uniform(-1, 1, 1),
     )  # fmt: skip
-    model = make_ensemble(make_spec(), num_members=4, best_members=2, max_steps=60, bootstrap=True)
+    model = make_ensemble(make_spec(), num_members=4, num_elites=2, max_steps=60, bootstrap=True)
     metrics = model.fit(replay, generator)
     losses = [metrics[f"holdout_loss/member_{member}"] for member in range(4)]
     assert model.best.tolist() == sorted(np.argsort(losses)[:2].tolist())
@@ -689,7 +687,7 @@ def test_a_restored_model_imagines_the_same_numbers(make_spec, make_ensemble, fi
         if kind == "linear":
             return make_linear(make_spec(2))
         return make_ensemble(
-            make_spec(2), seed, head=kind, num_members=3, best_members=2, num_particles=4,
+            make_spec(2), seed, head=kind, num_members=3, num_elites=2, num_particles=4,
             propagation="ts1", max_steps=40,
         )  # fmt: skip
 

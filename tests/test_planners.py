@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mbrl_cli.errors import UserError
-from mbrl_cli.models.imagination import Imagined
+from mbrl_cli.models.plan_evaluation import PlanEvaluation
 from mbrl_cli.planners.cem import CEM
 from mbrl_cli.planners.mppi import MPPI
 from mbrl_cli.planners.noise import noise_colour
@@ -67,14 +67,14 @@ class FunctionWorld:
     told: list = field(default_factory=list)  # their returns [B, N, P]
 
     def world(self, action):
-        return World(action, self.imagine, branch=None, step=None)
+        return World(action, self.evaluate_plans, branch=None, step=None)
 
-    def imagine(self, state, plans, with_spread):
+    def evaluate_plans(self, state, plans, with_disagreement):
         returns = self.returns(state, plans)
         returns = returns[..., None] if returns.dim() == 2 else returns
         self.asked.append(plans.clone())
         self.told.append(returns)
-        return Imagined(returns, self.spread(plans) if with_spread else None)
+        return PlanEvaluation(returns, self.spread(plans) if with_disagreement else None)
 
 
 def decide(planner, function_world, generator, num_envs=1, state=None, bonus=0.0, memory=None):

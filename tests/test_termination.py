@@ -77,7 +77,7 @@ def test_until_an_end_was_seen_everything_goes_on(make_spec, make_ensemble, gene
 def test_whole_numbers_get_no_noise(make_spec, make_ensemble, generator):
     spec = make_spec(2, integer=True)
     model = make_ensemble(
-        spec, head="gaussian", num_members=2, best_members=2, num_particles=4, propagation="ts_inf"
+        spec, head="gaussian", num_members=2, num_elites=2, num_particles=4, propagation="ts_inf"
     )
     with torch.no_grad():
         model.min_logvar.fill_(4.0)  # a deviation of e^2 at least

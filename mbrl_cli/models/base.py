@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from mbrl_cli.envs.env import Env
 
 
-class Unrolled(NamedTuple):
-    """Predictions along H steps of M rows with P particles each."""
+class Trajectories(NamedTuple):
+    """Imagined trajectories of M rows with P particles each, H steps long."""
 
     reward: Tensor  # [H, M, P]
-    continues: Tensor | None  # [H, M, P] probability that the task continues; None: it always does
-    disagreement: Tensor | None  # [H, M] spread of the members, in standard deviations of the data
-    last: State  # state of the M rows after the last step; the next call may overwrite it
+    continues: Tensor | None  # [H, M, P] probability that the task continues; None: always 1
+    disagreement: Tensor | None  # [H, M] of the members, in standard deviations of the data
+    last_state: State  # of the M rows after the last step; the next call may overwrite it
 
 
 class Model(ABC):
@@ -105,7 +105,7 @@ class Model(ABC):
         actions: Tensor,
         generator: torch.Generator,
         with_disagreement: bool = False,
-    ) -> Unrolled:
+    ) -> Trajectories:
         """Imagine actions [H, M, A] with common noise, one `step` after the other.
 
         A model with `has_disagreement` overrides this and returns the disagreement on request.
@@ -116,7 +116,12 @@ class Model(ABC):
             state = step.state
             rewards.append(step.reward)
             continues.append(step.continues)
-        return Unrolled(torch.stack(rewards), torch.stack(continues), None, state)
+        return Trajectories(
+            reward=torch.stack(rewards),
+            continues=torch.stack(continues),
+            disagreement=None,
+            last_state=state,
+        )
 
     @abstractmethod
     def decode(self, state: State) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.accuracy import measure_accuracy
-from mbrl_cli.models.base import Unrolled
+from mbrl_cli.models.base import Trajectories
 from mbrl_cli.models.fitting import FitResult, FitSettings, fit_members
 from mbrl_cli.models.folded_ensemble import FoldedEnsemble
 from mbrl_cli.models.markov import MarkovModel, Prediction
@@ -49,7 +49,7 @@ from mbrl_cli.types import (
 class Ensemble(MarkovModel):
     """E MLPs that predict the change of the observation, the reward and whether the task goes on.
 
-    Axes: E members in use (the `best_members`), M rows, P particles, O obs_dim, A action dim,
+    Axes: E members in use (the `num_elites`), M rows, P particles, O obs_dim, A action dim,
     G = E networks that imagine with J = P / G particles each (`expectation`: G = 1, their mean),
     D outputs of a member: [change O | reward 1 | log variance O (gaussian only)].
 
@@ -66,7 +66,7 @@ class Ensemble(MarkovModel):
         head: Literal["point", "gaussian"],
         nll_beta: Fraction,
         num_members: Count,
-        best_members: Count,
+        num_elites: Count,
         propagation: Literal["ts1", "ts_inf", "expectation"],
         num_particles: Count,
         hidden: list[Count],
@@ -84,19 +84,19 @@ class Ensemble(MarkovModel):
         accuracy_horizon: CountOrZero,
     ) -> None:
         super().__init__(spec, device)
-        if best_members > num_members:
+        if num_elites > num_members:
             raise UserError(
-                f"model.best_members={best_members}: more than model.num_members={num_members}"
+                f"model.num_elites={num_elites}: more than model.num_members={num_members}"
             )
         if propagation == "expectation":
             num_particles = 1
-        elif num_particles % best_members:
+        elif num_particles % num_elites:
             raise UserError(
                 f"model.num_particles={num_particles}: must be a multiple of "
-                f"model.best_members={best_members}, so that every member moves equally many"
+                f"model.num_elites={num_elites}, so that each elite has equally many particles"
             )
         self.num_particles = num_particles
-        self.has_disagreement = best_members > 1
+        self.has_disagreement = num_elites > 1
         self.gaussian = head == "gaussian"
         self.noisy = self.gaussian and propagation != "expectation"  # in imagination
         self.nll_beta = nll_beta
@@ -127,7 +127,7 @@ class Ensemble(MarkovModel):
         bounds = torch.ones(num_members, spec.obs_dim, 1, device=device)
         self.max_logvar = nn.Parameter(0.5 * bounds)
         self.min_logvar = nn.Parameter(-10.0 * bounds)
-        self.best = torch.arange(best_members, device=device)  # members in use
+        self.best = torch.arange(num_elites, device=device)  # members in use
         # Point heads: the spread of the held-out residuals stands in for a predicted variance.
         self.residual_std = torch.ones(spec.obs_dim, device=device)
         self._prepare()
@@ -190,7 +190,7 @@ class Ensemble(MarkovModel):
         actions: Tensor,
         generator: torch.Generator,
         with_disagreement: bool = False,
-    ) -> Unrolled:
+    ) -> Trajectories:
         """Imagine all steps in one go; see `Model.unroll`. What it returns carries no gradient."""
         obs, obs_dim, horizon = state["obs"], self.spec.obs_dim, len(actions)
         particles = obs.shape[1]
@@ -217,7 +217,7 @@ class Ensemble(MarkovModel):
         next_obs = by_row[1:, ..., 1 : 1 + obs_dim]
         reward, continues = self.reward_and_continues(obs, action, next_obs, reward)
         spread = self._unrolled_spread(obs, action, next_obs) if with_disagreement else None
-        return Unrolled(reward, continues, spread, {"obs": next_obs[-1]})
+        return Trajectories(reward, continues, spread, {"obs": next_obs[-1]})
 
     def _unrolled_spread(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
         """Return the spread [H, M] of the members, in standard deviations of the data's change.

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mbrl_cli.errors import UserError
-from mbrl_cli.models.base import Model, Unrolled
+from mbrl_cli.models.base import Model, Trajectories
 from mbrl_cli.models.open_loop import measure_open_loop, video_open_loop
 from mbrl_cli.nets.adamw import AdamW
 from mbrl_cli.nets.compilation import compile_networks, find_compiler_error
@@ -166,7 +166,7 @@ class RSSM(Model):
         actions: Tensor,
         generator: torch.Generator,
         with_disagreement: bool = False,
-    ) -> Unrolled:
+    ) -> Trajectories:
         """Move step by step, then judge all steps at once; see `Model.unroll`."""
         noise = self.latents.noise((len(actions), 1, self.num_particles), generator)
         each = actions[:, :, None].expand(-1, -1, self.num_particles, -1)  # [H, M, P, A]
@@ -175,7 +175,7 @@ class RSSM(Model):
             state = self._moved(state, action, luck)
             seen.append(features(state))
         feature = torch.stack(seen)  # [H + 1, M, P, F]
-        return Unrolled(*self._judge(feature[:-1], each, feature[1:]), None, state)
+        return Trajectories(*self._judge(feature[:-1], each, feature[1:]), None, state)
 
     @torch.no_grad()
     def dream(

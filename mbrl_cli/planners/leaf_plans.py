@@ -30,7 +30,7 @@ class LeafPlans:
 
     Args:
         shooting: samples the plans; its population is R.
-        evaluate_plans: `World.evaluate_plans`.
+        rollout_returns: `World.rollout_returns`.
         best: best plan [B, H, A] of the previous decision; it is one of the R.
         num_nodes: S, the number of nodes of a finished tree.
         generator: random numbers of the other plans.
@@ -39,12 +39,12 @@ class LeafPlans:
     def __init__(
         self,
         shooting: RandomShooting,
-        evaluate_plans: Callable[[State, Tensor, Tensor], Tensor],
+        rollout_returns: Callable[[State, Tensor, Tensor], Tensor],
         best: Tensor,
         num_nodes: int,
         generator: torch.Generator,
     ) -> None:
-        self.evaluate_plans = evaluate_plans
+        self.rollout_returns = rollout_returns
         self.plans = shooting.random_plans(len(best), generator)  # [B, R, H, A]
         self.plans[:, -1] = best
         self._by_step = self.plans.transpose(1, 2)  # [B, H, R, A]
@@ -73,7 +73,7 @@ class LeafPlans:
         actions = actions.transpose(0, 1).flatten(1, 2)  # [H, B R, A]
         rows = {key: value.repeat_interleave(self.num_plans, dim=0) for key, value in state.items()}
         num_steps = (self.horizon - depths).repeat_interleave(self.num_plans)  # [B R]
-        returns = self.evaluate_plans(rows, actions, num_steps)  # [B R, P]
+        returns = self.rollout_returns(rows, actions, num_steps)  # [B R, P]
         returns = returns.view(len(depth), self.num_plans, -1)  # [B, R, P]
         weight = alive[:, None]  # [B, 1, P]
         weighted = torch.where(weight > 0.0, weight * returns, 0.0).sum(-1)  # [B, R]

@@ -162,9 +162,9 @@ class MCTS(Planner):
         num_nodes = 1 + self.num_simulations * num_outcomes
         actions = self._node_actions(num_nodes, num_trees, generator)
         leaf_plans = None
-        if self.leaf_plans and world.value is None and world.evaluate_plans is not None:
+        if self.leaf_plans and world.value is None and world.rollout_returns is not None:
             leaf_plans = LeafPlans(
-                self.shooting, world.evaluate_plans, memory["best"], num_nodes, generator
+                self.shooting, world.rollout_returns, memory["best"], num_nodes, generator
             )
         path = new_path(num_trees, self.num_simulations)
         outcomes = new_outcomes(num_trees, num_outcomes, self.num_actions)

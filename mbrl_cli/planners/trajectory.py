@@ -78,15 +78,15 @@ class TrajectoryPlanner(Planner):
 
     def score(self, world: World, state: State, plans: Tensor, disagreement_bonus: float) -> Scores:
         """Judge plans [B, N, H, A]; a return that is not finite never wins."""
-        imagined = world.imagine(state, plans, disagreement_bonus > 0.0)
+        evaluation = world.evaluate_plans(state, plans, disagreement_bonus > 0.0)
         if self.risk is None:
-            returns = imagined.returns.mean(-1)  # [B, N]
+            returns = evaluation.returns.mean(-1)  # [B, N]
         else:
-            returns = imagined.returns.quantile(self.risk, dim=-1)
+            returns = evaluation.returns.quantile(self.risk, dim=-1)
         score = returns
-        if imagined.disagreement is not None:
-            score = returns + disagreement_bonus * imagined.disagreement
-        finite = score.isfinite() & imagined.returns.isfinite().all(-1)
+        if evaluation.disagreement is not None:
+            score = returns + disagreement_bonus * evaluation.disagreement
+        finite = score.isfinite() & evaluation.returns.isfinite().all(-1)
         lost = torch.full_like(score, float("-inf"))
         return Scores(torch.where(finite, score, lost), returns, (~finite).sum())
 

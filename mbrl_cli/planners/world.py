@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mbrl_cli.models.base import Model
-from mbrl_cli.models.imagination import Imagined, follow, imagine
+from mbrl_cli.models.plan_evaluation import PlanEvaluation, evaluate_plans, rollout_returns
 from mbrl_cli.types import ActionSpec, State, Step
 
 
@@ -22,14 +22,14 @@ class World:
 
     action: ActionSpec
     # (states of B environments, plans [B, N, H, A], with disagreement?) -> their returns
-    imagine: Callable[[State, Tensor, bool], Imagined]
+    evaluate_plans: Callable[[State, Tensor, bool], PlanEvaluation]
     # (states of B environments, N) -> M = B * N rows of P particles, for `step`
     branch: Callable[[State, int], State]
     # (rows, actions [M, A]) -> next rows, reward and continues
     step: Callable[[State, Tensor], Step]
     discount: float = 1.0  # per step
     # (rows, actions [H, M, A], number of steps that count [M]) -> discounted returns [M, P]
-    evaluate_plans: Callable[[State, Tensor, Tensor], Tensor] | None = None
+    rollout_returns: Callable[[State, Tensor, Tensor], Tensor] | None = None
     # Learned by the agent; None: not learned.
     # rows -> value: discounted return after these states [M, P]
     value: Callable[[State], Tensor] | None = None
@@ -52,26 +52,28 @@ class World:
         """Bind a model's functions.
 
         Args:
-            model: what planners imagine with.
+            model: the model whose functions are bound.
             discount: per step.
             generator: source of the model's random numbers.
             value: see the field of the same name.
             prior: see the field of the same name.
             propose: see the field of the same name.
-            value_after_plans: whether `imagine` adds the value of a plan's last state.
+            value_after_plans: whether `evaluate_plans` adds the value of a plan's last state.
         """
         last_value = value if value_after_plans else None
 
-        def imagine_plans(state: State, plans: Tensor, with_disagreement: bool) -> Imagined:
-            return imagine(model, state, plans, discount, generator, with_disagreement, last_value)
+        def evaluate(state: State, plans: Tensor, with_disagreement: bool) -> PlanEvaluation:
+            return evaluate_plans(
+                model, state, plans, discount, generator, with_disagreement, last_value
+            )
 
         return cls(
             action=model.spec.action,
-            imagine=imagine_plans,
+            evaluate_plans=evaluate,
             branch=model.branch,
             step=lambda state, action: model.step(state, action, generator),
             discount=discount,
-            evaluate_plans=lambda rows, actions, steps: follow(
+            rollout_returns=lambda rows, actions, steps: rollout_returns(
                 model, rows, actions, steps, discount, generator
             ),
             value=value,
