@@ -10,7 +10,7 @@ import pytest
 
 from mbrl_cli.agents.base import Agent, Decision, Policy
 from mbrl_cli.config.groups import GROUPS, choices
-from mbrl_cli.models.base import Model, Unrolled
+from mbrl_cli.models.base import Model, Trajectories
 from mbrl_cli.models.markov import MarkovModel, Prediction
 from mbrl_cli.planners.base import Plan, Planner
 from mbrl_cli.planners.world import World
@@ -85,8 +85,8 @@ def test_a_plugin_of_the_documentation_runs(mbrl, plugins, words):
 
 
 CONTRACTS = (
-    Planner, Plan, World, Model, MarkovModel, Step, Unrolled, Prediction, Agent, Policy, Decision,
-    EnvSpec, ActionSpec, Simulator, Batch,
+    Planner, Plan, World, Model, MarkovModel, Step, Trajectories, Prediction, Agent, Policy,
+    Decision, EnvSpec, ActionSpec, Simulator, Batch,
 )  # fmt: skip
 
 
