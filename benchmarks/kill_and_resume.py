@@ -1,7 +1,7 @@
-"""Kill runs with SIGKILL at random moments, resume each, and compare with the run never killed.
+"""Kill runs with SIGKILL at random moments, resume each, and compare it with an uninterrupted run.
 
-Final weights and generators, replay, metrics.csv and TensorBoard's points (time/ aside) must be the
-same to the bit. Every fifth kill waits for a checkpoint that is being written.
+Final weights, generators, replay, metrics.csv and TensorBoard's points (except `time/`) must be
+equal to the bit. Every fifth kill happens while a checkpoint is being written.
 """
 
 from __future__ import annotations
@@ -51,22 +51,22 @@ AGENTS = {
 
 
 def start(*words: str) -> subprocess.Popen[bytes]:
-    """Start `mbrl WORDS` without waiting for it."""
+    """Start `mbrl` with these arguments and return the process."""
     return subprocess.Popen(
         [sys.executable, "-m", "mbrl_cli", *words], env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
 
 
 def finish(*words: str) -> float:
-    """Run `mbrl WORDS` to its end; return the seconds that it took."""
-    begun = time.monotonic()
+    """Run `mbrl` with these arguments to its end; return the duration in seconds."""
+    begin = time.monotonic()
     if start(*words).wait() != 0:
         raise RuntimeError(f"mbrl {' '.join(words)} failed")
-    return time.monotonic() - begun
+    return time.monotonic() - begin
 
 
 def outcome(folder: Path) -> dict[str, object]:
-    """Return everything that must be the same."""
+    """Return the results of a run that must be equal."""
     rows = (folder / "metrics.csv").read_bytes().splitlines(keepends=True)
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
     stored, episodes = load_newest_replay(folder)
@@ -86,7 +86,7 @@ def outcome(folder: Path) -> dict[str, object]:
 def kill_at_random(
     run: Sequence[str], folder: Path, seconds: float, in_checkpoint: bool, rng: random.Random
 ) -> str:
-    """Run and kill; return what the run had reached."""
+    """Run and kill; return how far the run was when it was killed."""
     process = start("train", *run, f"hydra.run.dir={folder}")
     moment = time.monotonic() + rng.uniform(0.0, seconds)
     while process.poll() is None and time.monotonic() < moment:
@@ -108,39 +108,39 @@ def kill_at_random(
 
 
 def main(arguments: list[str]) -> int:
-    """Return how many runs differ."""
+    """Return the number of resumed runs that differ."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--agents", nargs="+", choices=AGENTS, default=["mpc"])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="write what was found as JSON")
+    parser.add_argument("--out", type=Path, help="file for the results as JSON")
     options = parser.parse_args(arguments)
     rng = random.Random(options.seed)
-    found = []
+    results = []
     with tempfile.TemporaryDirectory() as scratch:
-        root, wholes, seconds = Path(scratch), {}, {}
+        root, uninterrupted, seconds = Path(scratch), {}, {}
         for number in range(options.kills):
             agent = options.agents[number // len(ENVS) % len(options.agents)]
-            # AlphaZero takes one discrete choice.
+            # AlphaZero needs one discrete action.
             env = ENVS[0] if agent == "alphazero" else ENVS[number % len(ENVS)]
             name, run = f"{env} {agent}", [f"env={env}", *RUN, *AGENTS[agent]]
-            if name not in wholes:
-                whole = root / name.replace(" ", "_")
-                seconds[name] = finish("train", *run, f"hydra.run.dir={whole}")
-                wholes[name] = outcome(whole)
+            if name not in uninterrupted:
+                reference = root / name.replace(" ", "_")
+                seconds[name] = finish("train", *run, f"hydra.run.dir={reference}")
+                uninterrupted[name] = outcome(reference)
             reached, folder = "too early", root / str(number)
-            while reached in ("too early", "finished"):  # no run, or no run any more: again
+            while reached in ("too early", "finished"):  # nothing to resume: try again
                 folder = root / f"{number}_{rng.random()}"
                 reached = kill_at_random(run, folder, seconds[name], number % 5 == 4, rng)
             finish("resume", str(folder))
             now = outcome(folder)
-            differ = [part for part, value in wholes[name].items() if now[part] != value]
-            found.append({"run": name, "killed": reached, "differ": differ})
-            print(f"{number + 1:3} {name:19} killed {reached}: {differ or 'the same'}", flush=True)
-    wrong = sum(bool(row["differ"]) for row in found)
-    print(f"{len(found) - wrong} of {len(found)} are the same to the bit")
+            differ = [part for part, value in uninterrupted[name].items() if now[part] != value]
+            results.append({"run": name, "killed": reached, "differ": differ})
+            print(f"{number + 1:3} {name:19} killed {reached}: {differ or 'equal'}", flush=True)
+    wrong = sum(bool(row["differ"]) for row in results)
+    print(f"{len(results) - wrong} of {len(results)} are equal to the bit")
     if options.out:
-        options.out.write_text(json.dumps(found, indent=2) + "\n")
+        options.out.write_text(json.dumps(results, indent=2) + "\n")
     return wrong
 
 

@@ -1,4 +1,6 @@
-"""Decision latency of the default planners: median, 95th percentile and worst, alone and in batch.
+"""Measure the decision latency of the planners, for one environment and for a batch.
+
+Prints the median, the 95th percentile and the maximum in milliseconds.
 
 python benchmarks/latency.py --envs cartpole pendulum --batch 8
 """
@@ -22,7 +24,7 @@ from mbrl_cli.threads_and_malloc import set_threads_and_malloc
 
 
 def decision_times(overrides: list[str], num_envs: int, decisions: int) -> list[float]:
-    """Return the seconds of each decision for `num_envs` environments planned together."""
+    """Return the seconds of each decision for a batch of `num_envs` environments."""
     register_resolvers()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         parts = build(compose("train", overrides=overrides))
@@ -41,13 +43,13 @@ def decision_times(overrides: list[str], num_envs: int, decisions: int) -> list[
 
 
 def main() -> None:
-    """Measure, print, and write JSON where `--out` says."""
+    """Measure, print a table, and write JSON to `--out`."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "--envs", nargs="+", default=["cartpole", "cartpole_continuous", "pendulum"]
     )
     parser.add_argument("--planners", nargs="+", default=["cem", "icem", "mppi", "random_shooting"])
-    parser.add_argument("--batch", type=int, default=8, help="environments planned together")
+    parser.add_argument("--batch", type=int, default=8, help="number of environments in the batch")
     parser.add_argument("--decisions", type=int, default=200)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", default="auto")

@@ -1,4 +1,4 @@
-"""Start-up: the help, and the first step that is planned, beside the import of torch alone.
+"""Measure start-up times: `mbrl --help`, and a short run, relative to the import of torch.
 
 python benchmarks/startup.py
 """
@@ -16,7 +16,7 @@ from turns import report, take_turns
 
 
 def main() -> None:
-    """Measure, print, and write JSON where `--out` says."""
+    """Measure, print a table, and write JSON to `--out`."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", type=Path, help="file for the numbers as JSON")
