@@ -1,4 +1,4 @@
-"""`python -m mbrl_cli` is `mbrl`."""
+"""Entry point of `python -m mbrl_cli`, the same as the command `mbrl`."""
 
 from mbrl_cli.cli import main
 

@@ -50,7 +50,9 @@ def evaluate(agent: Agent, envs: Sequence[Env], seed: int) -> Evaluation:
         returns[running] += [reward for _, reward, _, _ in steps]
         lengths[running] += 1
         continues = np.array([not (terminated or truncated) for *_, terminated, truncated in steps])
-        obs = np.stack([step[0] for step in steps])[continues]  # rows that go on
+        obs = np.stack([step[0] for step in steps])[
+            continues
+        ]  # of the running episodes [running, O]
         running = running[continues]
         if len(running) and not continues.all():
             policy.retain(np.flatnonzero(continues))

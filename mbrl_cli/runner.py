@@ -148,7 +148,7 @@ class Runner:
         self._saved_time = time.monotonic()
 
     def _play_episode(self, policy: Policy, learn: bool) -> None:
-        """Play one training episode; it is cut short where the run reaches `total_steps`."""
+        """Play one training episode; it ends early if the run reaches `total_steps`."""
         settings, env, replay = self.settings, self.env, self.replay
         seed = child_seed(settings.seed, "episode", replay.num_episodes)
         rewards: list[float] = []
