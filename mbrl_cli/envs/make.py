@@ -61,7 +61,7 @@ def make_env(
         termination: The same choices for the termination of the task; the function returns bool.
         simulator: `auto`: the simulator of this package, if the environment has one; or
             `package.module:function`, which gets the gymnasium environment with its wrappers and
-            returns an object with the methods of `mbrl_cli.types.Simulator`.
+            returns an object with the methods of `mbrl_cli.types.Simulator` (encoded actions).
         obs: `vector`: the environment's own observations; `pixels`: its rendered images.
         pixel_size: Rows and columns of an image: 8, 16, 32 or another power of two.
         pixel_grey: Whether an image has one brightness channel instead of three colours.
