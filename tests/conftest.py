@@ -16,6 +16,7 @@ from mbrl_cli.config.composition import compose_config
 from mbrl_cli.models.base import Model, Trajectories
 from mbrl_cli.models.ensemble import Ensemble
 from mbrl_cli.models.markov import Prediction
+from mbrl_cli.models.rssm import RSSM
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import ActionSpec, EnvSpec, Step
 
@@ -158,6 +159,39 @@ def make_ensemble() -> Callable[..., Ensemble]:
         settings = OmegaConf.to_container(OmegaConf.merge(real, small, changes))
         del settings["_target_"]
         return Ensemble(spec, CPU, torch.Generator().manual_seed(seed), **settings)
+
+    return make
+
+
+@pytest.fixture
+def make_rssm(make_spec) -> Callable[..., RSSM]:
+    """Return a builder of RSSMs whose fits take a fraction of a second."""
+    small = {"batch_size": 4, "sequence_length": 6, "fit_steps": 3, "free_nats": 1.0}
+
+    def make(obs_dim=2, actions=1, seed=0, **changes):
+        generator = torch.Generator().manual_seed(seed)
+        settings = {**small, "accuracy_horizon": 1, **changes}
+        return RSSM(make_spec(obs_dim, actions), CPU, generator, **settings)
+
+    return make
+
+
+@pytest.fixture
+def counting_replay() -> Callable[..., ReplayBuffer]:
+    """Return a builder of replays with episodes of given lengths.
+
+    In step t of episode e the observation is 10 e + t, the action 0.1 (t + 1), the reward t + 1.
+    """
+
+    def make(lengths, terminated=True, holdout_ratio=0.0):
+        replay = ReplayBuffer(100, 1, 1, holdout_ratio)
+        for episode, length in enumerate(lengths):
+            for t in range(length):
+                obs, next_obs = np.array([10.0 * episode + t]), np.array([10.0 * episode + t + 1])
+                last = t == length - 1
+                action = np.array([0.1 * (t + 1)])
+                replay.add(obs, action, t + 1, next_obs, last and terminated, last)
+        return replay
 
     return make
 

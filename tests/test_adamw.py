@@ -1,4 +1,4 @@
-"""Our AdamW is torch's, without what torch.optim imports."""
+"""AdamW equals torch's, and does not import what torch.optim imports."""
 
 import subprocess
 import sys
@@ -12,36 +12,37 @@ def test_it_takes_the_steps_of_torch_optim(generator):
     start = [torch.randn(shape, generator=generator) for shape in ((3, 4), (5,))]
     ours = [part.clone() for part in start]
     theirs = [part.clone().requires_grad_() for part in start]
-    mine, reference = AdamW(ours, 0.1), torch.optim.AdamW(theirs, lr=1.0, weight_decay=0.1)
+    optimiser = AdamW(ours, weight_decay=0.1)
+    reference = torch.optim.AdamW(theirs, lr=1.0, weight_decay=0.1)
     for step in range(5):
         gradients = [torch.randn(part.shape, generator=generator) for part in start]
         learning_rate = 0.1 / (step + 1)
         reference.param_groups[0]["lr"] = learning_rate
         for part, gradient in zip(theirs, gradients, strict=True):
             part.grad = gradient
-        mine.step(gradients, learning_rate)
+        optimiser.step(gradients, learning_rate)
         reference.step()
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other.detach())
 
 
-def test_a_restored_one_goes_on_to_the_bit(generator):
+def test_a_restored_optimiser_takes_the_same_steps(generator):
     start = torch.randn(4, generator=generator)
-    whole, cut = [start.clone()], [start.clone()]
-    one, other = AdamW(whole), AdamW(cut)
+    whole, interrupted = [start.clone()], [start.clone()]
+    optimiser, saved = AdamW(whole), AdamW(interrupted)
     gradients = torch.randn(6, 4, generator=generator)
     for gradient in gradients[:3]:
-        one.step([gradient], 0.1)
-        other.step([gradient], 0.1)
-    restored = AdamW(cut)
-    restored.load_state_dict(other.state_dict())
+        optimiser.step([gradient], 0.1)
+        saved.step([gradient], 0.1)
+    restored = AdamW(interrupted)
+    restored.load_state_dict(saved.state_dict())
     for gradient in gradients[3:]:
-        one.step([gradient], 0.1)
+        optimiser.step([gradient], 0.1)
         restored.step([gradient], 0.1)
-    assert torch.equal(whole[0], cut[0])
+    assert torch.equal(whole[0], interrupted[0])
 
 
-def test_it_does_not_wait_for_torch_s_compiler():
+def test_it_does_not_import_torch_s_compiler():
     script = (
         "import sys, torch; from mbrl_cli.nets.adamw import AdamW\n"
         "AdamW([torch.zeros(1)]).step([torch.ones(1)], 0.1)\n"

@@ -1,4 +1,4 @@
-"""Pictures as observations: what is shown, what is refused, and that a run learns from them."""
+"""Images as observations: their values, refused configs, resumed runs and the video."""
 
 from io import BytesIO
 
@@ -17,7 +17,7 @@ from mbrl_cli.errors import UserError
 
 
 class Counter(gymnasium.Env):
-    """Shows its step count as brightness, left half, and nothing in the right half."""
+    """Render the step count as brightness in the left half; the right half is black."""
 
     observation_space = spaces.Box(0, 1, (1,))
     action_space = spaces.Discrete(2)
@@ -34,12 +34,12 @@ class Counter(gymnasium.Env):
         return np.zeros(1, np.float32), float(self.count), self.count == 5, False, {}
 
     def render(self):
-        picture = np.zeros((32, 64, 3), np.uint8)
-        picture[:, :32] = 10 * self.count
-        return picture
+        image = np.zeros((32, 64, 3), np.uint8)
+        image[:, :32] = 10 * self.count
+        return image
 
 
-def test_pictures_are_means_of_what_is_rendered_and_stacked_newest_last():
+def test_images_are_means_of_the_rendered_ones_and_stacked_newest_last():
     env = Pixels(Counter(), 8, grey=True, frames=3)
     obs, _ = env.reset()
     assert obs.shape == env.observation_space.shape == (3, 8, 8)
@@ -53,14 +53,14 @@ def test_pictures_are_means_of_what_is_rendered_and_stacked_newest_last():
     assert colour.step(0)[0][:, 0, 0].tolist() == [0, 0, 0, 10, 10, 10]
 
 
-def test_a_repeated_action_pays_the_sum_and_stops_at_the_end():
+def test_a_repeated_action_has_the_sum_of_rewards_and_stops_at_the_end():
     env = ActionRepeat(Counter(), 3)
     env.reset()
     assert env.step(0)[1:4] == (6.0, False, False)  # 1 + 2 + 3
-    assert env.step(0)[1:4] == (9.0, True, False)  # 4 + 5, and over
+    assert env.step(0)[1:4] == (9.0, True, False)  # 4 + 5; the episode ends
 
 
-def test_the_grid_world_is_seen():
+def test_the_images_of_the_grid_world_show_the_agent():
     env = make_env("mbrl/GridWorld-v0", obs="pixels", pixel_size=32)
     assert env.spec.obs_shape == (1, 32, 32)
     assert env.spec.obs_dim == 1024
@@ -81,7 +81,7 @@ def test_the_grid_world_is_seen():
         (["env=gridworld", "env.obs=video"], "env.obs=video: must be one of vector, pixels"),
     ],
 )
-def test_what_cannot_see_is_refused_in_one_line(compose_run, words, message):
+def test_a_config_that_cannot_use_images_is_refused(compose_run, words, message):
     with pytest.raises(UserError, match=message):
         build(compose_run("env.obs=pixels", *words))
 
@@ -90,13 +90,13 @@ def test_what_cannot_see_is_refused_in_one_line(compose_run, words, message):
     ("obs", "free_nats", "steps", "prefill"),
     [("vector", 0.1, 2000, 1000), ("pixels", 1.0, 4000, 1000)],
 )
-def test_pictures_have_recommended_values_of_their_own(compose_run, obs, free_nats, steps, prefill):
+def test_images_have_recommended_values_of_their_own(compose_run, obs, free_nats, steps, prefill):
     cfg = compose_run("env=gridworld", f"env.obs={obs}", "agent=dreamer")
     assert (cfg.model.free_nats, cfg.total_steps, cfg.prefill_steps) == (free_nats, steps, prefill)
 
 
 @pytest.mark.parametrize("agent", ["dreamer", "mpc"])
-def test_a_run_on_pictures_is_cut_and_goes_on_to_the_same_bits(mbrl, tmp_path, agent):
+def test_a_resumed_run_on_images_equals_an_uninterrupted_one(mbrl, tmp_path, agent):
     words = [
         "env=gridworld", "env.obs=pixels", f"agent={agent}", "model=rssm", "prefill_steps=20",
         "eval_every=0", "final_eval_episodes=1", "env.max_episode_steps=10", "checkpoint_every=10",
@@ -107,14 +107,16 @@ def test_a_run_on_pictures_is_cut_and_goes_on_to_the_same_bits(mbrl, tmp_path, a
     else:
         words += ["agent.pretrain_steps=2", "agent.actor_critic.rollouts=16"]
     assert mbrl("train", *words, "total_steps=50", "hydra.run.dir=whole").code == 0
-    assert mbrl("train", *words, "total_steps=37", "hydra.run.dir=cut").code == 0
-    assert mbrl("resume", "cut", "total_steps=50").code == 0
-    weights = [(tmp_path / f / "checkpoint.safetensors").read_bytes() for f in ("whole", "cut")]
+    assert mbrl("train", *words, "total_steps=37", "hydra.run.dir=resumed").code == 0
+    assert mbrl("resume", "resumed", "total_steps=50").code == 0
+    weights = [
+        (tmp_path / run / "checkpoint.safetensors").read_bytes() for run in ("whole", "resumed")
+    ]
     assert weights[0] == weights[1]
 
 
-def test_a_film_shows_the_truth_beside_what_is_imagined(mbrl, tmp_path):
-    """20 pictures: 5 seen, 15 imagined; truth, imagination, difference beside each other."""
+def test_the_video_has_the_truth_beside_the_open_loop_prediction(mbrl, tmp_path):
+    """20 frames: 5 given, 15 predicted; truth, prediction, difference side by side."""
     words = [
         "env=gridworld", "env.obs=pixels", "agent=dreamer", "prefill_steps=60", "total_steps=90",
         "eval_every=80", "eval_episodes=1", "final_eval_episodes=1", "env.max_episode_steps=19",
@@ -124,12 +126,12 @@ def test_a_film_shows_the_truth_beside_what_is_imagined(mbrl, tmp_path):
     assert mbrl("train", *words).code == 0
     events = EventAccumulator(str(tmp_path / "run"), size_guidance={"images": 0})
     events.Reload()
-    films = events.Images("model/open_loop")
-    assert [film.step for film in films] == [80, 90]
-    with Image.open(BytesIO(films[0].encoded_image_string)) as film:
-        assert film.n_frames == 20
-        # 2 held-out episodes below each other, 3 pictures of 16 pixels side by side, zoomed by 4
-        assert film.size == (3 * 16 * 4, 2 * 16 * 4)
-        film.seek(0)
-        first = np.asarray(film.convert("L"))
-    assert first[60, 0] == 88  # the agent on the start, as bright as in the test above
+    videos = events.Images("model/open_loop")
+    assert [video.step for video in videos] == [80, 90]
+    with Image.open(BytesIO(videos[0].encoded_image_string)) as video:
+        assert video.n_frames == 20
+        # 2 held-out episodes below each other, 3 images of 16 pixels side by side, zoomed by 4
+        assert video.size == (3 * 16 * 4, 2 * 16 * 4)
+        video.seek(0)
+        first = np.asarray(video.convert("L"))
+    assert first[60, 0] == 88  # the agent at the start, with the brightness of the test above

@@ -1,4 +1,4 @@
-"""The chance that the task goes on: what can be learned of it, and when."""
+"""The termination network: its loss by hand, and what it learns from few terminations."""
 
 import math
 
@@ -13,23 +13,23 @@ def test_loss_by_hand():
     continues = torch.tensor([[1.0, 0.0]])
     # (-log 0.8 - 3 log 0.6) / 2 = (0.22314 + 3 * 0.51083) / 2
     assert termination_loss(logits, continues, 3.0).item() == pytest.approx(0.87781, 1e-4)
-    # All but certain, nine past the limit of 8, in one row of two: 1e-4 * 81 / 2.
+    # A logit of 17 exceeds the limit of 8 by nine, in one of two rows: 1e-4 * 81 / 2.
     logits = torch.tensor([[[17.0, 5.0]]])
-    went_on = termination_loss(logits, torch.ones(1, 2), 1.0).item()
-    assert went_on == pytest.approx(0.00405 + math.log(1.0 + math.exp(-5.0)) / 2, rel=1e-4)
+    loss = termination_loss(logits, torch.ones(1, 2), 1.0).item()
+    assert loss == pytest.approx(0.00405 + math.log(1.0 + math.exp(-5.0)) / 2, rel=1e-4)
 
 
-def test_an_end_is_learned_also_where_the_net_was_sure_to_go_on():
+def test_a_termination_has_a_gradient_where_the_net_is_certain_to_continue():
     net = TerminationNet(1, 2, torch.Generator().manual_seed(0))
     with torch.no_grad():
-        net.b2.fill_(40.0)  # the chance to end is e^-40: 1 - p is 0 in float32
+        net.b2.fill_(40.0)  # the probability to terminate is e^-40: 1 - p is 0 in float32
     loss = termination_loss(net(torch.zeros(1, 2, 1)), torch.zeros(1, 1), 1.0)
     loss.sum().backward()
-    # The three factors are equal: each gets a third of the slope 1 of the cross entropy.
+    # The three factors are equal: each gets a third of the gradient 1 of the cross entropy.
     assert net.b2.grad.flatten().tolist() == pytest.approx([1 / 3] * 3, rel=0.3)
 
 
-def test_one_entry_out_of_range_ends_it_whatever_the_others_are():
+def test_an_entry_out_of_range_terminates_for_all_values_of_the_others():
     generator = torch.Generator().manual_seed(0)
     net = TerminationNet(1, 2, generator)
     optimiser = torch.optim.Adam(net.parameters(), 1e-2)
@@ -39,48 +39,55 @@ def test_one_entry_out_of_range_ends_it_whatever_the_others_are():
         optimiser.zero_grad()
         termination_loss(net(x), continues, 1.0).sum().backward()
         optimiser.step()
-    probes = torch.tensor([[[1.6, 5.0], [-1.6, -5.0], [0.0, 5.0], [0.3, -5.0]]])  # 5 never seen
+    probes = torch.tensor(
+        [[[1.6, 5.0], [-1.6, -5.0], [0.0, 5.0], [0.3, -5.0]]]
+    )  # 5 is not in the data
     assert log_continue_probability(net(probes.mT)).exp().gt(0.5).tolist() == [
         [False, False, True, True]
     ]
 
 
-def test_blame_moves_on_when_it_is_seen_to_be_wrong():
-    """At first every end has x = 1; then y = 1 turns out to be needed, too.
+def test_a_termination_that_was_attributed_to_a_wrong_entry_is_relearned():
+    """At first all data with x = 1 terminate; later data show that y = 1 is needed too.
 
-    By then the factor of both entries together was sure that all goes on.
+    Meanwhile the joint factor has become certain to continue, with a logit of 30.
     """
     generator = torch.Generator().manual_seed(0)
     net = TerminationNet(1, 2, generator)
     optimiser = torch.optim.Adam(net.parameters(), 1e-2)
     corners = torch.tensor([[-1.0, -1.0], [-1.0, 1.0], [1.0, 1.0], [1.0, -1.0]]).T[None]
     continues = torch.tensor([[1.0, 1.0, 0.0, 1.0]])
-    for seen in (3, 4):
+    for num_corners in (3, 4):
         for _ in range(3000):
             optimiser.zero_grad()
-            termination_loss(net(corners)[..., :seen], continues[:, :seen], 1.0).sum().backward()
+            loss = termination_loss(
+                net(corners)[..., :num_corners], continues[:, :num_corners], 1.0
+            )
+            loss.sum().backward()
             optimiser.step()
-        if seen == 3:
+        if num_corners == 3:
             net.b2.data[:, -1] = 30.0
     assert log_continue_probability(net(corners)).exp().gt(0.9).tolist() == [
         [True, True, False, True]
     ]
 
 
-def test_until_an_end_was_seen_everything_goes_on(make_spec, make_ensemble, generator):
+def test_everything_continues_until_the_data_have_a_termination(
+    make_spec, make_ensemble, generator
+):
     model = make_ensemble(make_spec(2))
     state = {"obs": torch.zeros(3, model.num_particles, 2)}
     step = model.step(state, torch.zeros(3, 1), generator)
     assert step.continues.eq(1.0).all()
 
 
-def test_whole_numbers_get_no_noise(make_spec, make_ensemble, generator):
+def test_integer_observations_get_no_noise(make_spec, make_ensemble, generator):
     spec = make_spec(2, integer=True)
     model = make_ensemble(
         spec, head="gaussian", num_members=2, num_elites=2, num_particles=4, propagation="ts_inf"
     )
     with torch.no_grad():
-        model.min_logvar.fill_(4.0)  # a deviation of e^2 at least
+        model.min_logvar.fill_(4.0)  # a standard deviation of at least e^2
         model.max_logvar.fill_(5.0)
     model._prepare()
     obs = model.step({"obs": torch.zeros(5, 4, 2)}, torch.zeros(5, 1), generator).state["obs"]

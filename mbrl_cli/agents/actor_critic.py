@@ -1,14 +1,18 @@
-"""The actor and the critic of Dreamer, trained on imagined steps alone (DreamerV3, section 2).
+"""Dreamer's actor and critic, trained on imagined rollouts alone (DreamerV3, section 2).
 
-Both actor losses, for discrete and for continuous actions, are REINFORCE with the critic as its
-baseline: no gradient passes the world model, so imagining is done without any, and what is then
-learned from it is one batch.
+The actor is trained with REINFORCE and the critic as its baseline, for discrete and for continuous
+actions. No gradient passes the world model, so rollouts are imagined without a graph and both
+networks then learn from them as from one batch.
+
+Notation of the paper: theta -> actor, psi -> critic, R^lambda -> returns, S -> return_range,
+eta -> entropy_scale, c -> continues.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,13 +36,25 @@ from mbrl_cli.types import (
 )
 
 STATISTICS = ("actor_loss", "critic_loss", "entropy", "imagined_return", "value", "return_range")
-RANGE_RATE = 0.01  # how fast the range of returns follows
+RETURN_RANGE_RATE = 0.01  # update rate of the moving average of the range of returns
+PERCENTILES = 0.05, 0.95  # of the returns; their distance is the range
+
+
+class ImaginedRollouts(NamedTuple):
+    """H imagined steps from each of N states, without gradient."""
+
+    feature: Tensor  # [H + 1, N, F]
+    action: Tensor  # [H, N, A]
+    reward: Tensor  # [H, N]
+    discount: Tensor  # [H, N] discount times the probability to continue after the step
+    weight: Tensor  # [H, N] product of the discounts before the step
 
 
 class ActorCritic:
-    """Improve a policy inside a world model.
+    """An actor and a critic of latent features, trained inside a world model.
 
-    Axes: N states that imagining starts from, H imagined steps, F features.
+    Axes: N states that rollouts start from, H imagined steps, D deter, Z stoch, F features, A
+    action dim, K bins of the critic.
     """
 
     def __init__(
@@ -46,20 +62,20 @@ class ActorCritic:
         model: RSSM,
         device: torch.device,
         generator: torch.Generator,
-        hidden: Count,
-        layers: Count,
-        rollout_length: Count,
-        rollouts: Count,
-        discount: Fraction,
-        gae_lambda: Fraction,
-        entropy_scale: NonNegativeFloat,
-        actor_learning_rate: LearningRate,
-        critic_learning_rate: LearningRate,
-        target_rate: LearningRate,
-        max_grad_norm: PositiveFloat,
-        unimix: PositiveFraction,
-        num_bins: Count,
-        actor_ema_rate: PositiveFraction,
+        hidden: Count = 64,
+        layers: Count = 1,
+        rollout_length: Count = 15,
+        rollouts: Count = 192,
+        discount: Fraction = 0.99,
+        gae_lambda: Fraction = 0.95,
+        entropy_scale: NonNegativeFloat = 3e-4,
+        actor_learning_rate: LearningRate = 1e-3,
+        critic_learning_rate: LearningRate = 1e-3,
+        target_rate: LearningRate = 0.05,
+        max_grad_norm: PositiveFloat = 100.0,
+        unimix: PositiveFraction = 0.01,
+        num_bins: Count = 127,
+        actor_ema_rate: PositiveFraction = 1.0,
     ) -> None:
         self.model = model
         self.generator = generator
@@ -79,111 +95,157 @@ class ActorCritic:
         self.critic = NormMLP(
             model.feature_dim, num_bins, generator, hidden, layers, zero_output=True
         ).to(device)
+        # Exponential moving averages: one regularizes the critic, one acts in evaluations.
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
-        # The actor of the last updates on average: what acts where nothing is explored.
-        self.averaged = copy.deepcopy(self.actor).requires_grad_(False)
-        for net in (self.actor, self.critic, self.slow_critic, self.averaged):
+        self.ema_actor = copy.deepcopy(self.actor).requires_grad_(False)
+        for net in (self.actor, self.critic, self.slow_critic, self.ema_actor):
             set_precision(net, model.precision)
             if model.compile:
                 compile_networks(net)
         self.return_range = torch.zeros((), device=device)
-        self.learning_rates = actor_learning_rate, critic_learning_rate
-        self.optimisers = [AdamW(list(net.parameters())) for net in (self.actor, self.critic)]
+        self.actor_learning_rate = actor_learning_rate
+        self.critic_learning_rate = critic_learning_rate
+        self.actor_optimiser = AdamW(list(self.actor.parameters()))
+        self.critic_optimiser = AdamW(list(self.critic.parameters()))
 
     def act(self, feature: Tensor, generator: torch.Generator | None) -> Tensor:
         """Map features [n, F] to actions [n, A].
 
-        They are drawn with `generator`; without one the averaged actor takes the likeliest.
+        With a generator they are samples of the actor's distribution; without one, the mode of the
+        averaged actor's.
         """
         if generator is None:
-            return self.actions.mode(self.averaged(feature))
+            return self.actions.mode(self.ema_actor(feature))
         return self.actions.sample(self.actor(feature), generator)
 
     def learn(self, deter: Tensor, stoch: Tensor, continues: Tensor) -> Tensor:
-        """Imagine from N filtered states, take one gradient step; return the `STATISTICS`.
+        """Imagine rollouts from N posterior states and take one gradient step.
 
         Args:
             deter: [N, D].
             stoch: [N, Z].
-            continues: whether the task really went on at each state [N].
+            continues: 0 where the task terminated at the state, else 1 [N].
+
+        Returns:
+            the `STATISTICS`.
         """
-        model = self.model
         if self.rollouts < len(deter):
             chosen = torch.randperm(len(deter), generator=self.generator)[: self.rollouts]
             chosen = chosen.to(deter.device)
             deter, stoch, continues = deter[chosen], stoch[chosen], continues[chosen]
-        feature, action = model.dream(
-            deter, stoch, lambda f: self.act(f, self.generator), self.rollout_length, self.generator
-        )
+        rollouts = self._imagine(deter, stoch, continues)
+        chunks = self.two_hot.chunks(rollouts.feature[:-1].flatten(0, 1))
+        value_logits = [self.critic(chunk) for chunk in chunks]  # [n, K] each, H * N rows together
+        value = self._mean_value(value_logits).view_as(rollouts.reward)  # [H, N]
         with torch.no_grad():
-            reward, goes_on = model.judge(feature, action)  # [H, N]
-            discounts = self.discount * goes_on
-            # What follows an end must not count.
-            weight = torch.cat([continues[None], discounts[:-1]]).cumprod(0)  # [H, N]
-            slow_value = self.two_hot.predict(self.slow_critic, feature[:-1])
-            last_value = self.two_hot.predict(self.critic, feature[-1:])  # [1, N]
-        parts = self.two_hot.chunks(feature[:-1].flatten(0, 1))
-        logits = [self.critic(part) for part in parts]  # [n, K] each
-        value = torch.cat([self.two_hot.mean(part.detach()) for part in logits]).view_as(reward)
-        later_value = torch.cat([value[1:], last_value])
-        returns = lambda_returns(reward, discounts, later_value, self.gae_lambda)
-        advantage = (returns - value) / self._scale(returns)
-        log_chance, entropy = self.actions.log_prob_and_entropy(self.actor(feature[:-1]), action)
-        gain = advantage * log_chance + self.entropy_scale * entropy
-        actor_loss = -(weight * gain).mean()
-        # The critic follows the returns, held back by its own past (DreamerV3, "critic learning").
-        targets = (self.two_hot.chunks(target.flatten()) for target in (returns, slow_value))
-        errors = [self.two_hot.loss(*part) for part in zip(logits, *targets, strict=True)]
-        critic_loss = (weight.flatten() * torch.cat(errors)).mean()
-        self._step(actor_loss + critic_loss)
+            last_value = self.two_hot.predict(self.critic, rollouts.feature[-1:])  # [1, N]
+        next_value = torch.cat([value[1:], last_value])  # [H, N]
+        returns = lambda_returns(rollouts.reward, rollouts.discount, next_value, self.gae_lambda)
+        actor_loss, entropy = self._actor_loss(rollouts, returns, value)
+        critic_loss = self._critic_loss(rollouts, returns, value_logits)
+        self._update(actor_loss + critic_loss)
         with torch.no_grad():
+            weight = rollouts.weight
             mean_entropy = (weight * entropy).sum() / weight.sum().clamp_min(1e-8)
-            found = (actor_loss, critic_loss, mean_entropy, returns.mean(), value.mean())
-            return torch.stack([*(number.detach() for number in found), self.return_range])
+            statistics = actor_loss, critic_loss, mean_entropy, returns.mean(), value.mean()
+            return torch.stack([*(number.detach() for number in statistics), self.return_range])
 
-    def _step(self, loss: Tensor) -> None:
-        actor, critic = self.optimisers
+    @torch.no_grad()
+    def _imagine(self, deter: Tensor, stoch: Tensor, continues: Tensor) -> ImaginedRollouts:
+        """Imagine rollouts of the actor from deter [N, D], stoch [N, Z]."""
+        model = self.model
+        feature, action = model.imagine(
+            deter,
+            stoch,
+            lambda feature: self.act(feature, self.generator),
+            self.rollout_length,
+            self.generator,
+        )
+        reward, imagined_continues = model.reward_and_continues(feature, action)  # [H, N]
+        discount = self.discount * imagined_continues
+        # Steps after a termination have weight zero; the start itself may be a terminal state.
+        weight = torch.cat([continues[None], discount[:-1]]).cumprod(0)  # [H, N]
+        return ImaginedRollouts(feature, action, reward, discount, weight)
+
+    def _mean_value(self, logits: Sequence[Tensor]) -> Tensor:
+        """Return the values [H * N] of the critic's logits, without gradient."""
+        return torch.cat([self.two_hot.mean(part.detach()) for part in logits])
+
+    def _actor_loss(
+        self, rollouts: ImaginedRollouts, returns: Tensor, value: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the actor's loss (DreamerV3, equation 11) and the entropy [H, N].
+
+        The critic's value [H, N] is the baseline of the returns [H, N].
+        """
+        advantage = (returns - value) / self._return_scale(returns)
+        out = self.actor(rollouts.feature[:-1])
+        log_prob, entropy = self.actions.log_prob_and_entropy(out, rollouts.action)
+        objective = advantage * log_prob + self.entropy_scale * entropy  # [H, N]
+        return -(rollouts.weight * objective).mean(), entropy
+
+    def _critic_loss(
+        self, rollouts: ImaginedRollouts, returns: Tensor, logits: Sequence[Tensor]
+    ) -> Tensor:
+        """Return the critic's loss (DreamerV3, equation 10, and the regularizer below it).
+
+        The targets are the returns [H, N] and, as a regularizer, the values of the critic's moving
+        average.
+        """
+        with torch.no_grad():
+            slow_value = self.two_hot.predict(self.slow_critic, rollouts.feature[:-1])  # [H, N]
+        targets = (self.two_hot.chunks(target.flatten()) for target in (returns, slow_value))
+        losses = [self.two_hot.loss(*part) for part in zip(logits, *targets, strict=True)]
+        return (rollouts.weight.flatten() * torch.cat(losses)).mean()
+
+    def _update(self, loss: Tensor) -> None:
+        """Take one gradient step of both networks, then update the moving averages."""
+        actor, critic = self.actor_optimiser, self.critic_optimiser
         gradients = torch.autograd.grad(loss, [*actor.parameters, *critic.parameters])
-        parts = gradients[: len(actor.parameters)], gradients[len(actor.parameters) :]
-        for optimiser, part, rate in zip(self.optimisers, parts, self.learning_rates, strict=True):
-            optimiser.step(clip_gradients(part, self.max_grad_norm), rate)
-        _follow(self.slow_critic, self.critic, self.target_rate)
-        _follow(self.averaged, self.actor, self.actor_ema_rate)
+        actor_gradients = gradients[: len(actor.parameters)]
+        critic_gradients = gradients[len(actor.parameters) :]
+        actor.step(clip_gradients(actor_gradients, self.max_grad_norm), self.actor_learning_rate)
+        critic.step(clip_gradients(critic_gradients, self.max_grad_norm), self.critic_learning_rate)
+        _update_average(self.slow_critic, self.critic, self.target_rate)
+        _update_average(self.ema_actor, self.actor, self.actor_ema_rate)
 
-    def _scale(self, returns: Tensor) -> Tensor:
-        """Return what advantages are divided by: the usual range of returns, or 1 if it is less.
+    def _return_scale(self, returns: Tensor) -> Tensor:
+        """Return the divisor of advantages: max(1, S) (DreamerV3, equations 11 and 12).
 
-        So the entropy bonus weighs the same whatever the size of rewards, and where there is
-        nothing to win no noise is blown up (DreamerV3, equation 11).
+        S is a moving average of the range of returns between their 5th and 95th percentile. The
+        entropy bonus then does not depend on the scale of rewards. Returns with a range below 1 are
+        not scaled up, because that would amplify noise where rewards are sparse.
         """
         count = returns.numel()
-        low, high = max(1, round(0.05 * count)), max(1, round(0.95 * count))
+        low, high = (max(1, round(fraction * count)) for fraction in PERCENTILES)
         flat = returns.flatten()
-        spread = flat.kthvalue(high).values - flat.kthvalue(low).values
-        self.return_range = torch.lerp(self.return_range, spread, RANGE_RATE)
+        current_range = flat.kthvalue(high).values - flat.kthvalue(low).values
+        self.return_range = torch.lerp(self.return_range, current_range, RETURN_RANGE_RATE)
         return self.return_range.clamp_min(1.0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return networks, optimiser and the range of returns."""
-        return {
-            "actor": self.actor.state_dict(),
-            "critic": self.critic.state_dict(),
-            "slow_critic": self.slow_critic.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-            "return_range": self.return_range,
-        }
+        """Return networks, optimisers and the range of returns."""
+        parts = {name: part.state_dict() for name, part in self._saved_parts().items()}
+        return parts | {"return_range": self.return_range}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        for name in ("actor", "critic", "slow_critic", "averaged"):
-            getattr(self, name).load_state_dict(state[name])
-        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
+        """Restore the values that `state_dict` returned."""
+        for name, part in self._saved_parts().items():
+            part.load_state_dict(state[name])
         self.return_range = state["return_range"].to(self.return_range.device)
 
+    def _saved_parts(self) -> dict[str, nn.Module | AdamW]:
+        return {
+            "actor": self.actor,
+            "critic": self.critic,
+            "slow_critic": self.slow_critic,
+            "ema_actor": self.ema_actor,
+            "actor_optimiser": self.actor_optimiser,
+            "critic_optimiser": self.critic_optimiser,
+        }
 
-def _follow(slow: nn.Module, fast: nn.Module, rate: float) -> None:
-    """Move the weights of `slow` that share of the way to those of `fast`."""
-    weights = [[parameter.detach() for parameter in net.parameters()] for net in (slow, fast)]
+
+def _update_average(average: nn.Module, net: nn.Module, rate: float) -> None:
+    """Update the exponential moving average of a network's weights."""
+    weights = [[parameter.detach() for parameter in m.parameters()] for m in (average, net)]
     torch._foreach_lerp_(weights[0], weights[1], rate)

@@ -1,4 +1,4 @@
-"""Dreamer (Hafner et al. 2023, DreamerV3): learn a world model, and a policy in imagination."""
+"""Dreamer (Hafner et al. 2023, DreamerV3): learn a policy in the imagination of a world model."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ from mbrl_cli.agents.running_means import RunningMeans
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.base import Model
-from mbrl_cli.models.rssm import LOSSES, RSSM, features
+from mbrl_cli.models.rssm import RSSM, features
+from mbrl_cli.models.rssm_losses import LOSSES
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import ArgumentsOf, Count, EnvSpec, PositiveFloat
 
 
 class Dreamer(Agent):
-    """Each gradient step: the model on real sequences, then actor and critic on imagined ones."""
+    """Train a latent world model on real sequences, and an actor-critic on imagined rollouts.
+
+    Every gradient step trains the model first, then actor and critic from its posterior states.
+    """
 
     def __init__(
         self,
@@ -31,10 +35,10 @@ class Dreamer(Agent):
         device: torch.device,
         generator: torch.Generator,
         model: Model,
-        replay_ratio: PositiveFloat,
-        pretrain_steps: Count,
-        log_every: Count,
-        actor_critic: Annotated[dict[str, Any], ArgumentsOf(ActorCritic)],
+        replay_ratio: PositiveFloat = 0.5,
+        pretrain_steps: Count = 100,
+        log_every: Count = 100,
+        actor_critic: Annotated[dict[str, Any], ArgumentsOf(ActorCritic)] | None = None,
     ) -> None:
         if not model.is_latent_world_model:
             raise UserError(
@@ -44,14 +48,14 @@ class Dreamer(Agent):
         self.spec = spec
         self.model = cast(RSSM, model)
         self.generator = generator
-        self.learner = ActorCritic(self.model, device, generator, **actor_critic)
+        self.learner = ActorCritic(self.model, device, generator, **(actor_critic or {}))
         self.schedule = GradientSchedule(replay_ratio, pretrain_steps)
         self.means = RunningMeans((*LOSSES, *STATISTICS), log_every, device)
 
     def policy(
         self, envs: Sequence[Env], explore: bool, generator: torch.Generator
     ) -> _DreamerPolicy:
-        """Return a policy that samples where it explores and takes the likeliest action else."""
+        """Return a policy that samples actions if `explore`, else takes the most likely ones."""
         return _DreamerPolicy(self, envs, generator if explore else None)
 
     def update(self, replay: ReplayBuffer, env_step: int) -> dict[str, float]:
@@ -61,19 +65,17 @@ class Dreamer(Agent):
         return self._metrics(replay, env_step)
 
     def learn(self, replay: ReplayBuffer) -> None:
-        """Take one gradient step of everything; nothing in it waits for the device."""
-        data = self.model.sequences(replay, self.generator)
-        learned = self.model.learn(data, self.generator)
-        deter, stoch = learned.deter.flatten(0, 1), learned.stoch.flatten(0, 1)
-        improved = self.learner.learn(deter, stoch, 1.0 - data.terminated.flatten())
-        self.means.add(torch.cat([learned.losses, improved]))
+        """Take one gradient step of model, actor and critic, without waiting for the device."""
+        data = self.model.sample_sequences(replay, self.generator)
+        result = self.model.learn(data, self.generator)
+        deter, stoch = result.deter.flatten(0, 1), result.stoch.flatten(0, 1)  # [T * n, .]
+        statistics = self.learner.learn(deter, stoch, 1.0 - data.terminated.flatten())
+        self.means.add(torch.cat([result.losses, statistics]))
         self.schedule.num_updates += 1
 
     def video(self, replay: ReplayBuffer, generator: torch.Generator) -> np.ndarray | None:
         """Return the model's video; see `Model.video`."""
         return self.model.video(replay, generator)
-
-    # --- logging and saving -------------------------------------------------------------------
 
     def _metrics(self, replay: ReplayBuffer, env_step: int) -> dict[str, float]:
         """Return means over the updates since the last log by tag, if a log is due."""
@@ -81,8 +83,8 @@ class Dreamer(Agent):
             return {}
         means = self.means.take(env_step)
         accuracy = self.model.measure_accuracy(replay, self.generator)
-        of_model = {name: means[name] for name in LOSSES} | accuracy
-        metrics = {f"model/{name}": value for name, value in of_model.items()}
+        model_metrics = {name: means[name] for name in LOSSES} | accuracy
+        metrics = {f"model/{name}": value for name, value in model_metrics.items()}
         return metrics | {f"agent/{name}": means[name] for name in STATISTICS}
 
     def state_dict(self) -> dict[str, Any]:
@@ -94,10 +96,10 @@ class Dreamer(Agent):
             "means": self.means.state_dict(),
             "schedule": self.schedule.state_dict(),
         }
-        return copy.deepcopy(state)  # not the tensors that learning goes on to change
+        return copy.deepcopy(state)  # later gradient steps change the tensors in place
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore the values that `state_dict` returned."""
         self.model.load_state_dict(state["model"])
         self.learner.load_state_dict(state["learner"])
         self.generator.set_state(state["generator"])
@@ -106,6 +108,8 @@ class Dreamer(Agent):
 
 
 class _DreamerPolicy(ModelPolicy):
+    """Act with the actor on posterior states; sample actions if there is a generator."""
+
     def __init__(
         self, agent: Dreamer, envs: Sequence[Env], generator: torch.Generator | None
     ) -> None:

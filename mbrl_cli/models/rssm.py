@@ -1,9 +1,12 @@
 """Recurrent state-space model (PlaNet, Hafner et al. 2019; losses and heads of DreamerV3, 2023).
 
-A sequence model of observations: its state is what matters of the past, so that rewards, the chance
-to go on and the next state follow from it without any observation.
+A model of sequences of observations. Its state summarizes the past: rewards, terminations and the
+next state are predicted from it without an observation.
 
 Notation: h -> deter, z -> stoch, beta_dyn -> dynamics_scale, beta_rep -> representation_scale.
+
+The class implements the whole contract of models, the imagined rollouts of Dreamer and the gradient
+step, so the file exceeds 300 lines. Losses are in rssm_losses, networks in nets.world_model.
 """
 
 from __future__ import annotations
@@ -13,20 +16,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mbrl_cli.errors import UserError
+from mbrl_cli.models import rssm_losses
 from mbrl_cli.models.base import Model, Trajectories
-from mbrl_cli.models.open_loop import measure_open_loop, video_open_loop
+from mbrl_cli.models.observation_scaling import ObservationScaling
+from mbrl_cli.models.open_loop import measure_open_loop
+from mbrl_cli.models.open_loop_video import open_loop_video
+from mbrl_cli.models.rssm_losses import LOSSES
 from mbrl_cli.nets.adamw import AdamW
 from mbrl_cli.nets.compilation import compile_networks, find_compiler_error
 from mbrl_cli.nets.gradient_clipping import clip_gradients
 from mbrl_cli.nets.mixed_precision import Precision, set_precision
-from mbrl_cli.nets.two_hot import TwoHot, symexp, symlog
+from mbrl_cli.nets.two_hot import TwoHot
 from mbrl_cli.nets.world_model import LatentKind, SizeName, WorldModel
 from mbrl_cli.replay.buffer import ReplayBuffer
-from mbrl_cli.replay.normalizer import Normalizer
 from mbrl_cli.types import (
     Count,
     CountOrZero,
@@ -43,23 +48,23 @@ from mbrl_cli.types import (
 if TYPE_CHECKING:
     from mbrl_cli.envs.env import Env
 
-LOSSES = ("train_loss", "obs_loss", "reward_loss", "continue_loss", "kl", "latent_entropy")
 
+class LearnResult(NamedTuple):
+    """Posterior states and losses of one gradient step, without gradient."""
 
-class Learned(NamedTuple):
-    """What came of one gradient step."""
-
-    deter: Tensor  # [T, n, D] filtered states, constants
+    deter: Tensor  # [T, n, D]
     stoch: Tensor  # [T, n, Z]
-    losses: Tensor  # the means named in `LOSSES`
+    losses: Tensor  # [6] the means named in `LOSSES`
 
 
 class RSSM(Model):
     """Latent dynamics with a recurrent and a stochastic part, learned from sequences.
 
-    A state is {"deter": [B, D], "stoch": [B, Z]}, imagined [M, P, .]; before an episode's first
-    observation it is zero, as it is in training. Where the environment knows its reward or
-    termination, these judge decoded observations in place of the learned heads.
+    A state is {"deter": [B, D], "stoch": [B, Z]}, imagined [M, P, .]. It is zero before the first
+    observation of an episode, in training too. Where the environment's reward or termination
+    function is known, it is applied to decoded observations instead of the learned head.
+
+    Axes: F = D + Z feature entries; see also `Model`.
     """
 
     state_source = "history"
@@ -70,29 +75,30 @@ class RSSM(Model):
         spec: EnvSpec,
         device: torch.device,
         generator: torch.Generator,
-        size: SizeName,
-        latents: LatentKind,
-        recurrent: bool,
-        num_particles: Count,
-        batch_size: Count,
-        sequence_length: Count,
-        fit_steps: Count,
-        learning_rate: LearningRate,
-        max_grad_norm: PositiveFloat,
-        dynamics_scale: NonNegativeFloat,
-        representation_scale: NonNegativeFloat,
-        free_nats: NonNegativeFloat,
-        unimix: Fraction,
-        num_bins: Count,
-        precision: Precision,
-        compile: bool,
-        accuracy_horizon: CountOrZero,
+        size: SizeName = "tiny",
+        latents: LatentKind = "categorical",
+        recurrent: bool = True,
+        num_particles: Count = 1,
+        batch_size: Count = 16,
+        sequence_length: Count = 32,
+        fit_steps: Count = 100,
+        learning_rate: LearningRate = 1e-3,
+        max_grad_norm: PositiveFloat = 100.0,
+        dynamics_scale: NonNegativeFloat = 1.0,
+        representation_scale: NonNegativeFloat = 0.1,
+        free_nats: NonNegativeFloat = 0.1,
+        unimix: Fraction = 0.01,
+        num_bins: Count = 41,
+        precision: Precision = "float32",
+        compile: bool = False,
+        accuracy_horizon: CountOrZero = 15,
     ) -> None:
         super().__init__(spec, device)
         self.num_particles = num_particles
         self.batch_size = batch_size
         self.sequence_length = sequence_length
         self.fit_steps = fit_steps
+        self.learning_rate = learning_rate
         self.max_grad_norm = max_grad_norm
         self.dynamics_scale = dynamics_scale
         self.representation_scale = representation_scale
@@ -100,16 +106,9 @@ class RSSM(Model):
         self.accuracy_horizon = accuracy_horizon
         self.two_hot = TwoHot(num_bins, device)
         self.nets = WorldModel(
-            spec.obs_dim,
-            spec.obs_shape,
-            spec.action.dim,
-            generator,
-            size,
-            latents,
-            recurrent,
-            unimix,
-            num_bins,
-        ).to(device)
+            spec.obs_dim, spec.obs_shape, spec.action.dim, generator, size, latents, recurrent,
+            unimix, num_bins,
+        ).to(device)  # fmt: skip
         self.precision = precision
         self.compile = compile
         if compile and (reason := find_compiler_error()):
@@ -120,16 +119,11 @@ class RSSM(Model):
         self.dynamics = self.nets.dynamics
         self.latents = self.dynamics.latents
         self.feature_dim = self.nets.feature_dim
-        self.normalizer = Normalizer(spec.obs_dim, device)
-        self.scaled_rows = 0  # transitions that there were when it was fitted
-        self.learning_rate = learning_rate
+        self.scaling = ObservationScaling(spec, device)
         self.optimiser = AdamW(list(self.nets.parameters()))
-        self._integer = torch.tensor(spec.obs_integer, device=device)  # [O]
-
-    # --- real observations --------------------------------------------------------------------
 
     def initial(self, num_rows: int) -> State:
-        """Return zeros: nothing has been seen."""
+        """Return zeros, the state before the first observation."""
         sizes = {"deter": self.dynamics.deter, "stoch": self.latents.size}
         return {key: torch.zeros(num_rows, size, device=self.device) for key, size in sizes.items()}
 
@@ -137,15 +131,11 @@ class RSSM(Model):
     def observe(
         self, state: State, action: Tensor, obs: Tensor, envs: Sequence[Env] | None = None
     ) -> State:
-        """Move on with the action and look at obs [B, O]; take the likeliest stochastic part."""
+        """Return the state after action [B, A] led to obs [B, O]; stoch is the posterior's mode."""
         deter = self.dynamics(state["deter"], state["stoch"], action.to(self.device))
-        embedded = self.nets.encoder(self._prepared(obs.to(self.device)))
-        return {
-            "deter": deter,
-            "stoch": self.latents.mode(self.dynamics.posterior(deter, embedded)),
-        }
-
-    # --- imagining ----------------------------------------------------------------------------
+        embedded = self.nets.encoder(self.scaling.to_network(obs.to(self.device)))
+        posterior = self.dynamics.posterior(deter, embedded)
+        return {"deter": deter, "stoch": self.latents.mode(posterior)}
 
     @torch.no_grad()
     def step(
@@ -155,9 +145,8 @@ class RSSM(Model):
         rows, particles = state["deter"].shape[:2]
         noise = self.latents.noise((1 if common_noise else rows, particles), generator)
         each = action[:, None].expand(-1, particles, -1) if action.dim() == 2 else action
-        new = self._moved(state, each, noise)
-        reward, continues = self._judge(features(state), each, features(new))
-        return Step(new, reward, continues)
+        next_state = self._next_state(state, each, noise)
+        return Step(next_state, *self._outcomes(features(state), each, features(next_state)))
 
     @torch.no_grad()
     def unroll(
@@ -167,18 +156,18 @@ class RSSM(Model):
         generator: torch.Generator,
         with_disagreement: bool = False,
     ) -> Trajectories:
-        """Move step by step, then judge all steps at once; see `Model.unroll`."""
+        """Imagine the states step by step, then all rewards at once; see `Model.unroll`."""
         noise = self.latents.noise((len(actions), 1, self.num_particles), generator)
         each = actions[:, :, None].expand(-1, -1, self.num_particles, -1)  # [H, M, P, A]
-        seen = [features(state)]
-        for action, luck in zip(each, noise, strict=True):
-            state = self._moved(state, action, luck)
-            seen.append(features(state))
-        feature = torch.stack(seen)  # [H + 1, M, P, F]
-        return Trajectories(*self._judge(feature[:-1], each, feature[1:]), None, state)
+        steps = [features(state)]
+        for action, step_noise in zip(each, noise, strict=True):
+            state = self._next_state(state, action, step_noise)
+            steps.append(features(state))
+        feature = torch.stack(steps)  # [H + 1, M, P, F]
+        return Trajectories(*self._outcomes(feature[:-1], each, feature[1:]), None, state)
 
     @torch.no_grad()
-    def dream(
+    def imagine(
         self,
         deter: Tensor,
         stoch: Tensor,
@@ -186,83 +175,111 @@ class RSSM(Model):
         steps: int,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor]:
-        """Follow a policy from N states.
+        """Imagine a rollout of a policy from each of N states.
 
         Args:
             deter: [N, D].
             stoch: [N, Z].
             act: maps features [N, F] to actions [N, A].
             steps: H.
-            generator: for the latents.
+            generator: for the samples of the latents.
 
         Returns:
-            features [H + 1, N, F], the first of them where the dream began, and actions [H, N, A].
+            features [H + 1, N, F], from the start on, and actions [H, N, A].
         """
         noise = self.latents.noise((steps, len(deter)), generator)
         feature = deter.new_empty(steps + 1, len(deter), self.feature_dim)
         actions = []
         state = {"deter": deter, "stoch": stoch}
         feature[0] = features(state)
-        for step, luck in enumerate(noise):
+        for step, step_noise in enumerate(noise):
             actions.append(act(feature[step]))
-            state = self._moved(state, actions[-1].clamp(-1.0, 1.0), luck)
+            state = self._next_state(state, actions[-1].clamp(-1.0, 1.0), step_noise)
             torch.cat([state["deter"], state["stoch"]], -1, out=feature[step + 1])
         return feature, torch.stack(actions)
 
     @torch.no_grad()
-    def judge(self, feature: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return reward and chance to go on [H, N] of what `dream` returned."""
-        return self._judge(feature[:-1], actions.clamp(-1.0, 1.0), feature[1:])
+    def reward_and_continues(self, feature: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return reward and continue probability [H, N] of rollouts, given what `imagine` returned.
+
+        Args:
+            feature: [H + 1, N, F].
+            actions: [H, N, A].
+        """
+        return self._outcomes(feature[:-1], actions.clamp(-1.0, 1.0), feature[1:])
 
     def decode(self, state: State) -> Tensor:
-        """Return the observations [M, P, O] that states stand for."""
-        return self._decoded(features(state))
+        """Return the observations [M, P, O] of imagined states."""
+        return self._decode(features(state))
 
-    def _moved(self, state: State, action: Tensor, noise: Tensor) -> State:
+    def _next_state(self, state: State, action: Tensor, noise: Tensor) -> State:
+        """Return the next state; stoch is a sample of the prior."""
         deter = self.dynamics(state["deter"], state["stoch"], action)
         return {"deter": deter, "stoch": self.latents.sample(self.dynamics.prior(deter), noise)}
 
-    def _judge(self, feature: Tensor, action: Tensor, reached: Tensor) -> tuple[Tensor, Tensor]:
-        """Return reward and chance to go on [...] of moves between features [..., F]."""
+    def _outcomes(
+        self, feature: Tensor, action: Tensor, next_feature: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return reward and continue probability [...] of transitions between features [..., F]."""
         spec = self.spec
-        moved: tuple[Tensor, ...] = ()
+        transition: tuple[Tensor, ...] = ()
         if spec.known_reward is not None or spec.known_termination is not None:
-            moved = self._decoded(feature), action, self._decoded(reached)
+            transition = self._decode(feature), action, self._decode(next_feature)
         if spec.known_reward is not None:
-            reward = spec.known_reward(*moved)
+            reward = spec.known_reward(*transition)
         else:
-            reward = self.two_hot.predict(self.nets.reward_head, reached)
+            reward = self.two_hot.predict(self.nets.reward_head, next_feature)
         if spec.known_termination is not None:
-            return reward, 1.0 - spec.known_termination(*moved).float()
-        return reward, torch.sigmoid(self.nets.continue_head(reached)[..., 0])
-
-    def _prepared(self, obs: Tensor) -> Tensor:
-        """Return observations [..., O] as networks read them: squeezed, or brightness."""
-        if self.spec.obs_shape is not None:
-            return obs / 255.0 - 0.5
-        return symlog(self.normalizer(obs))
+            return reward, 1.0 - spec.known_termination(*transition).float()
+        return reward, torch.sigmoid(self.nets.continue_head(next_feature)[..., 0])
 
     @torch.no_grad()
-    def _decoded(self, feature: Tensor) -> Tensor:
-        decoded = self.nets.decoder(feature)
-        if self.spec.obs_shape is not None:
-            return ((decoded + 0.5) * 255.0).round().clamp(0.0, 255.0)  # type: ignore[no-any-return]
-        obs = symexp(decoded) * self.normalizer.std + self.normalizer.mean
-        return torch.where(self._integer, obs.round(), obs)
-
-    # --- learning -----------------------------------------------------------------------------
+    def _decode(self, feature: Tensor) -> Tensor:
+        """Return the observations [..., O] of features [..., F]."""
+        return self.scaling.from_network(self.nets.decoder(feature))
 
     def fit(self, replay: ReplayBuffer, generator: torch.Generator) -> dict[str, float]:
-        """Take `fit_steps` gradient steps, each on fresh sequences; see `Model.fit`."""
+        """Take `fit_steps` gradient steps, each on new sequences; see `Model.fit`."""
         total = torch.zeros(len(LOSSES), device=self.device)
         for _ in range(self.fit_steps):
-            total += self.learn(self.sequences(replay, generator), generator).losses
+            total += self.learn(self.sample_sequences(replay, generator), generator).losses
         losses = dict(zip(LOSSES, (total / self.fit_steps).tolist(), strict=True))
         return losses | self.measure_accuracy(replay, generator)
 
-    def video(self, replay: ReplayBuffer, generator: torch.Generator) -> np.ndarray | None:
-        """Return held-out episodes beside their open-loop prediction; see `Model.video`."""
-        return video_open_loop(self, replay, generator)
+    def sample_sequences(self, replay: ReplayBuffer, generator: torch.Generator) -> Sequences:
+        """Return the sequences for one gradient step; refit the scale of observations if due."""
+        self.scaling.refit(replay)
+        return replay.sample_sequences(
+            self.batch_size, self.sequence_length, generator, self.device
+        )
+
+    def learn(self, data: Sequences, generator: torch.Generator) -> LearnResult:
+        """Take one gradient step on sequences; see `rssm_losses` for the equations."""
+        nets = self.nets
+        obs = self.scaling.to_network(data.obs)
+        noise = self.latents.noise(data.reward.shape, generator)
+        deter, stoch, posterior = self.dynamics.filter_sequence(
+            nets.encoder(obs), data.action, data.first, data.restarts, noise
+        )
+        feature = torch.cat([deter, stoch], -1)  # [T, n, F]
+        prior = self.dynamics.prior(deter)  # [T, n, U]
+        obs_loss = rssm_losses.observation_loss(nets.decoder(feature), obs)
+        reward_loss = self.two_hot.loss(nets.reward_head(feature), data.reward).mean()
+        continue_logits = nets.continue_head(feature)[..., 0]  # [T, n]
+        continue_loss = rssm_losses.continue_loss(continue_logits, data.terminated)
+        dynamics_loss, representation_loss, kl = rssm_losses.kl_losses(
+            self.latents, posterior, prior, self.free_nats
+        )
+        loss = obs_loss + reward_loss + continue_loss
+        loss = loss + self.dynamics_scale * dynamics_loss
+        loss = loss + self.representation_scale * representation_loss
+        gradients = torch.autograd.grad(loss, self.optimiser.parameters)
+        self.optimiser.step(clip_gradients(gradients, self.max_grad_norm), self.learning_rate)
+        self.is_fitted = True
+        with torch.no_grad():
+            entropy = self.latents.entropy(posterior).mean()
+            losses = torch.stack([loss, obs_loss, reward_loss, continue_loss, kl, entropy])
+        return LearnResult(deter.detach(), stoch.detach(), losses.detach())
 
     def measure_accuracy(
         self, replay: ReplayBuffer, generator: torch.Generator
@@ -270,79 +287,27 @@ class RSSM(Model):
         """Return the open-loop errors on held-out episodes by name."""
         return measure_open_loop(self, replay, self.accuracy_horizon, generator)
 
-    def sequences(self, replay: ReplayBuffer, generator: torch.Generator) -> Sequences:
-        """Draw what one gradient step learns from.
-
-        Whenever the data have doubled, observations are scaled anew: random play sees little of
-        what a good policy will, and what lies many deviations off is squeezed beyond telling.
-        """
-        if self.spec.obs_shape is None and len(replay) >= 2 * self.scaled_rows:
-            self.scaled_rows = len(replay)
-            rows = replay.split()[0]
-            self.normalizer.fit(replay.batch(rows, self.device).obs)
-        return replay.sample_sequences(
-            self.batch_size, self.sequence_length, generator, self.device
-        )
-
-    def learn(self, data: Sequences, generator: torch.Generator) -> Learned:
-        """Take one gradient step on sequences."""
-        nets, dynamics = self.nets, self.dynamics
-        obs = self._prepared(data.obs)
-        noise = self.latents.noise(data.reward.shape, generator)
-        deter, stoch, seen = dynamics.filter_sequence(
-            nets.encoder(obs), data.action, data.first, data.restarts, noise
-        )
-        feature = torch.cat([deter, stoch], -1)  # [T, n, F]
-        expected = dynamics.prior(deter)
-        obs_loss = (nets.decoder(feature) - obs).square().sum(-1).mean()
-        reward_loss = self.two_hot.loss(nets.reward_head(feature), data.reward).mean()
-        goes_on = nets.continue_head(feature)[..., 0]
-        continue_loss = F.binary_cross_entropy_with_logits(goes_on, 1.0 - data.terminated)
-        moving, seeing, kl = self.balanced_kl(seen, expected)
-        loss = obs_loss + reward_loss + continue_loss + moving + seeing
-        gradients = torch.autograd.grad(loss, self.optimiser.parameters)
-        self.optimiser.step(clip_gradients(gradients, self.max_grad_norm), self.learning_rate)
-        self.is_fitted = True
-        with torch.no_grad():
-            entropy = self.latents.entropy(seen).mean()
-            losses = torch.stack([loss, obs_loss, reward_loss, continue_loss, kl, entropy])
-        return Learned(deter.detach(), stoch.detach(), losses.detach())
-
-    def balanced_kl(self, seen: Tensor, expected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what the prior and what the posterior pays for their difference, and the KL.
-
-        Nobody pays for the first `free_nats`; the prior's share trains it towards the posterior,
-        the posterior's keeps it predictable (DreamerV3, equation 5).
-        """
-        moving = self.latents.kl(seen.detach(), expected)
-        seeing = self.latents.kl(seen, expected.detach())
-        return (
-            self.dynamics_scale * moving.clamp_min(self.free_nats).mean(),
-            self.representation_scale * seeing.clamp_min(self.free_nats).mean(),
-            moving.detach().mean(),
-        )
-
-    # --- saving -------------------------------------------------------------------------------
+    def video(self, replay: ReplayBuffer, generator: torch.Generator) -> np.ndarray | None:
+        """Return held-out episodes beside their open-loop prediction; see `Model.video`."""
+        return open_loop_video(self, replay, generator)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that was learned."""
+        """Return networks, optimiser and the scale of observations."""
         return {
             "nets": {key: value.clone() for key, value in self.nets.state_dict().items()},
             "optimiser": self.optimiser.state_dict(),
-            "normalizer": self.normalizer.state_dict(),
-            "scaled_rows": self.scaled_rows,
+            "scaling": self.scaling.state_dict(),
             "is_fitted": self.is_fitted,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore the values that `state_dict` returned."""
         self.nets.load_state_dict(state["nets"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.normalizer.load_state_dict(state["normalizer"])
-        self.scaled_rows = state["scaled_rows"]
+        self.scaling.load_state_dict(state["scaling"])
         self.is_fitted = state["is_fitted"]
 
 
 def features(state: State) -> Tensor:
-    """Return what heads, actors and critics read of a state: [..., D + Z]."""
+    """Return the input of heads, actors and critics: [deter | stoch] of a state, [..., F]."""
     return torch.cat([state["deter"], state["stoch"]], -1)
