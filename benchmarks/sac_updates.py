@@ -55,7 +55,7 @@ def ours(data: Transitions, hidden: list[int], batch_size: int) -> Callable[[int
 
     def learn(updates: int) -> None:
         for _ in range(updates):  # one a time, as in a run with one update a step
-            agent.learn(agent.real_batches(replay, 1, batch_size), batch_size)
+            agent.learn(agent.sample_batches(replay, 1, batch_size), batch_size)
 
     return learn
 

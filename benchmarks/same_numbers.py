@@ -27,7 +27,7 @@ RENAMED_KEYS: dict[str, str] = {
     "model.num_elites": "model.best_members",
 }
 # The same for tags in metrics.csv.
-RENAMED_TAGS: dict[str, str] = {}
+RENAMED_TAGS: dict[str, str] = {"agent/imagined_ratio": "agent/imagined_share"}
 
 SHORT = (
     "total_steps=160 prefill_steps=60 eval_every=60 eval_episodes=2 final_eval_episodes=2 "

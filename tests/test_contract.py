@@ -151,7 +151,7 @@ def test_mbpo_learns_with_every_model(compose_small, tmp_path, model, env):
     logged = assert_whole_run(parts, restored, tmp_path)
     for tag in ("critic_loss", "actor_loss", "temperature", "q_real", "q_imagined"):
         assert logged[f"agent/{tag}"]
-    assert {share for _, share in logged["agent/imagined_share"]} == {0.75}
+    assert {share for _, share in logged["agent/imagined_ratio"]} == {0.75}
 
 
 @pytest.mark.parametrize("select", ["puct", "gumbel"])

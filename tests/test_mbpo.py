@@ -159,7 +159,7 @@ def test_where_all_that_is_imagined_diverges_real_data_are_learned_from(make_spe
     agent = make_mbpo(spec, make_model(spec, diverging))
     replay = zeros(spec, 20)
     rows = [agent.update(replay, step) for step in range(1, 6)]
-    assert rows[-1]["agent/imagined_share"] == 0.0
+    assert rows[-1]["agent/imagined_ratio"] == 0.0
     assert rows[-1]["agent/q_real"] == pytest.approx(0.0, abs=5.0)
 
 
@@ -245,7 +245,7 @@ def test_every_batch_has_its_share_of_real_rows(make_spec, make_model, ratio, re
         assert num == real
         assert is_real[:, :real].all()
         assert not is_real[:, real:].any()
-    assert metrics["agent/imagined_share"] == pytest.approx(1 - real / 8)
+    assert metrics["agent/imagined_ratio"] == pytest.approx(1 - real / 8)
 
 
 def test_it_fits_and_imagines_when_it_is_time_to(make_spec, make_model):

@@ -118,7 +118,7 @@ class MBPO(Agent):
             # Where all that was imagined diverged there are real rows only.
             num_real = self.num_real if len(self.imagined) else self.sac.batch_size
             self.sac.learn(self._batches(replay, updates, num_real), num_real)
-        return metrics | self.sac.metrics(env_step)
+        return metrics | self.sac.metrics.take(env_step)
 
     def length(self, env_step: int) -> int:
         """Return how many steps a rollout has at this environment step."""
@@ -165,7 +165,7 @@ class MBPO(Agent):
 
     def _batches(self, replay: ReplayBuffer, updates: int, num_real: int) -> Batch:
         """Draw batches [U, n, ...] whose first `num_real` rows are real and the others imagined."""
-        real = self.sac.real_batches(replay, updates, num_real)
+        real = self.sac.sample_batches(replay, updates, num_real)
         if num_real == self.sac.batch_size:
             return real
         rows = self._draw(len(self.imagined), (updates, self.sac.batch_size - num_real))
