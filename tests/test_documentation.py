@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,24 +65,27 @@ def test_a_command_composes(compose_run, words):
     compose_run(*(f"++{word}" if word.startswith(kwargs) else word for word in overrides))
 
 
-@pytest.fixture
-def plugins(tmp_path: Path) -> Path:
-    """Write the Python and YAML files of docs/plugins.md, each named in its first two lines."""
+PLUGIN_RUNS = [
+    pytest.param(path, words, id=f"{path.name}: {' '.join(words)}")
+    for path in (ROOT / "README.md", PLUGINS)
+    for words in commands(path, "train")
+    if path == PLUGINS or "--config-dir" in words
+]
+
+
+@pytest.mark.parametrize(("path", "words"), PLUGIN_RUNS)
+def test_a_plugin_of_the_documentation_runs(mbrl, tmp_path, path, words):
     for language in ("python", "yaml"):
-        for block in blocks(PLUGINS, language):
-            name = re.search(r"^# (\S+\.(?:py|yaml))$", block, re.MULTILINE)
+        for block in blocks(path, language):  # its file is named in the first two lines
+            name = re.search(r"^# (\S+\.(?:py|yaml))(?::|$)", block, re.MULTILINE)
             assert name is not None, block
-            path = tmp_path / name[1]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(block, encoding="utf-8")
-    return tmp_path
-
-
-@pytest.mark.parametrize("words", commands(PLUGINS, "train"), ids=" ".join)
-def test_a_plugin_of_the_documentation_runs(mbrl, plugins, words):
+            file = tmp_path / name[1]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(block, encoding="utf-8")
+            sys.modules.pop(file.stem, None)  # of the same name in another document
     done = mbrl("train", *words, *SMALL, "hydra.run.dir=run")
     assert done.code == 0, done.err
-    assert (plugins / "run" / "checkpoint.safetensors").exists()
+    assert (tmp_path / "run" / "checkpoint.safetensors").exists()
 
 
 CONTRACTS = (
