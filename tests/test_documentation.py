@@ -7,6 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import gymnasium
 import pytest
 
 from mbrl_cli.agents.base import Agent, Decision, Policy
@@ -83,6 +84,7 @@ def test_a_plugin_of_the_documentation_runs(mbrl, tmp_path, path, words):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(block, encoding="utf-8")
             sys.modules.pop(file.stem, None)  # of the same name in another document
+    gymnasium.registry.pop("Corridor-v0", None)
     done = mbrl("train", *words, *SMALL, "hydra.run.dir=run")
     assert done.code == 0, done.err
     assert (tmp_path / "run" / "checkpoint.safetensors").exists()
