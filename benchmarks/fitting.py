@@ -55,7 +55,7 @@ def main() -> None:
     large, small = pets_model(cpu), pets_model(cpu)
     outputs = large.net.weights[-1].shape[1]
     small.num_members = 5
-    small.net = EnsembleMLP(5, OBS + ACTION, outputs, [64, 64], "silu", torch.Generator())
+    small.net = EnsembleMLP(5, OBS + ACTION, outputs, torch.Generator(), [64, 64], "silu")
     for bound in (small.max_logvar, small.min_logvar):
         bound.data = bound.data[:5]
     fits = {

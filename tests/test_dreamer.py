@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mbrl_cli.agents.actions import ActionDistribution
+from mbrl_cli.agents.action_distribution import ActionDistribution
 from mbrl_cli.agents.actor_critic import ActorCritic
 from mbrl_cli.agents.dreamer import Dreamer
 from mbrl_cli.agents.lambda_returns import lambda_returns

@@ -59,7 +59,7 @@ def set_constant_actor(agent, *outputs):
 @pytest.mark.parametrize("out_dim", [1, 3])
 @pytest.mark.parametrize("layer_norm", [False, True])
 def test_stacked_networks_equal_separate_networks(generator, out_dim, layer_norm):
-    net = StackedMLP(2, 3, out_dim, [8, 8], "silu", layer_norm, generator)
+    net = StackedMLP(2, 3, out_dim, generator, [8, 8], "silu", layer_norm)
     x = torch.randn(2, 5, 3, generator=generator)
     for member in range(2):
         w1, b1, w2, b2, w3, b3 = (parameter[member] for parameter in net.parameters)

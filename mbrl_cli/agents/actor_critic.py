@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mbrl_cli.agents.actions import ActionDistribution
+from mbrl_cli.agents.action_distribution import ActionDistribution
 from mbrl_cli.agents.lambda_returns import lambda_returns
 from mbrl_cli.models.rssm import RSSM
 from mbrl_cli.nets.adamw import AdamW

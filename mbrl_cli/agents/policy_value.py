@@ -57,7 +57,9 @@ class PolicyValue:
         self.normalizer = Normalizer(spec.obs_dim, device)
         self.two_hot = TwoHot(BINS, device)
         outputs = self.num_choices + BINS
-        self.net = StackedMLP(1, spec.obs_dim, outputs, hidden, activation, True, generator, device)
+        self.net = StackedMLP(
+            1, spec.obs_dim, outputs, generator, hidden, activation, layer_norm=True, device=device
+        )
         self.net.zero_outputs(slice(self.num_choices, None))  # equal weights of the bins mean 0
         self.targets = copy.deepcopy(self.net.detached())
         self.learning_rate = learning_rate

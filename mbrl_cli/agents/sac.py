@@ -106,8 +106,8 @@ class SAC(Agent):
             automatic = -float(action.dim)  # Haarnoja et al. 2018, appendix D
         self.target_entropy = automatic if target_entropy == "auto" else target_entropy
         self.actor = StackedMLP(
-            1, spec.obs_dim, self.distribution.num_outputs, hidden, activation, False, generator,
-            device,
+            1, spec.obs_dim, self.distribution.num_outputs, generator, hidden, activation,
+            device=device,
         )  # fmt: skip
         self.ema_actor = [parameter.clone() for parameter in self.actor.detached()]
         self.critics = TwinCritics(

@@ -47,7 +47,7 @@ class TwinCritics:
         inputs = spec.obs_dim if self.discrete else spec.obs_dim + spec.action.dim
         outputs = spec.action.dim if self.discrete else 1
         self.network = StackedMLP(
-            2, inputs, outputs, hidden, activation, layer_norm, generator, device
+            2, inputs, outputs, generator, hidden, activation, layer_norm, device
         )
         self.target_rate = target_rate
         self.targets = [parameter.clone() for parameter in self.network.detached()]

@@ -119,7 +119,7 @@ class Ensemble(MarkovModel):
         self.targets = Targets(spec, device)
         out_dim = spec.obs_dim * (2 if self.gaussian else 1) + 1
         self.net = EnsembleMLP(
-            num_members, spec.obs_dim + spec.action.dim, out_dim, hidden, activation, generator,
+            num_members, spec.obs_dim + spec.action.dim, out_dim, generator, hidden, activation,
             device,
         )  # fmt: skip
         self.ending = TerminationNet(num_members, spec.obs_dim, generator, device)

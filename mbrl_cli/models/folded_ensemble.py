@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mbrl_cli.models.targets import Targets
-from mbrl_cli.nets.ensemble_mlp import ACTIVATIONS, ACTIVATIONS_IN_PLACE, EnsembleMLP
+from mbrl_cli.nets.activations import ACTIVATIONS, ACTIVATIONS_IN_PLACE
+from mbrl_cli.nets.ensemble_mlp import EnsembleMLP
 
 
 class FoldedEnsemble:

@@ -76,7 +76,9 @@ class MuZero(Model):
         self.two_hot = TwoHot(BINS, device)
 
         def net(inputs: int, outputs: int) -> StackedMLP:
-            return StackedMLP(1, inputs, outputs, hidden, activation, True, generator, device)
+            return StackedMLP(
+                1, inputs, outputs, generator, hidden, activation, layer_norm=True, device=device
+            )
 
         self.encoder = net(spec.obs_dim, latent)
         self.dynamics = net(latent + spec.action.dim, latent + BINS + 1)  # | reward | goes on

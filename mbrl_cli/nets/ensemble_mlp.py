@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "silu": F.silu, "relu": torch.relu, "tanh": torch.tanh, "elu": F.elu,
-}  # fmt: skip
-# For preallocated buffers, without autograd, which needs the input of an activation.
-ACTIVATIONS_IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {
-    "silu": lambda x: F.silu(x, inplace=True),
-    "relu": torch.relu_,
-    "tanh": torch.tanh_,
-    "elu": lambda x: F.elu(x, inplace=True),
-}
+from mbrl_cli.nets.activations import ACTIVATIONS
 
 
 class EnsembleMLP(nn.Module):
@@ -38,9 +28,9 @@ class EnsembleMLP(nn.Module):
         num_members: int,
         in_dim: int,
         out_dim: int,
-        hidden: Sequence[int],
-        activation: str,
         generator: torch.Generator,
+        hidden: Sequence[int] = (64, 64),
+        activation: str = "silu",
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__()

@@ -20,7 +20,11 @@ class ImageDecoder(nn.Module):
     """
 
     def __init__(
-        self, in_dim: int, shape: tuple[int, int, int], depth: int, generator: torch.Generator
+        self,
+        in_dim: int,
+        shape: tuple[int, int, int],
+        generator: torch.Generator,
+        depth: int = 16,
     ) -> None:
         super().__init__()
         self.depths = [depth * 2**layer for layer in reversed(range(num_halvings(shape[1])))]

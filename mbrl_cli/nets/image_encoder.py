@@ -30,7 +30,11 @@ class ImageEncoder(nn.Module):
     """
 
     def __init__(
-        self, shape: tuple[int, int, int], out_dim: int, depth: int, generator: torch.Generator
+        self,
+        shape: tuple[int, int, int],
+        out_dim: int,
+        generator: torch.Generator,
+        depth: int = 16,
     ) -> None:
         super().__init__()
         self.shape = shape

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mbrl_cli.nets.ensemble_mlp import ACTIVATIONS
+from mbrl_cli.nets.activations import ACTIVATIONS
 
 
 class StackedMLP:
@@ -26,10 +26,10 @@ class StackedMLP:
         num_members: int,
         in_dim: int,
         out_dim: int,
-        hidden: Sequence[int],
-        activation: str,
-        layer_norm: bool,
         generator: torch.Generator,
+        hidden: Sequence[int] = (256, 256),
+        activation: str = "relu",
+        layer_norm: bool = False,
         device: torch.device | str = "cpu",
     ) -> None:
         self.activation = ACTIVATIONS[activation]

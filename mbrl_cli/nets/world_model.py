@@ -72,8 +72,8 @@ class WorldModel(nn.Module):
         )
         self.decoder: nn.Module = NormMLP(self.feature_dim, obs_dim, generator, hidden, layers)
         if obs_shape is not None:
-            self.encoder = ImageEncoder(obs_shape, hidden, widths.depth, generator)
-            self.decoder = ImageDecoder(self.feature_dim, obs_shape, widths.depth, generator)
+            self.encoder = ImageEncoder(obs_shape, hidden, generator, widths.depth)
+            self.decoder = ImageDecoder(self.feature_dim, obs_shape, generator, widths.depth)
         self.reward_head = NormMLP(
             self.feature_dim, num_bins, generator, hidden, layers, zero_output=True
         )
