@@ -20,9 +20,9 @@ import gymnasium as gym
 import numpy as np
 from hydra import compose, initialize_config_dir, initialize_config_module
 
-from mbrl_cli.config.app import register_resolvers
 from mbrl_cli.config.build import build
 from mbrl_cli.config.groups import config_dir
+from mbrl_cli.config.resolvers import register_resolvers
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.threads_and_malloc import set_threads_and_malloc
 

@@ -16,9 +16,9 @@ import torch
 from hydra import compose, initialize_config_dir
 from turns import report, synchronize
 
-from mbrl_cli.config.app import register_resolvers
 from mbrl_cli.config.build import build
 from mbrl_cli.config.groups import config_dir
+from mbrl_cli.config.resolvers import register_resolvers
 from mbrl_cli.seeding import torch_generator
 from mbrl_cli.threads_and_malloc import set_threads_and_malloc
 

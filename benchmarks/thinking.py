@@ -26,10 +26,10 @@ import matplotlib
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from mbrl_cli.config.app import register_resolvers
-from mbrl_cli.config.build import Parts, build
+from mbrl_cli.config.build import RunObjects, build
 from mbrl_cli.config.groups import config_dir
-from mbrl_cli.config.saved_run import load_run
+from mbrl_cli.config.resolvers import register_resolvers
+from mbrl_cli.config.saved_run import load_saved_run
 from mbrl_cli.evaluation import evaluate
 from mbrl_cli.threads_and_malloc import set_threads_and_malloc
 
@@ -114,7 +114,7 @@ def _measure(
     for seed, source in enumerate(sources):
         overrides = _with_budget(planner, budget)
         if isinstance(source, Path):
-            parts, _ = load_run(source, [*overrides, f"seed={seed}"])
+            parts, _ = load_saved_run(source, [*overrides, f"seed={seed}"])
         else:
             parts = _compose([*options.overrides, *overrides, f"seed={source}"])
         decide = parts.agent.planning.planner.plan  # type: ignore[attr-defined]
@@ -171,7 +171,7 @@ def _with_budget(planner: str, plans: int | None) -> list[str]:
     return overrides
 
 
-def _compose(overrides: list[str]) -> Parts:
+def _compose(overrides: list[str]) -> RunObjects:
     register_resolvers()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         return build(OmegaConf.create(compose("train", overrides=overrides)))

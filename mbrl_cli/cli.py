@@ -1,110 +1,220 @@
-"""The words of the command line. Nothing heavy is imported before a word needs it."""
+"""Command-line subcommands. Heavy modules are imported only when a subcommand needs them."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
+
+from mbrl_cli.config.error_exit import exit_on_user_error
+from mbrl_cli.errors import UserError, nearest
 
 HELP = """\
 mbrl: experiments in model-based reinforcement learning
 
-  mbrl train [key=value ...]       run an experiment:  mbrl train env=cartpole planner=cem
-  mbrl train -m key=a,b ...        a sweep: one run for each combination
-  mbrl resume RUN_DIR [key=value]  go on with a run that was cut, or extend it: total_steps=...
-  mbrl eval RUN_DIR [key=value ..] play evaluation episodes with a saved run
-  mbrl list [GROUP]                what there is: env, model, planner, agent
+  mbrl train [key=value ...]            run an experiment: mbrl train env=cartpole planner=cem
+  mbrl train -m key=a,b ...             a sweep: one run for each combination
+  mbrl resume RUN_DIR [key=value ...]   continue an interrupted run, or extend it: total_steps=...
+  mbrl eval RUN_DIR [key=value ...]     run evaluation episodes with a saved run
+  mbrl list [GROUP [CHOICE]]            the choices of each group, the keys of a choice
 
-  mbrl train --help                the keys of a run and the choices of each group
-  mbrl train --cfg job [...]       print the composed config without running
+  mbrl COMMAND --help                   options and examples of a command
+  mbrl train --cfg job [...]            print the composed config without running
   mbrl --version
 
-Runs go to outputs/; look at them with: tensorboard --logdir outputs
+Runs are written to outputs/; to see their curves type: tensorboard --logdir outputs
+"""
+RESUME_EPILOG = """\
+examples:
+  mbrl resume outputs/RUN                      continue an interrupted run
+  mbrl resume outputs/RUN total_steps=5000     extend a finished run
+  mbrl resume outputs/RUN planner.horizon=30   change a setting from here on
+"""
+EVAL_EPILOG = """\
+examples:
+  mbrl eval outputs/RUN eval_episodes=50                    more episodes
+  mbrl eval outputs/RUN planner=icem planner.horizon=30     another planner
+  mbrl eval outputs/RUN planner=mine --config-dir my_configs
+                                     the planner in my_configs/planner/mine.yaml
+"""
+LIST_EPILOG = """\
+examples:
+  mbrl list                              the choices of all groups
+  mbrl list planner                      the choices of one group
+  mbrl list planner cem                  the keys of a choice: default, allowed, meaning
+  mbrl list planner cem env=pendulum     the values in a run on pendulum, too
 """
 
 
+class Parser(argparse.ArgumentParser):
+    """Argument parser that raises UserError instead of printing two lines and exiting."""
+
+    def __init__(self, command: str, usage: str, description: str, epilog: str) -> None:
+        super().__init__(
+            prog=f"mbrl {command}",
+            usage=f"mbrl {command} {usage}",
+            description=description,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UserError with the message and the usage in one line."""
+        raise UserError(f"{message}; {' '.join(self.format_usage().split())}")
+
+
 def main() -> None:
-    """Dispatch `mbrl WORD ...`; exit code 2 for a mistake in what was asked."""
-    words = {"train": _train, "resume": _resume, "eval": _eval, "list": _list}
+    """Run `mbrl COMMAND ...`; a mistake in the words exits with code 2."""
+    commands: dict[str, Callable[[list[str]], None]] = {
+        "train": _train, "resume": _resume, "eval": _eval, "list": _list,
+    }  # fmt: skip
     argv = sys.argv[1:]
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(HELP, end="")
         return
-    word, rest = argv[0], argv[1:]
-    if word == "--version":
+    command, rest = argv[0], argv[1:]
+    if command == "--version":
         from mbrl_cli import __version__
 
         print(f"mbrl {__version__}")
         return
-    if word in ("-sc", "--shell-completion") or word.startswith("-sc"):
-        _complete(rest)
+    if command.startswith("-sc") or command == "--shell-completion":
+        _complete(rest, list(commands))
         return
-    if word not in words:
-        from mbrl_cli.errors import nearest
-
-        close = nearest(word, words)
-        hint = f"did you mean {close[0]}?" if close else f"allowed are {', '.join(words)}"
-        _refuse(f"{word}: unknown command; {hint}")
-    # Waiting threads sleep instead of spinning: spinning ones starve the runs beside this one.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    words[word](rest)
+    with exit_on_user_error():
+        if command not in commands:
+            close = nearest(command, commands)
+            hint = f"did you mean {close[0]}?" if close else f"allowed are {', '.join(commands)}"
+            raise UserError(f"{command}: unknown command; {hint}")
+        # Waiting OpenMP threads sleep; by default they spin and slow down other runs.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        commands[command](rest)
 
 
 def _train(argv: list[str]) -> None:
-    from mbrl_cli.config.app import launch
+    from mbrl_cli.config.train_command import launch
 
     launch(argv)
 
 
 def _resume(argv: list[str]) -> None:
-    from mbrl_cli.config.app import refusing
-    from mbrl_cli.config.resume import resume
+    description = "Continue an interrupted run, or extend a finished one."
+    words = _parse_saved_run("resume", description, RESUME_EPILOG, argv)
+    from mbrl_cli.config.resume_command import resume_saved_run
 
-    with refusing():
-        resume(argv)
+    resume_saved_run(words.run_dir, words.overrides, words.trust, words.config_dir)
 
 
 def _eval(argv: list[str]) -> None:
-    from mbrl_cli.config.app import refusing
-    from mbrl_cli.config.saved_run import evaluate_saved
+    description = "Run evaluation episodes with a saved run and print their returns."
+    words = _parse_saved_run("eval", description, EVAL_EPILOG, argv)
+    from mbrl_cli.config.eval_command import evaluate_saved_run
 
-    with refusing():
-        evaluate_saved(argv)
+    evaluate_saved_run(words.run_dir, words.overrides, words.trust, words.config_dir)
 
 
 def _list(argv: list[str]) -> None:
-    from mbrl_cli.config.groups import GROUPS, choices
+    parser = Parser(
+        command="list",
+        usage="[GROUP [CHOICE [env=NAME]]] [--config-dir DIR]",
+        description="List the choices of each group, or the keys of a choice.",
+        epilog=LIST_EPILOG,
+    )
+    parser.add_argument(
+        "group", nargs="?", metavar="GROUP", help="env, model, planner, agent or experiment"
+    )
+    parser.add_argument("choice", nargs="?", metavar="CHOICE", help="a choice of the group")
+    parser.add_argument(
+        "env",
+        nargs="?",
+        metavar="env=NAME",
+        help="show the values in a run on this environment, too",
+    )
+    _add_config_dir(parser, "also list the YAML files in DIR, such as DIR/planner/mine.yaml")
+    words = parser.parse_intermixed_args(argv)
+    _prepare_config_dir(words.config_dir)
+    from mbrl_cli.config.list_command import list_choices, list_keys
 
-    wrong = [group for group in argv if group not in GROUPS]
-    if wrong:
-        _refuse(f"list {wrong[0]}: unknown group; allowed are {', '.join(GROUPS)}")
-    for group in argv or GROUPS:
-        found = choices(group)
-        width = max(len(name) for name in found)
-        print(group)
-        for name, description in found.items():
-            print(f"  {name:<{width}}  {description}")
-
-
-def _complete(argv: list[str]) -> None:
-    """Hydra knows one-word commands only: hide `train` from the line that it completes."""
-    line = os.environ.get("COMP_LINE", "")
-    first, _, rest = line.partition(" ")
-    word, space, rest = rest.lstrip().partition(" ")
-    if argv and argv[0].startswith("query") and not space:
-        print("\n".join(w for w in ("train", "resume", "eval", "list") if w.startswith(word)))
+    if words.choice is None:
+        print(list_choices(words.group, words.config_dir), end="")
         return
-    if argv and argv[0].startswith("query") and word != "train":
+    if "=" in words.choice:
+        parser.error(f"{words.choice}: CHOICE must come before it")
+    env = None
+    if words.env is not None:
+        key, _, env = words.env.partition("=")
+        if key != "env" or not env:
+            raise UserError(f"list {words.env}: unknown word; use env=NAME, such as env=pendulum")
+    print(list_keys(words.group, words.choice, env, words.config_dir), end="")
+
+
+def _parse_saved_run(
+    command: str, description: str, epilog: str, argv: Sequence[str]
+) -> argparse.Namespace:
+    """Return the words of `mbrl resume` or `mbrl eval`."""
+    parser = Parser(
+        command=command,
+        usage="RUN_DIR [key=value ...] [--trust] [--config-dir DIR]",
+        description=description,
+        epilog=epilog,
+    )
+    parser.add_argument(
+        "run_dir", nargs="?", metavar="RUN_DIR", type=Path, help="the folder of a run"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="settings to change, or planner=NAME"
+    )
+    parser.add_argument(
+        "--trust", action="store_true", help="let the run's config import any code that it names"
+    )
+    _add_config_dir(parser, "also use the YAML files in DIR, and the code that they name")
+    words = parser.parse_intermixed_args(argv)
+    if words.run_dir is None:
+        parser.error("RUN_DIR: must be given")
+    _prepare_config_dir(words.config_dir, importable=words.trust)
+    return words
+
+
+def _add_config_dir(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--config-dir", type=Path, metavar="DIR", help=text)
+
+
+def _prepare_config_dir(config_dir: Path | None, importable: bool = False) -> None:
+    """Check the folder of `--config-dir`, and let its YAML files name code in the current folder.
+
+    Without the option, or `--trust`, the current folder is not importable: it may come from another
+    person together with the run.
+    """
+    from mbrl_cli.config.groups import check_user_dir
+    from mbrl_cli.config.targets import make_current_folder_importable
+
+    if config_dir is not None:
+        check_user_dir(config_dir)
+    if config_dir is not None or importable:
+        make_current_folder_importable()
+
+
+def _complete(argv: list[str], commands: list[str]) -> None:
+    """Answer the shell's completion query.
+
+    Hydra completes commands of one word only, so `train` is removed from the line that it reads.
+    """
+    line = os.environ.get("COMP_LINE", "")
+    program, _, rest = line.partition(" ")
+    command, space, rest = rest.lstrip().partition(" ")
+    if argv and argv[0].startswith("query") and not space:
+        print("\n".join(name for name in commands if name.startswith(command)))
+        return
+    if argv and argv[0].startswith("query") and command != "train":
         return
     if space:
-        short = f"{first} {rest}"
-        os.environ["COMP_POINT"] = str(
-            max(0, int(os.environ.get("COMP_POINT", len(line))) - (len(line) - len(short)))
-        )
+        short = f"{program} {rest}"
+        removed = len(line) - len(short)
+        point = int(os.environ.get("COMP_POINT", len(line)))
+        os.environ["COMP_POINT"] = str(max(0, point - removed))
         os.environ["COMP_LINE"] = short
     _train(["-sc", *argv])
-
-
-def _refuse(text: str) -> NoReturn:
-    print(f"mbrl: {text}", file=sys.stderr)
-    raise SystemExit(2)

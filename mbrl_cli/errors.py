@@ -44,3 +44,17 @@ def nearest(word: str, allowed: Iterable[str], count: int = 3) -> list[str]:
     by_lower_case = {name.lower(): name for name in allowed}
     close = difflib.get_close_matches(word.lower(), by_lower_case, n=count, cutoff=0.5)
     return [by_lower_case[name] for name in close]
+
+
+def unknown_key(full_key: str, key: str, allowed: Iterable[str]) -> str:
+    """Return the error text about an unknown key: the nearest allowed ones, or else all of them.
+
+    Args:
+        full_key: the key as it was given, for example planner.horizn.
+        key: its last part, which is compared with `allowed`.
+        allowed: the keys that exist in its place.
+    """
+    allowed = list(allowed)
+    close = nearest(key, allowed)
+    hint = f"did you mean {', '.join(close)}?" if close else f"allowed are {', '.join(allowed)}"
+    return f"{full_key}: unknown key; {hint}"

@@ -11,8 +11,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from mbrl_cli.cli import main
-from mbrl_cli.config.app import register_resolvers
 from mbrl_cli.config.composition import compose_config
+from mbrl_cli.config.resolvers import register_resolvers
 from mbrl_cli.models.base import Model, Trajectories
 from mbrl_cli.models.ensemble import Ensemble
 from mbrl_cli.models.markov import Prediction

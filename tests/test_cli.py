@@ -30,7 +30,7 @@ def mbrl(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 MISTAKES = [
     ("train planner.horizon=0", "planner.horizon=0", ">= 1"),
     ("train -m planner.horizon=1,0", "planner.horizon=0", ">= 1"),
-    ("eval nowhere", "nowhere", "no run folder"),
+    ("eval nowhere", "nowhere", "is not a run folder"),
 ]
 
 

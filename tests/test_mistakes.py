@@ -1,7 +1,6 @@
-"""Bad input of every kind: told in one line, the documented exit code, nothing lost.
+"""Every kind of bad input gives one line of text and the documented exit code, and deletes nothing.
 
-`docs/mistakes.md` is the table of what is said; `MBRL_WRITE=1 pytest tests/test_mistakes.py` writes
-it.
+`docs/mistakes.md` lists the messages; `MBRL_WRITE=1 pytest tests/test_mistakes.py` writes it.
 """
 
 import errno
@@ -28,11 +27,11 @@ from mbrl_cli.config.composition import compose_choice
 from mbrl_cli.config.groups import GROUPS, choices, config_dir
 
 TABLE = Path(__file__).parent.parent / "docs" / "mistakes.md"
-RAN = []  # proof of code that ran and must not have
+EXECUTED = []  # names of code that was executed although it must not be
 
 
 class Faulty(gymnasium.Env):
-    """An environment that does one thing wrong in its 25th step, or where `fault` says."""
+    """Environment with one fault, in its 25th step or in the method that `fault` names."""
 
     observation_space = gymnasium.spaces.Box(-1.0, 1.0, (2,))
     action_space = gymnasium.spaces.Discrete(2)
@@ -85,22 +84,22 @@ def never_ends(obs, action, next_obs):
     return torch.zeros(obs.shape[:-1], dtype=torch.bool)
 
 
-def hostile(obs, action, next_obs):
-    RAN.append("hostile")
+def hostile_termination(obs, action, next_obs):
+    EXECUTED.append("hostile_termination")
     return never_ends(obs, action, next_obs)
 
 
-class Bomb:
+class HostilePickle:
     def __reduce__(self):
-        return RAN.append, ("bomb",)
+        return EXECUTED.append, ("pickle",)
 
 
 def newest(folder):
     return max((folder / "checkpoints").glob("*.safetensors"))
 
 
-def rewrite(change):
-    """Return a set-up that changes the config of the run folder."""
+def change_config(change):
+    """Return a set-up function that changes the config of the run folder."""
 
     def set_up(root):
         config = OmegaConf.load(root / "run" / "config.yaml")
@@ -110,12 +109,14 @@ def rewrite(change):
     return set_up
 
 
-def content(name, data):
-    """Return a set-up that puts a file into the run folder."""
+def write_file(name, data):
+    """Return a set-up function that writes a file into the run folder."""
     return lambda root: (root / "run" / name).write_bytes(data)
 
 
-def every_checkpoint(change):
+def change_checkpoints(change):
+    """Return a set-up function that changes the bytes of every checkpoint."""
+
     def set_up(root):
         for path in (root / "run").glob("**/*.safetensors"):
             path.write_bytes(change(path.read_bytes()))
@@ -123,17 +124,19 @@ def every_checkpoint(change):
     return set_up
 
 
-def lose_replay(root):
+def delete_replay(root):
     for path in (root / "run" / "replay").iterdir():
         path.unlink()
 
 
-def another_state(root):
+def write_other_state(root):
     for path in (root / "run" / "checkpoints").iterdir():
         save_checkpoint(path.parent, path.stem, {"env_step": "many"})
 
 
-def yaml_of_mine(text):
+def write_model_yaml(text):
+    """Return a set-up function that writes mine/model/mine.yaml."""
+
     def set_up(root):
         (root / "mine" / "model").mkdir(parents=True)
         (root / "mine" / "model" / "mine.yaml").write_text(text)
@@ -141,21 +144,32 @@ def yaml_of_mine(text):
     return set_up
 
 
-def target(path, **more):
-    return rewrite(lambda config: config.update(planner={"_target_": path, **more}))
+def change_planner(path, **more):
+    return change_config(lambda config: config.update(planner={"_target_": path, **more}))
 
 
-NOTHING = lambda root: None  # noqa: E731
+def no_set_up(root):
+    pass
+
+
 RUN = "train env=gym env.id=Faulty-v0 model=linear planner.horizon=3 planner.population=12 " \
       "total_steps=40 prefill_steps=15 agent.fit_every=10 final_eval_episodes=1 eval_every=0 " \
       "console=false hydra.run.dir=new env.kwargs.fault="  # fmt: skip
 MINE = "train --config-dir mine model=mine"
 
-# What was asked, the exit code, what the line must say, and what is done before.
+# Command, exit code, part of the message; in the other lists also what is wrong and its set-up.
 COMMAND_LINE = [
     ("train env=cartpoel", 2, "env=cartpoel: unknown env; did you mean cartpole"),
     ("train planer=cem", 2, "planer: unknown key; did you mean planner"),
-    ("train planner.horizn=3", 2, "planner.horizn: unknown key; did you mean horizon"),
+    ("train planner.horizn=3", 2, "planner.horizn: unknown key; did you mean horizon?"),
+    ("train planner.horizn=3 --cfg job", 2, "planner.horizn: unknown key; did you mean horizon?"),
+    ("train model=rssm model.lr=1", 2, "model.lr: unknown key; allowed are size, latents, rec"),
+    ("train model=linear model.lr=1", 2, "unknown key; allowed are ridge, accuracy_horizon"),
+    ("train agent.sac.discont=1", 2, "agent.sac.discont: unknown key; did you mean discount"),
+    ("train planner=none planner.horizon=3", 2, "planner.horizon: unknown key, because no planner"),
+    ("train env.recommended.horizn=3", 2, "env.recommended.horizn: unknown key; did you mean hori"),
+    ("train env.recommended.pixels.x=3", 2, "env.recommended.pixels.x: unknown key; allowed are"),
+    ("train env.recommended=3", 2, "env.recommended=3: must be a mapping of keys to values"),
     ("train total_step=5", 2, "total_step: unknown key; did you mean total_steps"),
     ("train planner.horizon=abc", 2, "planner.horizon=abc: must be a whole number >= 1"),
     ("train planner.horizon=0", 2, "planner.horizon=0: must be a whole number >= 1"),
@@ -177,7 +191,7 @@ COMMAND_LINE = [
     ("train model.weight_decay=-1", 2, "model.weight_decay=-1: must be a number >= 0"),
     ("train model.weight_decay=inf", 2, "model.weight_decay=inf: must be a number >= 0"),
     ("train env_timeout=1e400", 2, "env_timeout=inf: must be a number > 0 or null"),
-    ("train model.hidden=[]", 2, "model.hidden=[]: must be a list of a whole number >= 1"),
+    ("train model.hidden=[]", 2, "model.hidden=[]: must be a list of whole numbers >= 1"),
     ("train model.hidden=[64,x]", 2, "model.hidden=[64, 'x']: must be a list"),
     ("train model.hidden=[99999999999]", 2, "model: cannot be built"),
     ("train model.activation=gelu", 2, "model.activation=gelu: must be one of silu, relu"),
@@ -206,84 +220,99 @@ COMMAND_LINE = [
     ("train =", 2, "="),
     ("train -m planner=cem,cme", 2, "planner=cme: unknown planner; did you mean cem"),
     ("train -m planner.horizon=1,0", 2, "planner.horizon=0: must be a whole number >= 1"),
-    ("train model_from=nowhere", 2, "nowhere: is no run folder"),
-    ("train model_from_frozen=true", 2, "model_from_frozen=true: needs model_from"),
-    ("eval nowhere", 2, "nowhere: is no run folder"),
+    ("train model_from=nowhere", 2, "nowhere: is not a run folder"),
+    ("train model_from_frozen=true", 2, "model_from_frozen=true: needs a run to start from"),
+    ("eval nowhere", 2, "nowhere: is not a run folder"),
+    ("train --config-dir nowhere", 2, "--config-dir nowhere: is not a folder"),
+    ("eval nowhere --config-dir nowhere", 2, "--config-dir nowhere: is not a folder"),
+    ("eval nowhere --trst", 2, "unrecognized arguments: --trst; usage: mbrl eval RUN_DIR"),
     ("eval", 2, "usage: mbrl eval RUN_DIR"),
     ("resume", 2, "usage: mbrl resume RUN_DIR"),
-    ("resume nowhere", 2, "nowhere: is no run folder"),
+    ("resume nowhere", 2, "nowhere: is not a run folder"),
     ("lst", 2, "lst: unknown command; did you mean list"),
-    ("list planers", 2, "list planers: unknown group; allowed are env"),
+    ("list planner cme", 2, "planner=cme: unknown planner; did you mean cem"),
+    ("list planner cem env=pendulm", 2, "env=pendulm: unknown env; did you mean pendulum"),
+    ("list planners cem", 2, "list planners: unknown group; did you mean planner"),
+    ("list planner cem horizon", 2, "list horizon: unknown word; use env=NAME"),
+    ("list planers", 2, "list planers: unknown group; did you mean planner"),
 ]
 YAML = [
-    (MINE, 2, "mine.yaml", "a YAML file that is not YAML", yaml_of_mine("_target_: [")),
-    (MINE, 2, "model: has no _target_", "no _target_", yaml_of_mine("hidden: [8]\n")),
+    (MINE, 2, "mine.yaml", "a YAML file that is not YAML", write_model_yaml("_target_: [")),
+    (MINE, 2, "model: has no _target_", "no _target_", write_model_yaml("hidden: [8]\n")),
     (
         MINE, 2, "cannot be imported", "a _target_ that is not there",
-        yaml_of_mine("_target_: no_such_package.Model\n"),
+        write_model_yaml("_target_: no_such_package.Model\n"),
     ),
-    (MINE, 2, "is no class or function", "a _target_ that is a module",
-     yaml_of_mine("_target_: mbrl_cli.models\n")),
+    (MINE, 2, "is not a class or function", "a _target_ that is a module",
+     write_model_yaml("_target_: mbrl_cli.models\n")),
     (
         MINE, 2, "model.ridge: missing; add model.ridge=VALUE", "a key left out",
-        yaml_of_mine("_target_: mbrl_cli.models.linear.Linear\naccuracy_horizon: 1\n"),
+        write_model_yaml("_target_: mbrl_cli.models.linear.Linear\naccuracy_horizon: 1\n"),
     ),
-    (MINE, 2, "model: has no _target_", "a list instead of a mapping", yaml_of_mine("- 1\n- 2\n")),
+    (MINE, 2, "model: has no _target_", "a list instead of a mapping",
+     write_model_yaml("- 1\n- 2\n")),
 ]  # fmt: skip
 FOLDERS = [
-    ("resume run env.id=X-v0", 2, "env.id=X-v0: cannot change", "", NOTHING),
-    ("resume run seed=1", 2, "seed=1: cannot change", "", NOTHING),
-    ("resume run env=pendulum", 2, "env=pendulum: a saved run keeps its env", "", NOTHING),
-    ("resume run model.hidden=[16] total_steps=99", 2, "model.hidden: cannot go on", "", NOTHING),
-    ("resume run total_steps=5", 2, "total_steps=5: the run has taken 60 steps", "", NOTHING),
-    ("resume run planner.horizn=3", 2, "planner.horizn: unknown key", "", NOTHING),
+    ("resume run env.id=X-v0", 2, "env.id=X-v0: cannot change", "", no_set_up),
+    ("resume run seed=1", 2, "seed=1: cannot change", "", no_set_up),
+    ("resume run env=pendulum", 2, "env=pendulum: a saved run keeps its env", "", no_set_up),
+    ("resume run model.hidden=[16] total_steps=99", 2,
+     "model.hidden: the saved state does not fit: agent.model.net", "", no_set_up),
+    ("resume run total_steps=5", 2, "must be >= 60, the steps that the run has taken", "",
+     no_set_up),
+    ("resume run planner.horizn=3", 2, "planner.horizn: unknown key", "", no_set_up),
     ("eval run", 2, "model.hidden: missing; add model.hidden=VALUE", "a key younger than the run",
-     rewrite(lambda config: config.model.pop("hidden"))),
-    ("eval run model.hidden=[16]", 2, "run: does not fit: agent.model.net", "", NOTHING),
-    ("eval run eval_episodes=0", 2, "eval_episodes=0: must be a whole number >= 1", "", NOTHING),
-    ("train hydra.run.dir=run", 2, "already holds a run", "", NOTHING),
-    ("train model=linear model_from=run", 2, "model_from=run: model.", "", NOTHING),
-    ("train env=pendulum model.hidden=[8] model_from=run", 2, "was saved", "", NOTHING),
-    ("train agent=random model_from=run", 2, "the agent uses no model", "", NOTHING),
+     change_config(lambda config: config.model.pop("hidden"))),
+    ("eval run model.hidden=[16]", 2, "run: the saved state does not fit: agent.model.net", "",
+     no_set_up),
+    ("eval run eval_episodes=0", 2, "eval_episodes=0: must be a whole number >= 1", "", no_set_up),
+    ("train hydra.run.dir=run", 2, "holds a run already", "", no_set_up),
+    ("train model=linear model_from=run", 2, "model_from=run: model.", "", no_set_up),
+    ("train env=pendulum model.hidden=[8] model_from=run", 2, "was saved", "", no_set_up),
+    ("train agent=random model_from=run", 2, "the agent uses no model", "", no_set_up),
     (
         "train env=cartpole model.hidden=[8] env.termination=learned model_from=run", 2,
-        "did not learn the termination", "", NOTHING,
+        "did not learn the termination", "", no_set_up,
     ),
-    ("resume run", 2, "is no run folder", "no config", lambda r: (r / "run/config.yaml").unlink()),
-    ("resume run", 2, "is no YAML", "a config that is not YAML", content("config.yaml", b"a: [")),
-    ("resume run", 2, "is no YAML", "a binary config", content("config.yaml", b"\xff\xfe\x00")),
-    ("resume run", 2, "is no config", "a list as config", content("config.yaml", b"- 1\n")),
-    ("eval run", 2, "is no config", "an empty config", content("config.yaml", b"")),
-    ("eval run", 2, "no YAML", "a YAML tag that builds an object",
-     content("config.yaml", b"a: !!python/object/apply:os.system ['true']\n")),
-    ("eval run", 2, "none of mbrl's own", "os.system as planner",
-     target("os.system", command="touch RAN")),
-    ("resume run", 2, "none of mbrl's own", "os.system through a module of ours",
-     target("mbrl_cli.config.app.os.system", command="touch RAN")),
-    ("eval run", 2, "none of mbrl's own", "a _target_ deep inside", rewrite(
+    ("resume run", 2, "is not a run folder", "no config",
+     lambda root: (root / "run/config.yaml").unlink()),
+    ("resume run", 2, "is not readable YAML", "a config that is not YAML",
+     write_file("config.yaml", b"a: [")),
+    ("resume run", 2, "is not readable YAML", "a binary config",
+     write_file("config.yaml", b"\xff\xfe\x00")),
+    ("resume run", 2, "is not the config", "a list as config", write_file("config.yaml", b"- 1\n")),
+    ("eval run", 2, "is not the config", "an empty config", write_file("config.yaml", b"")),
+    ("eval run", 2, "is not readable YAML", "a YAML tag that builds an object",
+     write_file("config.yaml", b"a: !!python/object/apply:os.system ['true']\n")),
+    ("eval run", 2, "is not one of mbrl's classes", "os.system as planner",
+     change_planner("os.system", command="touch RAN")),
+    ("resume run", 2, "is not one of mbrl's classes", "os.system through a module of ours",
+     change_planner("mbrl_cli.config.targets.os.system", command="touch RAN")),
+    ("eval run", 2, "is not one of mbrl's classes", "a _target_ deep inside", change_config(
         lambda config: config.env.update(kwargs={"a": {"_target_": "os.system"}}))),
-    ("eval run", 2, "imports other code", "an environment of another package", rewrite(
+    ("eval run", 2, "imports other code", "an environment of another package", change_config(
         lambda config: config.env.update(id="test_mistakes:X-v0"))),
-    ("resume run", 2, "imports other code", "a reward of another package", rewrite(
-        lambda config: config.env.update(reward="test_mistakes:hostile"))),
-    ("resume run", 2, "imports other code", "a simulator of another package", rewrite(
-        lambda config: config.env.update(simulator="test_mistakes:hostile"))),
-    ("eval run", 2, "is no plain value", "a variable of this machine", rewrite(
+    ("resume run", 2, "imports other code", "a reward of another package", change_config(
+        lambda config: config.env.update(reward="test_mistakes:hostile_termination"))),
+    ("resume run", 2, "imports other code", "a simulator of another package", change_config(
+        lambda config: config.env.update(simulator="test_mistakes:hostile_termination"))),
+    ("eval run", 2, "is not a plain value", "a variable of this machine", change_config(
         lambda config: config.env.update(id="${oc.env:HOME}"))),
     ("eval run", 2, "damaged, or not a checkpoint", "pickles instead of checkpoints",
-     every_checkpoint(lambda old: pickle.dumps(Bomb()))),
+     change_checkpoints(lambda old: pickle.dumps(HostilePickle()))),
     ("resume run total_steps=99", 2, "no intact checkpoint is left", "pickles for checkpoints",
-     every_checkpoint(lambda old: pickle.dumps(Bomb()))),
+     change_checkpoints(lambda old: pickle.dumps(HostilePickle()))),
     ("resume run total_steps=99", 2, "checksum does not match", "a flipped byte in each checkpoint",
-     every_checkpoint(lambda old: old[:-9] + bytes([old[-9] ^ 1]) + old[-8:])),
+     change_checkpoints(lambda old: old[:-9] + bytes([old[-9] ^ 1]) + old[-8:])),
     ("resume run total_steps=99", 2, "no intact checkpoint", "checkpoints cut in half",
-     every_checkpoint(lambda old: old[: len(old) // 2])),
-    ("eval run", 2, "damaged", "empty checkpoints", every_checkpoint(lambda old: b"")),
+     change_checkpoints(lambda old: old[: len(old) // 2])),
+    ("eval run", 2, "damaged", "empty checkpoints", change_checkpoints(lambda old: b"")),
     ("eval run", 2, "has checkpoint format 9", "checkpoints of another version",
-     every_checkpoint(lambda old: old.replace(b'\\"format\\": 1', b'\\"format\\": 9'))),
-    ("resume run total_steps=99", 2, "cannot read the checkpoint", "the replay lost", lose_replay),
+     change_checkpoints(lambda old: old.replace(b'\\"format\\": 1', b'\\"format\\": 9'))),
+    ("resume run total_steps=99", 2, "cannot read the checkpoint", "the replay deleted",
+     delete_replay),
     ("resume run total_steps=99", 2, "is no checkpoint of a run", "checkpoints of something else",
-     another_state),
+     write_other_state),
     ("resume run total_steps=99", 2, "rows were lost", "metrics.csv cut", lambda root: os.truncate(
         root / "run" / "metrics.csv", 100)),
 ]  # fmt: skip
@@ -324,8 +353,8 @@ def finished(tmp_path_factory, request):
 
 
 @pytest.fixture
-def told(mbrl, tmp_path, monkeypatch):
-    """Return a function that runs a mistake and checks what all of them have in common."""
+def run_mistake(mbrl, tmp_path, monkeypatch):
+    """Return a function that runs a wrong command, checks its result and returns its message."""
     spec = gymnasium.envs.registration.EnvSpec("Faulty-v0", entry_point=Faulty)
     monkeypatch.setitem(gymnasium.registry, "Faulty-v0", spec)
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
@@ -340,13 +369,13 @@ def told(mbrl, tmp_path, monkeypatch):
         assert says in done.err
         after = contents(tmp_path)
         new = after.keys() - before.keys()
-        assert {name: after.get(name) for name in before} == before  # nothing lost
+        assert {name: after.get(name) for name in before} == before, "a file was changed or deleted"
         if "hydra.run.dir=new" not in words:
             assert not new, "a stray folder or file"
-        assert not RAN
+        assert not EXECUTED
         return done.err.strip().removeprefix("mbrl: ").replace(str(tmp_path), ".")
 
-    RAN.clear()
+    EXECUTED.clear()
     return run
 
 
@@ -359,13 +388,13 @@ def contents(root):
 
 
 CASES = {
-    "Command line": [(words, code, says, "", NOTHING) for words, code, says in COMMAND_LINE],
+    "Command line": [(words, code, says, "", no_set_up) for words, code, says in COMMAND_LINE],
     "YAML": YAML,
     "Run folders": FOLDERS,
-    "Environments": [(words, code, says, "", NOTHING) for words, code, says in FAULTS],
+    "Environments": [(words, code, says, "", no_set_up) for words, code, says in FAULTS],
 }
 ALL = [(kind, *case) for kind, cases in CASES.items() for case in cases]
-HEARD = {}  # (what was asked, what was wrong) -> what was said
+MESSAGES = {}  # (command, what is wrong) -> message
 
 
 @pytest.mark.parametrize(
@@ -373,13 +402,13 @@ HEARD = {}  # (what was asked, what was wrong) -> what was said
     ALL,
     ids=[f"{words}{' with ' * bool(wrong)}{wrong}" for _, words, _, _, wrong, _ in ALL],
 )
-def test_a_mistake_is_told_in_one_line_and_nothing_is_lost(
-    told, finished, tmp_path, kind, words, code, says, wrong, set_up
+def test_a_mistake_gives_one_line_and_deletes_nothing(
+    run_mistake, finished, tmp_path, kind, words, code, says, wrong, set_up
 ):
     if kind == "Run folders":
         shutil.copytree(finished, tmp_path / "run")
     set_up(tmp_path)
-    HEARD[words, wrong] = told(words, code, says)
+    MESSAGES[words, wrong] = run_mistake(words, code, says)
 
 
 def test_the_table_lists_every_mistake():
@@ -397,37 +426,39 @@ def test_the_table_lists_every_mistake():
         for words, code, _, wrong, _ in cases:
             shown = words.replace(RUN, "train env=gym env.id=Faulty-v0 ... env.kwargs.fault=")
             command = f"`{shown}`" + (f" with {wrong}" if wrong else "")
-            said = HEARD.get((words, wrong), "").replace("|", "\\|")
-            lines.append(f"| {command} | {code} | {said} |")
+            message = MESSAGES.get((words, wrong), "").replace("|", "\\|")
+            lines.append(f"| {command} | {code} | {message} |")
     if "MBRL_WRITE" in os.environ:
         TABLE.write_text("\n".join(lines) + "\n", encoding="utf-8")
     written = TABLE.read_text(encoding="utf-8").splitlines()
 
-    def without_message(line):  # messages of Hydra and gymnasium differ between their versions
+    def without_message(line):  # some messages depend on the versions of Hydra and gymnasium
         return line.rsplit(" | ", 1)[0]
 
     assert len(ALL) >= 60
     assert [without_message(line) for line in written] == [without_message(line) for line in lines]
 
 
-def test_with_trust_a_run_folder_may_name_other_code(told, mbrl, finished, tmp_path):
+def test_trust_lets_a_run_folder_name_other_code(run_mistake, mbrl, finished, tmp_path):
     shutil.copytree(finished, tmp_path / "run")
-    rewrite(lambda config: config.env.update(termination="test_mistakes:hostile"))(tmp_path)
+    change_config(
+        lambda config: config.env.update(termination="test_mistakes:hostile_termination")
+    )(tmp_path)
     assert mbrl("eval", "run", "eval_episodes=1").code == 2
-    assert not RAN
+    assert not EXECUTED
     assert mbrl("eval", "run", "eval_episodes=1", "--trust").code == 0
-    assert RAN
+    assert EXECUTED
 
 
-def test_after_a_fault_of_the_environment_the_run_goes_on(told, mbrl, tmp_path):
-    told(RUN + "raise", 3, "saved before the episode; trace in fault.txt; go on with: mbrl resume")
+def test_a_run_can_be_resumed_after_a_fault_of_the_environment(run_mistake, mbrl, tmp_path):
+    run_mistake(RUN + "raise", 3, "the trace is in fault.txt; to resume type: mbrl resume")
     assert "fell over" in (tmp_path / "new" / "fault.txt").read_text()
-    # The environment counts its steps from the start of the process: now it fails no more.
+    # The environment counts its steps from the start of the process, so it does not fail again.
     assert mbrl("resume", "new").code == 0
 
 
-def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
-    told, mbrl, tiny_run, tmp_path, monkeypatch
+def test_a_full_disk_is_reported_and_the_run_can_be_resumed(
+    run_mistake, mbrl, tiny_run, tmp_path, monkeypatch
 ):
     real, calls = os.fsync, []
 
@@ -439,20 +470,24 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
 
     words = " ".join(["train", "env=cartpole", *tiny_run, "hydra.run.dir=new"])
     monkeypatch.setattr(os, "fsync", full)
-    told(words, 5, "No space left on device; make room, then: mbrl resume")
+    run_mistake(words, 5, "No space left on device; free disk space, then type: mbrl resume")
     monkeypatch.setattr(os, "fsync", real)
     done = mbrl("resume", "new")
     assert done.code == 0
-    assert "from step 0" not in done.out  # what was saved before the disk was full counts
+    assert "from step 0" not in done.out  # it continues from what was saved before
 
 
-def test_a_model_that_diverges_again_and_again_ends_the_run_with_advice(told, tiny_run, tmp_path):
+def test_a_model_that_diverges_in_every_fit_ends_the_run_with_advice(
+    run_mistake, tiny_run, tmp_path
+):
     words = " ".join(["train", "env=pendulum", *tiny_run, "hydra.run.dir=new"])
     more = " model.learning_rate=1 model.max_steps=300 model.activation=relu total_steps=200"
     wild = " model.weight_decay=1e30"
-    told(words + more + wild, 4, "diverged in 3 fits in a row and was rolled back each time; lower")
+    run_mistake(
+        words + more + wild, 4, "diverged in 3 fits in a row and was rolled back each time; lower"
+    )
     rows = (tmp_path / "new" / "metrics.csv").read_text().splitlines()
-    assert sum(",model/rolled_back,5.0" in row for row in rows) == 2  # the third ended the run
+    assert sum(",model/rolled_back,5.0" in row for row in rows) == 2  # the third one ended the run
 
 
 # --- random overrides ---------------------------------------------------------------------------
@@ -513,8 +548,8 @@ OVERRIDE = st.one_of(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 @given(st.lists(OVERRIDE, min_size=1, max_size=4))
-def test_random_overrides_are_refused_in_words_or_could_run(mbrl, tmp_path, overrides):
-    """Everything that is checked before a run starts, without the run: never a traceback."""
+def test_random_overrides_give_one_line_or_a_valid_config(mbrl, tmp_path, overrides):
+    """All checks before a run, without the run itself: never a traceback."""
     words = [word for word in overrides if not word.startswith("-")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mbrl_cli.config.train.train", lambda config: 0.0)

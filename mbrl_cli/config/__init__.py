@@ -1,1 +1,4 @@
-"""Config in, live objects out: the only room that knows hydra and omegaconf."""
+"""Configuration: compose and check a config, build the objects of a run, run the subcommands.
+
+Only this package imports hydra and omegaconf.
+"""

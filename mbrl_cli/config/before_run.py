@@ -1,53 +1,70 @@
-"""What is checked before a run has a folder."""
+"""Check a run, or each job of a sweep, before Hydra makes its folder."""
 
 from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from mbrl_cli.config.app import explain, refusing
 from mbrl_cli.config.build import build
-from mbrl_cli.errors import UserError
-from mbrl_cli.metrics_csv import METRICS_CSV
+from mbrl_cli.config.composition import hydra_errors_as_user_errors
+from mbrl_cli.config.error_exit import exit_on_user_error
+from mbrl_cli.config.groups import config_dir
+from mbrl_cli.config.output_folder import check_output_folder
+from mbrl_cli.config.recommended import check_recommended
 
 
 class CheckBeforeRun(Callback):
-    """Hydra calls this before it makes any folder: build everything once, refuse what is wrong.
+    """Hydra callback that builds everything once and exits on a mistake.
 
-    Hydra turns exceptions of callbacks into warnings, so a refusal exits here.
+    It exits the process because Hydra turns exceptions of callbacks into warnings.
     """
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check a single run."""
-        with refusing():
-            build(config)
-            check_folder(Path(config.hydra.run.dir))
+        with exit_on_user_error():
+            _check(config, _folders(config))
+            check_output_folder(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check every job of a sweep; a sweeper that invents its values checks at each job."""
-        with refusing():
+        """Check every job of a sweep.
+
+        A sweeper that chooses values itself is not known here; its jobs are checked as they start.
+        """
+        with exit_on_user_error():
             if config.hydra.sweeper._target_.endswith("basic_sweeper.BasicSweeper"):
                 for overrides in _sweep_jobs(config):
-                    build(_composed(overrides))
-            check_folder(Path(config.hydra.sweep.dir))
+                    _check(_compose_job(overrides), _folders(config))
+            check_output_folder(Path(config.hydra.sweep.dir))
 
 
-def _composed(overrides: list[str]) -> DictConfig:
-    try:
+def _check(config: DictConfig, folders: list[Path]) -> None:
+    raw = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(raw, dict)
+    if isinstance(raw.get("env"), dict):
+        check_recommended(raw["env"].get("recommended", {}), folders)
+    build(config)
+
+
+def _folders(config: DictConfig) -> list[Path]:
+    """Return the folders in which Hydra searches for YAML files."""
+    sources = config.hydra.runtime.config_sources
+    found = [Path(source.path) for source in sources if source.schema == "file"]
+    return [config_dir(), *(folder for folder in found if folder != config_dir())]
+
+
+def _compose_job(overrides: list[str]) -> DictConfig:
+    with hydra_errors_as_user_errors():
         return compose("train", overrides=overrides)
-    except HydraException as error:
-        raise UserError(explain(error) or str(error)) from error
 
 
 def _sweep_jobs(config: DictConfig) -> list[list[str]]:
+    """Return the overrides of each job of a sweep."""
     parsed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
     options = [
         [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()]
@@ -56,23 +73,3 @@ def _sweep_jobs(config: DictConfig) -> list[list[str]]:
         for o in parsed
     ]
     return [list(job) for job in product(*options)]
-
-
-def check_folder(folder: Path) -> None:
-    """Refuse a folder that holds a run already, or that cannot be written."""
-    if (folder / METRICS_CSV).exists():
-        raise UserError(
-            f"hydra.run.dir={folder}: already holds a run; runs are never overwritten; "
-            f"go on with it: mbrl resume {folder}"
-        )
-    parent = folder.absolute()
-    while not parent.exists():
-        parent = parent.parent
-    if not parent.is_dir():
-        raise UserError(f"output folder {folder}: {parent} is no folder")
-    try:
-        with TemporaryDirectory(dir=parent):
-            pass  # the only sure way to learn whether it can be written
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"output folder {folder}: cannot write to {parent} ({reason})") from error

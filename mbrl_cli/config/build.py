@@ -1,11 +1,7 @@
-"""The composition root: a composed config in, the live objects of a run out.
-
-Below this package there are plain arguments: no other room imports hydra or omegaconf.
-"""
+"""Build the environment, model, planner and agent of a run from its composed config."""
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import os
 from collections.abc import Callable, Mapping
@@ -13,17 +9,16 @@ from dataclasses import dataclass
 from typing import Annotated, Any, cast, get_type_hints
 
 import torch
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from mbrl_cli.agents.base import Agent
+from mbrl_cli.config.argument_check import OBJECT_ARGUMENTS, check_arguments, check_value
 from mbrl_cli.config.composition import compose_choice
 from mbrl_cli.config.groups import GROUPS, choices
-from mbrl_cli.config.reuse import load_model
-from mbrl_cli.config.values import LIVE, check_arguments, check_value
+from mbrl_cli.config.model_from import load_source_model
+from mbrl_cli.config.targets import import_target
 from mbrl_cli.envs.env import Env
-from mbrl_cli.envs.make import make_env
 from mbrl_cli.errors import UserError
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.run_settings import RunSettings
@@ -32,8 +27,8 @@ from mbrl_cli.types import Bounds, EnvSpec
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The live objects of one run."""
+class RunObjects:
+    """The objects of one run."""
 
     env: Env
     make_eval_envs: Callable[[int], list[Env]]
@@ -43,56 +38,66 @@ class Parts:
     threads: int
 
 
-def build(cfg: DictConfig, restored: bool = False) -> Parts:
-    """Check the whole config, then build what a run needs; UserError for any mistake.
+def build(cfg: DictConfig, restored: bool = False) -> RunObjects:
+    """Check the whole config, then build the objects of a run.
 
-    With `restored` what was learned comes from a checkpoint afterwards, not from `model_from`.
+    Args:
+        cfg: a composed config.
+        restored: whether a checkpoint is loaded afterwards; `model_from` is then ignored.
+
+    Raises:
+        UserError: for any mistake in the config.
     """
-    settings, device, threads = run_level(cfg)
+    settings, device, threads = run_level_settings(cfg)
     for key in ("model_from_frozen", "model_from_replay"):
         if getattr(settings, key) and settings.model_from is None:
-            raise UserError(f"{key}=true: needs model_from, the run folder to start from")
+            raise UserError(f"{key}=true: needs a run to start from; add model_from=RUN_DIR")
     groups = {group: _checked_group(cfg, group) for group in GROUPS}
     _check_roles(groups)
 
     def new_env() -> Env:
-        env = make_env(**groups["env"].arguments)
+        env: Env = groups["env"].build({})
         env.timeout = settings.env_timeout
         return env
 
     env = new_env()
     spec = env.spec
-    live: dict[str, Any] = {"spec": spec, "action": spec.action, "device": device}
+    objects: dict[str, Any] = {"spec": spec, "action": spec.action, "device": device}
     for group in ("model", "planner", "agent"):
-        live["generator"] = torch_generator(settings.seed, group)
-        live[group] = _built(groups[group], live)
-    model = live["model"]
+        objects["generator"] = torch_generator(settings.seed, group)
+        objects[group] = _build_group(groups[group], objects)
+    model = objects["model"]
     _check_replay(settings, spec)
     if settings.model_from is not None and not restored:
-        load_model(settings, model, groups["env"].arguments)
+        load_source_model(settings, model, groups["env"].arguments)
     if not restored and settings.prefill_steps == 0 and model is not None and not model.is_fitted:
-        raise UserError("prefill_steps=0: must be >= 1, a learned model needs data to start from")
-    return Parts(
+        raise UserError(
+            "prefill_steps=0: must be >= 1, because a learned model must be fitted to data first"
+        )
+    return RunObjects(
         env=env,
         make_eval_envs=lambda num: [new_env() for _ in range(num)],
-        agent=live["agent"],
+        agent=objects["agent"],
         settings=settings,
         device=device,
         threads=threads,
     )
 
 
-def _built(group: _Group, live: Mapping[str, Any]) -> Any:
+def _build_group(group: _Group, objects: Mapping[str, Any]) -> Any:
     try:
-        return group.build(live)
+        return group.build(objects)
     except (MemoryError, OverflowError, RuntimeError, TypeError, ValueError) as error:
-        # Sizes that nobody's memory can hold, or a class of the user's own that fails.
+        # The requested size does not fit into memory, or a user's class raises.
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{group.name}: cannot be built ({reason})") from error
 
 
 def _check_replay(settings: RunSettings, spec: EnvSpec) -> None:
-    """Refuse a replay that has no room in memory; what is not written to takes none."""
+    """Raise UserError if the replay does not fit into memory.
+
+    Allocating it is cheap: the system provides memory pages only when they are written.
+    """
     try:
         images = spec.obs_shape is not None
         ReplayBuffer(settings.total_steps, spec.obs_dim, spec.action.dim, images=images)
@@ -102,7 +107,7 @@ def _check_replay(settings: RunSettings, spec: EnvSpec) -> None:
         ) from error
 
 
-def run_level(cfg: DictConfig) -> tuple[RunSettings, torch.device, int]:
+def run_level_settings(cfg: DictConfig) -> tuple[RunSettings, torch.device, int]:
     """Return the checked run-level settings, the device and the number of CPU threads."""
     hints = get_type_hints(RunSettings, include_extras=True)
     values = {key: check_value(key, _value(cfg, key), hint) for key, hint in hints.items()}
@@ -126,8 +131,8 @@ def _device(name: Any) -> torch.device:
 
 def _threads(value: Any) -> int:
     if value == "auto":
-        # A second thread only pays for large batches, and torch's threads collapse when there
-        # are more of them than free cores: parallel runs get one each.
+        # A second thread is faster only for large batches, and torch becomes many times slower
+        # when threads outnumber free cores, as they do when several runs share a machine.
         return 1
     threads: int = check_value("threads", value, Annotated[int, Bounds(1, os.cpu_count() or 1)])
     return threads
@@ -135,7 +140,7 @@ def _threads(value: Any) -> int:
 
 @dataclass(frozen=True)
 class _Group:
-    """One group's choice: its class or function and its checked arguments."""
+    """The choice of one group: its class or function, and its checked arguments."""
 
     name: str
     target: Callable[..., Any] | None
@@ -150,43 +155,37 @@ class _Group:
         parameter = inspect.signature(cast(Callable[..., Any], self.target)).parameters[argument]
         return parameter.default is inspect.Parameter.empty
 
-    def build(self, live: Mapping[str, Any]) -> Any:
+    def build(self, objects: Mapping[str, Any]) -> Any:
         if self.target is None:
             return None
-        wanted = {name: live[name] for name in LIVE if self.takes(name)}
-        return self.target(**wanted, **self.arguments)
+        taken = {
+            name: objects[name] for name in objects.keys() & OBJECT_ARGUMENTS if self.takes(name)
+        }
+        return self.target(**taken, **self.arguments)
 
 
 def _checked_group(cfg: DictConfig, group: str) -> _Group:
     node = _value(cfg, group)
     if not isinstance(node, dict) or "_target_" not in node:
-        raise UserError(f"{group}: has no _target_, the class that it configures")
+        raise UserError(f"{group}: has no _target_; add _target_: package.module.Class to its YAML")
     arguments = {key: value for key, value in node.items() if key != "_target_"}
     if node["_target_"] is None:
         for key in arguments:
-            raise UserError(f"{group}.{key}: unknown key; no {group} is in use")
+            raise UserError(
+                f"{group}.{key}: unknown key, because no {group} is in use; add {group}=NAME"
+            )
         return _Group(group, None, {})
-    target = _target(group, node["_target_"])
+    target = import_target(group, node["_target_"])
     return _Group(group, target, check_arguments(group, target, arguments))
 
 
-def _target(group: str, path: Any) -> Callable[..., Any]:
-    module, _, name = str(path).rpartition(".")
-    try:
-        target: Any = getattr(importlib.import_module(module), name)
-    except Exception as error:  # whatever the module does when it is imported
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise UserError(f"{group}._target_={path}: cannot be imported ({reason})") from error
-    if not callable(target):
-        raise UserError(f"{group}._target_={path}: is no class or function")
-    return cast(Callable[..., Any], target)
-
-
 def _check_roles(groups: Mapping[str, _Group]) -> None:
-    """Refuse a model or planner that the agent lacks or has no use for."""
+    """Raise UserError if the agent needs a model or planner that is not given, or uses none."""
+    for group in ("env", "agent"):
+        if groups[group].target is None:
+            raise UserError(f"{group}: must be given; allowed are {', '.join(choices(group))}")
     agent = groups["agent"]
-    if agent.target is None:
-        raise UserError(f"agent: needs a _target_; allowed are {', '.join(choices('agent'))}")
+    assert agent.target is not None
     for role in ("model", "planner"):
         given = groups[role].target is not None
         kind = agent.target.__name__
@@ -209,16 +208,17 @@ def _check_roles(groups: Mapping[str, _Group]) -> None:
 
 
 def _agents_with(role: str) -> list[str]:
+    """Return agent=NAME for every agent that takes a model, or a planner."""
     found = []
     for name in choices("agent"):
         target = compose_choice("agent", name).get("_target_")
-        if target and role in inspect.signature(get_object(target)).parameters:
+        if target and role in inspect.signature(import_target("agent", target)).parameters:
             found.append(f"agent={name}")
     return found
 
 
 def _value(cfg: DictConfig, key: str) -> Any:
-    """Return a plain, resolved value of the config."""
+    """Return a plain value of the config, every `${...}` resolved."""
     try:
         node = cfg[key]
         if OmegaConf.is_config(node):

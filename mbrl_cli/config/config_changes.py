@@ -1,0 +1,50 @@
+"""Compare the saved config of a run with a changed one, and refuse changes of fixed keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mbrl_cli.errors import UserError
+
+# A run that is resumed keeps these: the steps it has taken depend on them.
+FIXED_KEYS = (
+    "seed", "prefill_steps", "holdout_ratio", "model_from", "model_from_frozen",
+    "model_from_replay", "agent._target_", "model._target_", "model.head", "model.activation",
+    "agent.imagined_capacity",
+)  # fmt: skip
+MISSING = "(missing)"
+
+Changes = dict[str, tuple[Any, Any]]  # key -> value before, value now
+
+
+def flatten(config: dict[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings as {dotted key: value}, without the `recommended` block."""
+    pairs: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            if key != "recommended":
+                pairs |= flatten(value, f"{prefix}{key}.")
+        else:
+            pairs[f"{prefix}{key}"] = value
+    return pairs
+
+
+def find_changes(before: dict[Any, Any], now: dict[Any, Any]) -> Changes:
+    """Return the keys whose values differ."""
+    old, new = flatten(before), flatten(now)
+    return {
+        key: (old.get(key, MISSING), new.get(key, MISSING))
+        for key in old | new
+        if old.get(key, MISSING) != new.get(key, MISSING)
+    }
+
+
+def refuse_fixed_keys(changes: Changes, folder: Path) -> None:
+    """Raise UserError for a changed key that a resumed run must keep."""
+    for key, (before, now) in changes.items():
+        if key.startswith("env.") or key in FIXED_KEYS:
+            raise UserError(
+                f"{key}={now}: cannot change in a resumed run; {folder} has {key}={before}; to "
+                f"start a new run from its model type: mbrl train model_from={folder}"
+            )

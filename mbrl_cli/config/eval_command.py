@@ -1,0 +1,40 @@
+"""`mbrl eval RUN_DIR`: run evaluation episodes with a saved run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from mbrl_cli.config.saved_run import load_saved_run
+from mbrl_cli.evaluation import Evaluation, evaluate
+
+
+def evaluate_saved_run(
+    folder: Path, overrides: Sequence[str], trust: bool, user_dir: Path | None
+) -> None:
+    """Print the return of each evaluation episode; for the arguments see `load_saved_run`."""
+    run_objects, env_step = load_saved_run(folder, overrides, trust, user_dir)
+    settings = run_objects.settings
+    is_given = any(override.startswith("eval_episodes=") for override in overrides)
+    episodes = settings.eval_episodes if is_given else settings.final_eval_episodes
+    envs = run_objects.make_eval_envs(episodes)
+    result = evaluate(run_objects.agent, envs, settings.seed)
+    for env in (run_objects.env, *envs):
+        env.close()
+    _print(f"{folder.name} after {env_step:,} steps", result)
+
+
+def _print(title: str, result: Evaluation) -> None:
+    table = Table(title=title)
+    for column in ("episode", "seed", "return", "steps"):
+        table.add_column(column, justify="right")
+    rows = zip(result.seeds, result.returns, result.lengths, strict=True)
+    for episode, (seed, value, length) in enumerate(rows):
+        table.add_row(str(episode), str(seed), f"{value:.1f}", str(length))
+    console = Console()
+    console.print(table)
+    spread = f"± {result.returns.std():.1f}, min {result.returns.min():.1f}"
+    console.print(f"mean return {result.returns.mean():.1f} {spread}", highlight=False)

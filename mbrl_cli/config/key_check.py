@@ -1,0 +1,49 @@
+"""Refuse unknown keys of a group before `mbrl train --cfg` prints a config."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from mbrl_cli.config.composition import compose_config
+from mbrl_cli.config.groups import GROUPS
+from mbrl_cli.config.targets import import_target
+from mbrl_cli.errors import UserError
+
+
+def check_group_keys(overrides: Sequence[str], user_dir: Path | None) -> None:
+    """Raise UserError for `planner.key=...` if neither the YAML nor the class has the key.
+
+    Args:
+        overrides: all `key=value` words of the command line.
+        user_dir: the folder of `--config-dir`.
+    """
+    keys = [override.partition("=")[0].lstrip("+") for override in overrides]
+    in_group = [key for key in keys if "." in key and key.partition(".")[0] in GROUPS]
+    if not in_group:
+        return
+    choices = [
+        override
+        for override, key in zip(overrides, keys, strict=True)
+        if key in (*GROUPS, "experiment")
+    ]
+    config = compose_config(choices, user_dir)
+    for full_key in in_group:
+        group, _, key = full_key.partition(".")
+        if full_key.startswith(("env.kwargs.", "env.recommended.")):
+            continue  # only the environment knows these
+        section, _, name = full_key.rpartition(".")
+        node = OmegaConf.select(config, section)
+        if OmegaConf.is_dict(node) and name in node:
+            continue
+        target = OmegaConf.select(config, f"{group}._target_")
+        if target is None:
+            raise UserError(
+                f"{full_key}: unknown key, because no {group} is in use; add {group}=NAME"
+            )
+        # Checking the signature imports torch, so it is done only for keys that are not in YAML.
+        from mbrl_cli.config.argument_check import check_key
+
+        check_key(group, import_target(group, target), key)

@@ -1,0 +1,62 @@
+"""Apply `key=value` words of the command line to the config of a saved run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mbrl_cli.config.composition import compose_config, hydra_errors_as_user_errors
+from mbrl_cli.config.groups import GROUPS
+from mbrl_cli.errors import UserError, unknown_key
+
+KEPT_GROUPS = ("env", "model", "agent")  # what was learned does not fit another choice of these
+
+
+def apply_overrides(
+    config: DictConfig, overrides: Sequence[str], user_dir: Path | None = None
+) -> None:
+    """Change the resolved config of a run as the command line says.
+
+    Keys inside a group are not checked here: `build` compares them with the class in use, which may
+    have keys that are newer than the run.
+
+    Args:
+        config: the config of a saved run, which is changed in place.
+        overrides: `key=value`, or `planner=NAME` for another planner.
+        user_dir: the folder of `--config-dir`, whose planners can be chosen too.
+
+    Raises:
+        UserError: if an override is malformed, unknown, or not possible for a saved run.
+    """
+    with hydra_errors_as_user_errors():
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    # A choice replaces the whole group, so it goes before single keys.
+    for override in sorted(parsed, key=lambda o: o.key_or_group not in GROUPS):
+        key, value = override.key_or_group, override.value()
+        if key in KEPT_GROUPS:
+            raise UserError(
+                f"{key}={value}: a saved run keeps its {key}; only planner=NAME can change"
+            )
+        if key == "planner":
+            config.planner = _compose_planner(config, str(value), user_dir)
+            continue
+        group, dot, _ = key.partition(".")
+        is_group_key = bool(dot) and group in GROUPS
+        if not is_group_key and key not in config:
+            raise UserError(unknown_key(key, group, [str(name) for name in config]))
+        try:
+            OmegaConf.update(config, key, value, merge=False, force_add=is_group_key)
+        except OmegaConfBaseException as error:
+            raise UserError(f"{key}={value}: {str(error).splitlines()[0]}") from error
+
+
+def _compose_planner(config: DictConfig, name: str, user_dir: Path | None) -> Any:
+    """Compose the YAML of a planner with the values that the run's environment recommends."""
+    composed = compose_config([f"planner={name}"], user_dir)
+    composed.env = config.env
+    return OmegaConf.create(OmegaConf.to_container(composed.planner, resolve=True))

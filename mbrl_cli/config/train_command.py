@@ -1,0 +1,83 @@
+"""`mbrl train`: let Hydra compose the config and start the job.
+
+This module imports neither torch nor the run itself, so that `--help`, `--cfg` and shell completion
+answer quickly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from mbrl_cli.config.error_exit import exit_on_user_error
+from mbrl_cli.config.groups import GROUPS, check_user_dir, config_dir
+from mbrl_cli.config.hydra_errors import explain_hydra_error
+from mbrl_cli.config.key_check import check_group_keys
+from mbrl_cli.config.resolvers import register_resolvers
+from mbrl_cli.config.targets import make_current_folder_importable
+from mbrl_cli.config.train_help import train_help
+
+
+def launch(argv: Sequence[str]) -> None:
+    """Run `mbrl train ARGV`; print a mistake in one line and exit with code 2."""
+    register_resolvers()
+    make_current_folder_importable()
+    options, words = _hydra_options(argv)
+    if options.config_dir is not None:
+        check_user_dir(options.config_dir)
+    if options.help:
+        print(train_help(options.config_dir), end="")
+        return
+    if options.cfg is not None:
+        check_group_keys([word for word in words if "=" in word], options.config_dir)
+    # Hydra's shell completion knows commands of one word only.
+    sys.argv = ["mbrl" if "-sc" in argv else "mbrl train", *map(_allow_new_group_key, argv)]
+    shows_trace = "HYDRA_FULL_ERROR" in os.environ
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them
+    main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(task)
+    try:
+        main()
+    except Exception as error:
+        text = None if shows_trace else explain_hydra_error(error)
+        if text is None:
+            raise  # not a mistake of the user: the trace is needed
+        print(f"mbrl: {text}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def task(cfg: DictConfig) -> float:
+    """Run one job. It is a module-level function so that Hydra's launchers can pickle it."""
+    # Importing torch takes seconds, which `--cfg` and shell completion do not need.
+    from mbrl_cli.config.train import train
+
+    register_resolvers()  # a worker process of a launcher starts without them
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return train(cfg)  # a UserError of one job must not end the other jobs
+    with exit_on_user_error():  # if it reached Hydra, Hydra would print all overrides before it
+        return train(cfg)
+
+
+def _hydra_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Return those of Hydra's options that are needed before Hydra starts, and the other words."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--cfg", "-c")
+    parser.add_argument("--config-dir", "-cd", type=Path)
+    return parser.parse_known_args(argv)
+
+
+def _allow_new_group_key(argument: str) -> str:
+    """Return `++planner.key=1` for `planner.key=1`, so that Hydra accepts a key that YAML omits.
+
+    `build` then refuses keys that the class in use does not have.
+    """
+    is_group_key = argument.startswith(tuple(f"{group}." for group in GROUPS))
+    return f"++{argument}" if is_group_key and "=" in argument else argument
