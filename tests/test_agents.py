@@ -1,4 +1,4 @@
-"""Agents: MPC joins a model and a planner and explores in training only; Random is uniform."""
+"""MPC: fits, plans, exploration, state of its policies. Random: uniform actions."""
 
 import numpy as np
 import pytest
@@ -15,10 +15,10 @@ from mbrl_cli.types import ActionSpec
 CPU = torch.device("cpu")
 
 
-class FirstChoice(Planner):
-    """A planner that always wants the same action and writes down what it is told.
+class ConstantPlanner(Planner):
+    """Planner that always returns the same action and records the arguments of its calls.
 
-    Its memory numbers the environments, and counts the steps of each.
+    Its memory holds the number of each environment and counts its steps.
     """
 
     is_static = uses_disagreement = True
@@ -37,17 +37,23 @@ class FirstChoice(Planner):
         self.states.append(state)
         num_envs = len(memory["env"])
         action = self.fixed_action.expand(num_envs, -1)
-        moved = {"env": memory["env"], "step": memory["step"] + 1}
-        predicted = 10.0 * memory["env"]
-        steps = 1.0 + torch.arange(self.replan_every)[:, None]  # the plan: once, twice, ... that
-        return Plan(steps * action[:, None], predicted, moved, torch.tensor(2))
+        factors = 1.0 + torch.arange(self.replan_every)[:, None]  # step k: k times the action
+        return Plan(
+            actions=factors * action[:, None],  # [B, H, A]
+            predicted_return=10.0 * memory["env"],
+            memory={"env": memory["env"], "step": memory["step"] + 1},
+            nonfinite=torch.tensor(2),
+        )
 
 
 @pytest.fixture
 def make_model(make_hand_made):
-    """Return a builder of models that go nowhere, count their fits and remember what they saw."""
+    """Return a class of models of a constant state that record fits and observations.
 
-    class Watched(make_hand_made):
+    Their reward is the sum of the action.
+    """
+
+    class RecordingModel(make_hand_made):
         def __init__(self, spec, **options):
             super().__init__(
                 spec,
@@ -66,50 +72,55 @@ def make_model(make_hand_made):
             self.is_fitted = True
             return {"train_loss": float(self.fits)}
 
-    return Watched
+    return RecordingModel
 
 
 def make_mpc(spec, model, planner, explore="none", **changes):
-    settings = {
-        "fit_every": 10, "discount": 1.0, "noise_std": 0.1, "epsilon": 0.25,
-        "disagreement_bonus": 3.0,
-    }  # fmt: skip
+    settings = {"fit_every": 10, "epsilon": 0.25, "disagreement_bonus": 3.0}
     generator = torch.Generator().manual_seed(0)
-    device = torch.device("cpu")
-    return MPC(spec, device, model, planner, generator, explore=explore, **settings | changes)
+    return MPC(spec, CPU, model, planner, generator, explore=explore, **settings | changes)
 
 
 def act_many(policy, num_envs, steps):
-    """Return the actions [steps, B, A] of a policy that is shown zeros."""
+    """Return the actions [steps, B, A] of a policy for observations of zeros."""
     obs = np.zeros((num_envs, 1), np.float32)
     return np.stack([policy.act(obs).action for _ in range(steps)])
 
 
-# --- what MPC refuses -------------------------------------------------------------------------
+# --- arguments --------------------------------------------------------------------------------
+
+
+def test_sizes_model_and_planner_are_the_only_arguments_without_a_default(
+    make_spec, make_model, generator
+):
+    spec = make_spec()
+    agent = MPC(spec, CPU, make_model(spec), ConstantPlanner([0]), generator, terminal_value=True)
+    assert agent.planning.discount == 0.99  # SAC's, not MPC's 1.0
+    assert agent.sac.schedule.updates_per_step == 4  # SAC's own default is 1
 
 
 def test_mpc_refuses_gaussian_noise_on_discrete_actions(make_spec, make_model):
     spec = make_spec(1, (3,))
     with pytest.raises(UserError, match=r"agent\.explore=noise: needs continuous actions"):
-        make_mpc(spec, make_model(spec), FirstChoice([1, 0, 0]), "noise")
+        make_mpc(spec, make_model(spec), ConstantPlanner([1, 0, 0]), "noise")
 
 
-def test_mpc_refuses_to_explore_the_disagreement_of_one_model(make_spec, make_model, make_ensemble):
+def test_mpc_refuses_disagreement_of_a_model_with_one_member(make_spec, make_model, make_ensemble):
     spec = make_spec()
     for model in (make_model(spec), make_ensemble(spec, num_members=3, num_elites=1)):
         with pytest.raises(UserError, match=r"agent\.explore=disagreement: needs .* members"):
-            make_mpc(spec, model, FirstChoice([0]), "disagreement")
-    several = make_ensemble(spec, num_members=3, num_elites=2)
-    make_mpc(spec, several, FirstChoice([0]), "disagreement")
+            make_mpc(spec, model, ConstantPlanner([0]), "disagreement")
+    two_members = make_ensemble(spec, num_members=3, num_elites=2)
+    make_mpc(spec, two_members, ConstantPlanner([0]), "disagreement")
 
 
 # --- learning ---------------------------------------------------------------------------------
 
 
-def test_mpc_fits_at_once_and_then_every_so_many_steps(make_spec, make_model):
+def test_mpc_fits_at_once_and_then_every_fit_every_steps(make_spec, make_model):
     spec = make_spec()
     model = make_model(spec)
-    agent = make_mpc(spec, model, FirstChoice([0]))
+    agent = make_mpc(spec, model, ConstantPlanner([0]))
     replay = ReplayBuffer(1, 1, 1)
     fitted = {step: agent.update(replay, step) for step in range(7, 40)}
     assert [step for step, metrics in fitted.items() if metrics] == [7, 17, 27, 37]
@@ -117,22 +128,22 @@ def test_mpc_fits_at_once_and_then_every_so_many_steps(make_spec, make_model):
     assert model.fits == 4
 
 
-def test_a_restored_mpc_fits_when_the_saved_one_would_have(make_spec, make_model):
+def test_a_restored_mpc_fits_at_the_same_steps(make_spec, make_model):
     spec = make_spec()
-    saved, restored = (make_mpc(spec, make_model(spec), FirstChoice([0])) for _ in range(2))
+    saved, restored = (make_mpc(spec, make_model(spec), ConstantPlanner([0])) for _ in range(2))
     replay = ReplayBuffer(1, 1, 1)
     saved.update(replay, 7)
     restored.load_state_dict(saved.state_dict())
-    restored.model.is_fitted = True  # what a real model restores itself
+    restored.model.is_fitted = True  # a real model restores it itself
     assert [step for step in range(8, 30) if restored.update(replay, step)] == [17, 27]
 
 
 # --- acting -----------------------------------------------------------------------------------
 
 
-def test_a_decision_carries_the_plan_s_action_and_predicted_return(make_spec, make_model):
+def test_a_decision_has_the_plan_s_action_and_predicted_return(make_spec, make_model):
     spec = make_spec()
-    agent = make_mpc(spec, make_model(spec), FirstChoice([0.5]), discount=0.9)
+    agent = make_mpc(spec, make_model(spec), ConstantPlanner([0.5]), discount=0.9)
     policy = agent.policy([None, None], explore=False, generator=torch.Generator())
     decision = policy.act(np.zeros((2, 1), np.float32))
     assert decision.action.tolist() == [[0.5], [0.5]]
@@ -140,22 +151,22 @@ def test_a_decision_carries_the_plan_s_action_and_predicted_return(make_spec, ma
     assert (policy.prediction_horizon, policy.discount) == (3, 0.9)
 
 
-def test_a_plan_is_followed_until_it_is_time_for_the_next(make_spec, make_model, generator):
+def test_a_plan_is_executed_for_replan_every_steps(make_spec, make_model, generator):
     spec = make_spec()
-    planner = FirstChoice([0.1], replan_every=3)
+    planner = ConstantPlanner([0.1], replan_every=3)
     policy = make_mpc(spec, make_model(spec), planner).policy([None] * 2, False, generator)
     obs = np.zeros((2, 1), np.float32)
     decisions = [policy.act(obs) for _ in range(4)]
     policy.retain(np.array([1]))
     decisions += [policy.act(obs[:1]) for _ in range(3)]
-    taken = [float(decision.action[-1, 0]) for decision in decisions]
-    assert taken == pytest.approx([0.1, 0.2, 0.3, 0.1, 0.2, 0.3, 0.1])
+    actions = [float(decision.action[-1, 0]) for decision in decisions]
+    assert actions == pytest.approx([0.1, 0.2, 0.3, 0.1, 0.2, 0.3, 0.1])
     predicted = [float(decision.predicted_return[-1]) for decision in decisions]
     assert predicted == pytest.approx([10, np.nan, np.nan, 10, np.nan, np.nan, 10], nan_ok=True)
     assert len(planner.states) == 3
 
 
-def test_a_time_budget_that_no_iteration_fits_into_is_refused(
+def test_a_time_budget_shorter_than_one_iteration_is_refused(
     make_spec, make_model, generator, monkeypatch
 ):
     spec = make_spec()
@@ -167,39 +178,39 @@ def test_a_time_budget_that_no_iteration_fits_into_is_refused(
         policy.act(np.zeros((1, 1), np.float32))
 
 
-def test_the_world_that_a_planner_sees_is_the_model(make_spec, make_model, generator):
+def test_the_planner_gets_the_functions_of_the_model(make_spec, make_model, generator):
     spec = make_spec()
     shooting = RandomShooting(spec.action, CPU, 4, 500, 0.0, None, 1, None)
     agent = make_mpc(spec, make_model(spec), shooting, discount=0.5)
     policy = agent.policy([None], explore=False, generator=generator)
     decision = policy.act(np.zeros((1, 1), np.float32))
     plan = agent.planning.planner.plan(policy.world, policy.state, policy.memory, generator)
-    worth = plan.actions[0, :, 0] @ torch.tensor([1.0, 0.5, 0.25, 0.125])  # reward = action
-    assert plan.predicted_return.tolist() == pytest.approx([worth.item()], rel=1e-5)
-    assert decision.predicted_return[0] > 0.9  # of 1.875; the best of 500 plans
+    total = plan.actions[0, :, 0] @ torch.tensor([1.0, 0.5, 0.25, 0.125])  # reward = action
+    assert plan.predicted_return.tolist() == pytest.approx([total.item()], rel=1e-5)
+    assert decision.predicted_return[0] > 0.9  # the best of 500 plans; the optimum is 1.875
 
 
-def test_the_model_is_told_the_action_that_was_really_taken(make_spec, make_model):
+def test_the_model_observes_the_executed_action_not_the_planned_one(make_spec, make_model):
     spec = make_spec()
     model = make_model(spec)
-    agent = make_mpc(spec, model, FirstChoice([0.5]), "noise")
+    agent = make_mpc(spec, model, ConstantPlanner([0.5]), "noise")
     policy = agent.policy(["env"], explore=True, generator=torch.Generator().manual_seed(1))
-    taken = policy.act(np.array([[7.0]], np.float32)).action.tolist()
+    executed = policy.act(np.array([[7.0]], np.float32)).action.tolist()
     policy.act(np.array([[8.0]], np.float32))
-    assert taken != [[0.5]]
-    assert model.observed == [([[0.0]], [[7.0]], ["env"]), (taken, [[8.0]], ["env"])]
+    assert executed != [[0.5]]
+    assert model.observed == [([[0.0]], [[7.0]], ["env"]), (executed, [[8.0]], ["env"])]
 
 
-def test_keep_goes_on_with_the_right_environments(make_spec, make_model):
+def test_retain_keeps_the_state_of_the_remaining_environments(make_spec, make_model):
     spec = make_spec()
-    model, planner = make_model(spec), FirstChoice([0.5])
+    model, planner = make_model(spec), ConstantPlanner([0.5])
     agent = make_mpc(spec, model, planner, "noise")  # so that actions differ
     policy = agent.policy(list("abcd"), True, torch.Generator())
-    taken = policy.act(np.zeros((4, 1), np.float32)).action
+    actions = policy.act(np.zeros((4, 1), np.float32)).action
     policy.retain(np.array([0, 2, 3]))
     policy.act(np.array([[1.0], [2.0], [3.0]], np.float32))
-    assert model.observed[1][0] == taken[[0, 2, 3]].tolist()
-    policy.retain(np.array([1]))  # of those that are left: "c"
+    assert model.observed[1][0] == actions[[0, 2, 3]].tolist()
+    policy.retain(np.array([1]))  # of the remaining a, c, d: c
     decision = policy.act(np.array([[4.0]], np.float32))
     assert planner.memories[1:] == [
         {"env": [0, 2, 3], "step": [1, 1, 1]},
@@ -209,9 +220,9 @@ def test_keep_goes_on_with_the_right_environments(make_spec, make_model):
     assert decision.predicted_return.tolist() == [20.0]
 
 
-def test_a_reset_forgets_the_plan_and_the_past(make_spec, make_model):
+def test_a_reset_clears_plan_memory_and_last_action(make_spec, make_model):
     spec = make_spec()
-    model, planner = make_model(spec), FirstChoice([0.5])
+    model, planner = make_model(spec), ConstantPlanner([0.5])
     policy = make_mpc(spec, model, planner).policy(["a"], False, torch.Generator())
     for _ in range(2):
         policy.act(np.ones((1, 1), np.float32))
@@ -221,9 +232,9 @@ def test_a_reset_forgets_the_plan_and_the_past(make_spec, make_model):
     assert [action for action, _, _ in model.observed] == [[[0.0]], [[0.5]], [[0.0]]]
 
 
-def test_two_policies_of_one_agent_do_not_share_what_they_remember(make_spec, make_model):
+def test_two_policies_of_one_agent_have_separate_memories(make_spec, make_model):
     spec = make_spec()
-    planner = FirstChoice([0.5])
+    planner = ConstantPlanner([0.5])
     agent = make_mpc(spec, make_model(spec), planner)
     training, evaluation = (agent.policy(["a"], False, torch.Generator()) for _ in range(2))
     for policy in (training, training, evaluation, training):
@@ -231,9 +242,9 @@ def test_two_policies_of_one_agent_do_not_share_what_they_remember(make_spec, ma
     assert [memory["step"] for memory in planner.memories] == [[0], [1], [0], [2]]
 
 
-def test_plans_that_diverged_are_counted_once(make_spec, make_model):
+def test_plans_without_a_finite_return_are_counted_since_the_last_call(make_spec, make_model):
     spec = make_spec()
-    agent = make_mpc(spec, make_model(spec), FirstChoice([0]))
+    agent = make_mpc(spec, make_model(spec), ConstantPlanner([0]))
     policy = agent.policy(["a"], True, torch.Generator())
     for _ in range(3):
         policy.act(np.zeros((1, 1), np.float32))
@@ -241,42 +252,42 @@ def test_plans_that_diverged_are_counted_once(make_spec, make_model):
     assert policy.metrics() == {"planner/nonfinite": 0.0}
 
 
-# --- exploring --------------------------------------------------------------------------------
+# --- exploration ------------------------------------------------------------------------------
 
 
 def test_noise_is_added_in_training_only_and_clipped(make_spec, make_model, generator):
     spec = make_spec()
-    agent = make_mpc(spec, make_model(spec), FirstChoice([0.2]), "noise")
+    agent = make_mpc(spec, make_model(spec), ConstantPlanner([0.2]), "noise")
     exact = act_many(agent.policy([None], False, generator), 1, 20)
     assert set(exact.flatten().tolist()) == {np.float32(0.2).item()}
     noisy = act_many(agent.policy([None] * 100, True, generator), 100, 20)
     assert noisy.mean() == pytest.approx(0.2, abs=0.01)  # 2000 draws: +- 0.002
     assert noisy.std() == pytest.approx(0.1, abs=0.008)  # +- 0.0016
-    edge = make_mpc(spec, make_model(spec), FirstChoice([0.95]), "noise")
+    edge = make_mpc(spec, make_model(spec), ConstantPlanner([0.95]), "noise")
     at_edge = act_many(edge.policy([None] * 100, True, generator), 100, 20)
     assert at_edge.max() == 1.0
 
 
 @pytest.mark.parametrize(
-    ("actions", "wanted", "share"), [((4,), [0, 1, 0, 0], 0.8125), (2, [0.5, -0.5], 0.75)]
+    ("actions", "planned", "ratio"), [((4,), [0, 1, 0, 0], 0.8125), (2, [0.5, -0.5], 0.75)]
 )
-def test_epsilon_replaces_its_share_of_actions_in_training_only(
-    make_spec, make_model, generator, actions, wanted, share
+def test_epsilon_is_the_ratio_of_random_actions_in_training_only(
+    make_spec, make_model, generator, actions, planned, ratio
 ):
     spec = make_spec(1, actions)
-    agent = make_mpc(spec, make_model(spec), FirstChoice(wanted), "epsilon", epsilon=0.25)
-    same = np.array(wanted, np.float32)
+    agent = make_mpc(spec, make_model(spec), ConstantPlanner(planned), "epsilon", epsilon=0.25)
+    same = np.array(planned, np.float32)
     assert (act_many(agent.policy([None], False, generator), 1, 50) == same).all()
     explored = act_many(agent.policy([None] * 100, True, generator), 100, 40)
-    # 0.75, and of the random quarter the one in four that hits the planned choice by chance
-    assert (explored == same).all(-1).mean() == pytest.approx(share, abs=0.03)  # +- 0.007
+    # 3/4, plus the quarter of the random actions that equals the planned one: 1/4 * 1/4
+    assert (explored == same).all(-1).mean() == pytest.approx(ratio, abs=0.03)  # +- 0.007
     if spec.action.kind == "discrete":
         assert (explored.sum(-1) == 1).all()
 
 
 def test_disagreement_is_rewarded_in_training_only(make_spec, make_model, generator):
     spec = make_spec()
-    planner = FirstChoice([0.0])
+    planner = ConstantPlanner([0.0])
     model = make_model(spec, disagreement=lambda obs: obs[:, 0, 0])
     agent = make_mpc(spec, model, planner, "disagreement")
     for explore in (True, False):
@@ -284,9 +295,11 @@ def test_disagreement_is_rewarded_in_training_only(make_spec, make_model, genera
     assert planner.bonuses == [3.0, 0.0]
 
 
-def test_without_exploration_training_acts_as_evaluation_does(make_spec, make_model, generator):
+def test_without_exploration_training_actions_equal_evaluation_actions(
+    make_spec, make_model, generator
+):
     spec = make_spec()
-    planner = FirstChoice([0.3])
+    planner = ConstantPlanner([0.3])
     agent = make_mpc(spec, make_model(spec), planner, "none")
     assert (act_many(agent.policy([None], True, generator), 1, 9) == np.float32(0.3)).all()
     assert set(planner.bonuses) == {0.0}
@@ -296,21 +309,21 @@ def test_without_exploration_training_acts_as_evaluation_does(make_spec, make_mo
 
 
 def test_random_continuous_actions_are_uniform_between_the_bounds(make_action, generator):
-    drawn = random_actions(make_action(3), 20_000, generator)
-    assert np.abs(drawn).max() <= 1.0
+    actions = random_actions(make_action(3), 20_000, generator)
+    assert np.abs(actions).max() <= 1.0
     # Standard errors: 0.004 of the mean, 0.002 of the deviation 1 / sqrt(3)
-    assert drawn.mean(0).tolist() == pytest.approx([0.0] * 3, abs=0.02)
-    assert drawn.std(0).tolist() == pytest.approx([3**-0.5] * 3, abs=0.01)
+    assert actions.mean(0).tolist() == pytest.approx([0.0] * 3, abs=0.02)
+    assert actions.std(0).tolist() == pytest.approx([3**-0.5] * 3, abs=0.01)
 
 
-def test_random_discrete_actions_choose_evenly_in_every_block(make_action, generator):
-    drawn = random_actions(make_action((4, 2)), 20_000, generator)
-    assert set(np.unique(drawn)) == {0.0, 1.0}
-    assert (drawn[:, :4].sum(1) == 1).all()
-    assert (drawn[:, 4:].sum(1) == 1).all()
-    assert drawn.mean(0).tolist() == pytest.approx([0.25] * 4 + [0.5] * 2, abs=0.015)  # +- 0.0035
-    both = drawn[:, 0] * drawn[:, 4]  # independent blocks
-    assert both.mean() == pytest.approx(0.125, abs=0.01)
+def test_random_discrete_actions_are_uniform_in_every_block(make_action, generator):
+    actions = random_actions(make_action((4, 2)), 20_000, generator)
+    assert set(np.unique(actions)) == {0.0, 1.0}
+    assert (actions[:, :4].sum(1) == 1).all()
+    assert (actions[:, 4:].sum(1) == 1).all()
+    assert actions.mean(0).tolist() == pytest.approx([0.25] * 4 + [0.5] * 2, abs=0.015)  # +- 0.0035
+    first_of_both = actions[:, 0] * actions[:, 4]  # the blocks are independent: 1/4 * 1/2
+    assert first_of_both.mean() == pytest.approx(0.125, abs=0.01)
 
 
 def test_the_random_agent_acts_in_all_environments_and_predicts_nothing(make_spec, generator):

@@ -1,8 +1,8 @@
 """Model-predictive control: fit a model, plan with it at every step, execute the first action.
 
 With a Gaussian ensemble and CEM this is PETS (Chua et al. 2018, algorithm 1). With a terminal
-value the horizon is no end: plans are worth what a critic expects of their last state besides, as
-in POLO (Lowrey et al. 2019) and TD-MPC (Hansen et al. 2022).
+value, the return of a plan includes a critic's value of its last state, as in POLO (Lowrey et al.
+2019) and TD-MPC (Hansen et al. 2022).
 """
 
 from __future__ import annotations
@@ -19,25 +19,42 @@ from mbrl_cli.agents.interval_schedule import IntervalSchedule
 from mbrl_cli.agents.planning import Planning
 from mbrl_cli.agents.sac import SAC
 from mbrl_cli.envs.env import Env
-from mbrl_cli.errors import Diverged, UserError
+from mbrl_cli.errors import Diverged
 from mbrl_cli.models.base import Model
 from mbrl_cli.planners.base import Planner
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import ArgumentsOf, Count, CountOrZero, EnvSpec, Fraction, NonNegativeFloat
 
 MAX_DIVERGED_FITS = 3
+# Where the defaults of the terminal value's SAC differ from those of SAC.
+SAC_DEFAULTS: dict[str, Any] = {"hidden": (128, 128), "updates_per_step": 4.0}
 
 
 class MPC(Agent):
-    """Plan every action with the model that was fitted to all data so far.
+    """Plan every action with a model that is fitted to all data so far.
 
-    Exploration, in training only: `noise` adds Gaussian noise to continuous actions, `epsilon`
-    replaces an action by a random one, `disagreement` rewards plans about which the members of an
-    ensemble disagree, `none` trusts the planner's own randomness.
+    With `terminal_value` a soft actor-critic learns off-policy from the same real data. Its critics
+    value the last state of a plan, its actor proposes plans, and its discount is the planner's.
 
-    With `terminal_value` a soft actor-critic learns beside the model from the same real data, off
-    policy: its critics value a plan's last state, its actor proposes `proposals` of the plans, and
-    its discount is the planner's.
+    Args:
+        spec: the environment.
+        device: where the networks of the terminal value live.
+        model: imagines the plans.
+        planner: chooses among the plans.
+        generator: source of all random numbers in training.
+        fit_every: environment steps between fits of the model.
+        discount: per imagined step, without a terminal value.
+        explore: see `Exploration.kind`, as for the next three.
+        noise_std: for `explore` "noise".
+        epsilon: for `explore` "epsilon".
+        disagreement_bonus: for `explore` "disagreement".
+        terminal_value: whether plans are valued beyond the horizon.
+        proposals: candidates of the planner that are rollouts of the actor; see `Planning`.
+        sac: arguments of `SAC`, for the terminal value, that differ from its defaults and from
+            `SAC_DEFAULTS`.
+
+    Raises:
+        UserError: if an argument does not fit the environment, the model or the planner.
     """
 
     def __init__(
@@ -47,39 +64,41 @@ class MPC(Agent):
         model: Model,
         planner: Planner,
         generator: torch.Generator,
-        fit_every: Count,
-        discount: Fraction,
-        explore: ExplorationKind,
-        noise_std: NonNegativeFloat,
-        epsilon: Fraction,
-        disagreement_bonus: NonNegativeFloat,
+        fit_every: Count = 100,
+        discount: Fraction = 1.0,
+        explore: ExplorationKind = "none",
+        noise_std: NonNegativeFloat = 0.1,
+        epsilon: Fraction = 0.05,
+        disagreement_bonus: NonNegativeFloat = 1.0,
         terminal_value: bool = False,
-        proposals: CountOrZero = 0,
-        sac: Annotated[dict[str, Any], ArgumentsOf(SAC)] | None = None,
+        proposals: CountOrZero = 4,
+        sac: Annotated[dict[str, Any] | None, ArgumentsOf(SAC)] = None,
     ) -> None:
         self.sac: SAC | None = None
         if terminal_value:
-            if sac is None:
-                raise UserError("agent.terminal_value=true: needs agent.sac, as in agent=mpc")
-            self.sac = SAC(spec, device, generator, **sac)
+            self.sac = SAC(spec, device, generator, **SAC_DEFAULTS | (sac or {}))
             discount = self.sac.discount
         exploration = Exploration(explore, noise_std, epsilon, disagreement_bonus)
         self.planning = Planning(spec, model, planner, discount, exploration, self.sac, proposals)
         self.model = model
         self.generator = generator
         self.fit_schedule = IntervalSchedule(fit_every)
-        self.diverged_fits = 0  # in a row
+        self.diverged_fits = 0  # consecutive ones
 
     def policy(self, envs: Sequence[Env], explore: bool, generator: torch.Generator) -> Policy:
         """Return a policy that plans with the model as it is at each step."""
         return self.planning.policy(envs, explore, generator)
 
     def update(self, replay: ReplayBuffer, env_step: int) -> dict[str, float]:
-        """Fit the model every `fit_every` steps; the terminal value learns at each."""
+        """Train the terminal value; fit the model if a fit is due.
+
+        Raises:
+            Diverged: if `MAX_DIVERGED_FITS` fits in a row have diverged.
+        """
         metrics = {} if self.sac is None else self.sac.update(replay, env_step)
         if not self.fit_schedule.due(env_step, at_once=not self.model.is_fitted):
             return metrics
-        self.planning.num_fits += 1
+        self.planning.model_version += 1
         fitted = self.model.fit(replay, self.generator)
         self.diverged_fits = self.diverged_fits + 1 if fitted.get("rolled_back") else 0
         if self.diverged_fits == MAX_DIVERGED_FITS:
@@ -94,7 +113,7 @@ class MPC(Agent):
         return self.model.video(replay, generator)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the model, when it was last fitted and the random numbers of the next fit."""
+        """Return model, terminal value, schedule and random numbers."""
         state = {
             "model": self.model.state_dict(),
             "fit_schedule": self.fit_schedule.state_dict(),
@@ -104,10 +123,10 @@ class MPC(Agent):
         return state if self.sac is None else state | {"sac": self.sac.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore the values that `state_dict` returned."""
         self.model.load_state_dict(state["model"])
         self.fit_schedule.load_state_dict(state["fit_schedule"])
-        self.planning.num_fits += 1
+        self.planning.model_version += 1
         self.diverged_fits = state["diverged_fits"]
         self.generator.set_state(state["generator"])
         if self.sac is not None:

@@ -1,4 +1,4 @@
-"""What planning agents share: a model, a planner and, if there is one, a learned actor-critic."""
+"""Planning with a model, shared by the agents that plan."""
 
 from __future__ import annotations
 
@@ -24,19 +24,24 @@ from mbrl_cli.types import EnvSpec, State
 class Planning:
     """Return policies that plan every action with the model as it is at that step.
 
+    Axes: B environments, K proposals, H horizon, M rows, P particles, O obs_dim, A action dim.
+
     Args:
         spec: the environment.
         model: imagines the plans.
         planner: chooses among them.
         discount: per imagined step.
         exploration: how a policy that collects data changes the planned actions.
-        learned: actor-critic whose critics give the value of a plan's last state; None: the
-            planner ignores everything after its horizon.
-        proposals: number of candidates that are rollouts of its actor in the model, for planners
-            with `takes_proposals`.
+        sac: its critics value the last state of a plan; None: rewards after the horizon are
+            ignored.
+        proposals: number of candidate plans that are rollouts of SAC's actor in the model, for
+            planners with `takes_proposals`.
 
     Raises:
         UserError: if `exploration` or `proposals` does not fit the environment, model or planner.
+
+    Attributes:
+        model_version: a number that the agent increases whenever it changes the model's weights.
     """
 
     def __init__(
@@ -46,13 +51,13 @@ class Planning:
         planner: Planner,
         discount: float,
         exploration: Exploration | None = None,
-        learned: SAC | None = None,
+        sac: SAC | None = None,
         proposals: int = 0,
     ) -> None:
         self.exploration = exploration or Exploration()
         self.exploration.check(spec, model, planner)
         self.proposals = 0
-        if learned is not None and planner.takes_proposals:
+        if sac is not None and planner.takes_proposals:
             population = cast(TrajectoryPlanner, planner).population
             if proposals >= population:
                 raise UserError(
@@ -62,54 +67,54 @@ class Planning:
         self.model = model
         self.planner = planner
         self.discount = discount
-        self.learned = learned
-        self.num_fits = 0  # how often the model's weights have changed
+        self.sac = sac
+        self.model_version = 0
 
     def policy(
         self, envs: Sequence[Env], explore: bool, generator: torch.Generator
     ) -> PlanningPolicy:
         """Return a policy for these environments; `explore` is true while data are collected."""
         return PlanningPolicy(
-            self.model,
-            self.planner,
-            self.world,
-            lambda: self.num_fits,
-            envs,
-            self.exploration if explore else Exploration(),
-            generator,
-            self.discount,
-            # With a terminal value a prediction covers all future steps, not the horizon.
-            self.planner.horizon if self.learned is None else 0,
+            model=self.model,
+            planner=self.planner,
+            make_world=self.world,
+            model_version=lambda: self.model_version,
+            envs=envs,
+            exploration=self.exploration if explore else Exploration(),
+            generator=generator,
+            discount=self.discount,
+            # With a terminal value the predicted return covers all future steps.
+            prediction_horizon=self.planner.horizon if self.sac is None else 0,
         )
 
     def world(self, generator: torch.Generator) -> World:
         """Return the functions that the planner calls, with their random numbers bound."""
+        if self.sac is None:
+            return World.of_model(self.model, self.discount, generator)
         return World.of_model(
             self.model,
             self.discount,
             generator,
-            value=None if self.learned is None else self._value,
-            propose=partial(self._proposals, generator) if self.proposals else None,
+            value=partial(self._value, self.sac),
+            propose=partial(self._propose, self.sac, generator) if self.proposals else None,
         )
 
-    def _value(self, state: State) -> Tensor:
-        """Return the learned critics' value [M, P] of imagined states."""
-        assert self.learned is not None
+    def _value(self, sac: SAC, state: State) -> Tensor:
+        """Return the critics' value [M, P] of imagined states."""
         obs = self.model.decode(state)  # [M, P, O]
-        return self.learned.state_value(obs.flatten(0, 1)).view(obs.shape[:2])
+        return sac.state_value(obs.flatten(0, 1)).view(obs.shape[:2])
 
-    def _proposals(self, generator: torch.Generator, state: State) -> Tensor:
-        """Return plans [B, K, H, A]: rollouts of the actor, the first one without noise.
+    def _propose(self, sac: SAC, generator: torch.Generator, state: State) -> Tensor:
+        """Return plans [B, K, H, A]: rollouts of the actor, the first one of its modes.
 
-        A plan has one action for all its particles, so the actor sees their mean observation.
+        All particles of a plan share its actions, so the actor gets their mean observation.
         """
-        assert self.learned is not None
         rows = self.model.branch(state, self.proposals)  # M = B * K
         actions: list[Tensor] = []
         for _ in range(self.planner.horizon):
             obs = self.model.decode(rows).mean(1)  # [M, O]
-            action = self.learned.act(obs, generator)  # [M, A]
-            action[:: self.proposals] = self.learned.act(obs[:: self.proposals], None)
+            action = sac.act(obs, generator)  # [M, A]
+            action[:: self.proposals] = sac.act(obs[:: self.proposals], None)
             rows = self.model.step(rows, action, generator, common_noise=True).state
             actions.append(action)
         plans = torch.stack(actions, dim=1)  # [M, H, A]

@@ -1,4 +1,4 @@
-"""The policy of planning agents: plan at every decision, execute the first actions."""
+"""Policy of planning agents: plan at every decision, execute the first actions of the plan."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class PlanningPolicy(ModelPolicy):
     Axes: B environments, O obs_dim, H horizon, A action dim.
 
     Args:
-        model: filters observations.
-        planner: decides.
-        make_world: binds a generator to the model's functions that the planner calls.
-        num_fits: returns how often the model's weights have changed, so that a recorded CUDA graph
-            is replaced.
+        model: filters observations and imagines plans.
+        planner: chooses among the plans.
+        make_world: returns the functions that the planner calls, with a generator bound.
+        model_version: returns a number that changes with the model's weights. A new CUDA graph is
+            then recorded.
         envs: the B environments.
         exploration: how planned actions are changed.
         generator: source of all random numbers; on the CPU.
-        discount: of the planner, per step.
+        discount: per imagined step.
         prediction_horizon: steps that the predicted return covers; 0: no prediction.
     """
 
@@ -44,7 +44,7 @@ class PlanningPolicy(ModelPolicy):
         model: Model,
         planner: Planner,
         make_world: Callable[[torch.Generator], World],
-        num_fits: Callable[[], int],
+        model_version: Callable[[], int],
         envs: Sequence[Env],
         exploration: Exploration,
         generator: torch.Generator,
@@ -54,34 +54,34 @@ class PlanningPolicy(ModelPolicy):
         super().__init__(model, envs, planner)
         self.planner: Planner = planner
         self.make_world = make_world
-        self.num_fits = num_fits
+        self.model_version = model_version
         self.exploration = exploration
         self.cpu_generator = generator
         self.discount = discount
         self.prediction_horizon = prediction_horizon
         on_gpu = planner.device.type == "cuda"
-        # Numbers are drawn on the device that uses them, so that it does not wait for the CPU.
+        # Random numbers come from the device that uses them, so that it does not wait for the CPU.
         self.generator = torch.Generator(planner.device) if on_gpu else generator
         self.graph: CudaGraphPlanner | None = None
-        self.graph_fit = -1
+        self.graph_version = -1
         self.world = make_world(self.generator)
-        self.nonfinite: Tensor | int = torch.zeros(())
-        self.late = 0
+        self.num_nonfinite: Tensor = torch.zeros(())  # plans
+        self.num_late = 0  # decisions that exceeded the time budget
         self.is_warm = planner.deadline.max_ms is None
         self.reset()
 
     def reset(self) -> None:
         """Start new episodes: no plan, initial state."""
-        if self.generator is not self.cpu_generator:  # an episode depends on `cpu_generator` alone
+        if self.generator is not self.cpu_generator:  # `cpu_generator` alone decides an episode
             seed = int(torch.randint(2**31, (1,), generator=self.cpu_generator))
             self.generator.manual_seed(seed)
         super().reset()
-        self.planned: Tensor | None = None  # [B, H, A] of the last decision
+        self.planned: Tensor | None = None  # [B, H, A] actions of the last plan
         self.step = 0
 
     @torch.inference_mode()
     def act(self, obs: np.ndarray) -> Decision:
-        """Plan for obs [B, O], or continue the last plan until `planner.replan_every` is over."""
+        """Return actions for obs [B, O]; there is a new plan every `planner.replan_every` steps."""
         if not self.is_warm:
             self._warm_up(torch.from_numpy(obs))
         self.observe(obs)
@@ -93,8 +93,9 @@ class PlanningPolicy(ModelPolicy):
             self.memory, self.planned = plan.memory or {}, plan.actions
             if plan.predicted_return is not None:
                 predicted = plan.predicted_return.cpu().numpy()
-            self.nonfinite = self.nonfinite + plan.nonfinite  # on the device: nothing waits for it
-            self.late += self.planner.deadline.was_late
+            # The count stays on the device, so that nothing waits for it.
+            self.num_nonfinite = self.num_nonfinite + plan.nonfinite
+            self.num_late += self.planner.deadline.was_late
         self.action = self.exploration.apply(
             self.planned[:, steps_since_plan], self.model.spec, self.generator, self.cpu_generator
         )
@@ -105,13 +106,13 @@ class PlanningPolicy(ModelPolicy):
         on_gpu = planner.device.type == "cuda"
         if not on_gpu or not planner.is_static or planner.deadline.max_ms is not None:
             return planner.plan(self.world, self.state, self.memory, self.generator, bonus)
-        if self.graph is None or self.graph_fit != self.num_fits():
+        if self.graph is None or self.graph_version != self.model_version():
             self.graph = CudaGraphPlanner(planner, self.world, self.generator, bonus)
-            self.graph_fit = self.num_fits()
+            self.graph_version = self.model_version()
         return self.graph.plan(self.state, self.memory)
 
     def _warm_up(self, obs: Tensor) -> None:
-        """Decide for obs [B, O] without effect, so that the deadline knows an iteration's time.
+        """Plan for obs [B, O] without executing anything, to measure the time of an iteration.
 
         Raises:
             UserError: if a single iteration takes longer than `planner.max_plan_ms`.
@@ -128,7 +129,8 @@ class PlanningPolicy(ModelPolicy):
         if deadline.max_ms is not None and fastest > deadline.max_ms:
             raise UserError(
                 f"planner.max_plan_ms={deadline.max_ms:g}: one iteration takes {fastest:.1f} ms "
-                "here; allow more, or lower planner.population or planner.horizon"
+                "on this machine; raise planner.max_plan_ms, or lower planner.population or "
+                "planner.horizon"
             )
 
     def retain(self, rows: np.ndarray) -> None:
@@ -138,9 +140,12 @@ class PlanningPolicy(ModelPolicy):
             self.planned = self.planned[torch.from_numpy(rows).to(self.planned.device)]
 
     def metrics(self) -> dict[str, float]:
-        """Return the number of plans whose return was not finite, and of late decisions."""
-        counts = {"planner/nonfinite": float(self.nonfinite)}
+        """Return how many plans had no finite return and how many decisions were late.
+
+        Both counts restart at zero.
+        """
+        counts = {"planner/nonfinite": float(self.num_nonfinite)}
         if self.planner.deadline.max_ms is not None:
-            counts["planner/late"] = float(self.late)
-        self.nonfinite, self.late = torch.zeros(()), 0
+            counts["planner/late"] = float(self.num_late)
+        self.num_nonfinite, self.num_late = torch.zeros(()), 0
         return counts
