@@ -10,6 +10,9 @@ import torch
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
+from mbrl_cli.agents.mbpo import SAC_DEFAULTS as MBPO_SAC
+from mbrl_cli.agents.mpc import SAC_DEFAULTS as MPC_SAC
+from mbrl_cli.agents.sac import SAC
 from mbrl_cli.config.argument_check import OBJECT_ARGUMENTS
 from mbrl_cli.config.groups import GROUPS, choices, config_dir
 from mbrl_cli.envs.make import make_env
@@ -211,6 +214,16 @@ def defaults(compose_run, group, name):
 def test_constructor_defaults_are_the_values_of_the_yaml_file(compose_run, group, name):
     target, values = defaults(compose_run, group, name)
     assert not differing(target, values, group)
+
+
+@pytest.mark.parametrize(("agent", "defaults_of_sac"), [("mbpo", MBPO_SAC), ("mpc", MPC_SAC)])
+def test_sac_of_mbpo_and_mpc_has_the_values_of_their_yaml_files(
+    compose_run, agent, defaults_of_sac
+):
+    _, values = defaults(compose_run, "agent", agent)
+    signature = inspect.signature(SAC).parameters
+    built = {key: signature[key].default for key in values["sac"]} | defaults_of_sac
+    assert built == {key: plain(value) for key, value in values["sac"].items()}
 
 
 @pytest.mark.parametrize(("group", "name"), [*BASES, ("env", "gym")])
