@@ -200,7 +200,7 @@ class RSSM(Model):
 
     @torch.no_grad()
     def reward_and_continues(self, feature: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return reward and continue probability [H, N] of rollouts, given what `imagine` returned.
+        """Return reward and continue probability [H, N] of each step that `imagine` returned.
 
         Args:
             feature: [H + 1, N, F].

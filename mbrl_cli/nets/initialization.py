@@ -1,4 +1,4 @@
-"""Uniform initial weights that keep the variance of what passes through a layer."""
+"""Uniform initial weights, scaled so that a layer preserves the variance of its input."""
 
 from __future__ import annotations
 

@@ -83,8 +83,9 @@ class LatentFilter(torch.autograd.Function):
             latents: the distributions of stoch.
             recurrent: whether deter depends on the deter before.
             restarts: whether an episode starts in any sequence, for each step [T].
-            action_product: what actions add to the input layer of the cell [T, n, H].
-            obs_product: what observations add to the hidden layer of the posterior [T, n, H].
+            action_product: contribution of the actions to the input layer of the cell [T, n, H].
+            obs_product: contribution of the observations to the hidden layer of the posterior
+                [T, n, H].
             not_first: 0 where an episode starts, 1 elsewhere [T, n, 1].
             noise: random numbers of the posterior's samples, leading axes [T, n].
             flat_weights: see `FilterWeights.flat`.

@@ -32,7 +32,7 @@ class Latents(Protocol):
         ...
 
     def sample_derivative(self, statistics: Tensor, noise: Tensor) -> Tensor:
-        """Return what `sample_vjp` must know about samples [..., Z]."""
+        """Return the derivative of `sample` in the form that `sample_vjp` takes."""
         ...
 
     def sample_vjp(self, gradient: Tensor, derivative: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class Latents(Protocol):
 
         Args:
             gradient: of the samples [..., Z].
-            derivative: what `sample_derivative` returned.
+            derivative: from `sample_derivative`, for the same samples.
         """
         ...
 

@@ -136,11 +136,11 @@ class ReplayBuffer:
         length = min(length, self._stream_length - start)
         num_starts = self._stream_length - start - length + 1
         window_start = torch.randint(num_starts, (num,), generator=generator).numpy() + start
-        wanted = window_start + np.arange(length)[:, None]  # [T, n] positions in the stream
-        # The row whose next_obs has that position. No row has the position of the first
-        # observation of an episode; the row found is then the next one, which starts there.
-        index = np.searchsorted(position, wanted)
-        row, first = rows[index], position[index] > wanted
+        target = window_start + np.arange(length)[:, None]  # [T, n] positions in the stream
+        # The row whose next_obs has that position. The first observation of an episode is no row's
+        # next_obs; the search then returns the row that has it as its obs.
+        index = np.searchsorted(position, target)
+        row, first = rows[index], position[index] > target
         fields = (
             np.where(first[..., None], self._obs[row], self._next_obs[row]),
             np.where(first[..., None], 0.0, self._action[row]),
