@@ -15,13 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mbrl_cli.nets.filter_weights import FilterWeights, PosteriorWeights
 from mbrl_cli.nets.initialization import uniform_weight
-from mbrl_cli.nets.latent_filter import (
-    FilteredStates,
-    FilterWeights,
-    LatentFilter,
-    PosteriorWeights,
-)
+from mbrl_cli.nets.latent_filter import FilteredStates, LatentFilter
 from mbrl_cli.nets.latents import Latents
 from mbrl_cli.nets.mixed_precision import mixed_precision
 from mbrl_cli.nets.norm_mlp import NormMLP
