@@ -1,4 +1,4 @@
-"""The command line as a person meets it: every mistake is one line, exit code 2, no folder."""
+"""The command line in a process of its own: messages, help texts, sweeps, equal metrics."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from mbrl_cli.config.composition import compose_choice
+from mbrl_cli.config.groups import GROUPS, choices
+from mbrl_cli.config.yaml_comments import key_comments
+from mbrl_cli.run_settings import RunSettings
+
 TINY = [
     "total_steps=30", "prefill_steps=15", "eval_every=0", "final_eval_episodes=2",
     "env.max_episode_steps=10", "planner.horizon=3", "planner.population=8",
@@ -18,7 +23,7 @@ TINY = [
 CEM = ["planner.elite_ratio=0.5", "planner.iterations=1"]
 
 
-def mbrl(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def run_mbrl(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, "-m", "mbrl_cli", *words],
@@ -26,7 +31,7 @@ def mbrl(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-# `test_mistakes.py` has many more, in one process.
+# `test_mistakes.py` tests many more, without starting a process for each.
 MISTAKES = [
     ("train planner.horizon=0", "planner.horizon=0", ">= 1"),
     ("train -m planner.horizon=1,0", "planner.horizon=0", ">= 1"),
@@ -35,10 +40,10 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("words", "named", "allowed"), MISTAKES, ids=[m[0] for m in MISTAKES])
-def test_a_mistake_is_told_in_one_line_and_leaves_nothing_behind(
+def test_a_mistake_gives_one_line_and_makes_no_folder(
     words: str, named: str, allowed: str, tmp_path: Path
 ) -> None:
-    done = mbrl(*words.split(), cwd=tmp_path)
+    done = run_mbrl(*words.split(), cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("mbrl: ")
     assert len(done.stderr.strip().splitlines()) <= 2
@@ -47,7 +52,7 @@ def test_a_mistake_is_told_in_one_line_and_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_and_version_import_nothing_heavy(tmp_path: Path) -> None:
+def test_help_and_version_import_no_large_package(tmp_path: Path) -> None:
     code = (
         "import sys; from mbrl_cli.cli import main; sys.argv = ['mbrl', '--help']; main();"
         "assert not {'torch', 'hydra', 'numpy', 'rich'} & set(sys.modules)"
@@ -57,20 +62,106 @@ def test_help_and_version_import_nothing_heavy(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "mbrl train" in done.stdout
-    assert mbrl("--version", cwd=tmp_path).stdout.startswith("mbrl 0.")
+    assert run_mbrl("--version", cwd=tmp_path).stdout.startswith("mbrl 0.")
 
 
 def test_list_describes_every_choice(tmp_path: Path) -> None:
-    shown = mbrl("list", cwd=tmp_path).stdout
+    shown = run_mbrl("list", cwd=tmp_path).stdout
     for word in ("cartpole_continuous", "gaussian_ensemble", "random_shooting", "pets"):
         (line,) = [line for line in shown.splitlines() if line.split()[:1] == [word]]
         assert len(line.split()) > 2, f"{word} has no description"
 
 
+def test_list_of_a_choice_shows_default_recommended_value_allowed_values_and_comment(mbrl):
+    lines = mbrl("list", "planner", "cem", "env=pendulum").out.splitlines()
+    assert lines[0].startswith("planner=cem: cross-entropy method")
+    titles = ("key", "default", "env=pendulum", "allowed", "meaning")
+    starts = [lines[2].index(title) for title in titles]
+    (horizon,) = [line for line in lines if line.startswith("planner.horizon ")]
+    cells = [horizon[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)]
+    assert cells == [
+        "planner.horizon",
+        "25*",
+        "20",
+        "a whole number >= 1",
+        "imagined steps per plan",
+    ]
+    assert "env=pendulum" not in mbrl("list", "planner", "cem").out
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_list_shows_every_key_of_every_choice_with_a_comment(mbrl, group):
+    for name in choices(group):
+        done = mbrl("list", group, name)
+        assert done.code == 0
+        for key in compose_choice(group, name):
+            if key not in ("_target_", "kwargs", "recommended", "sac", "network", "actor_critic"):
+                (line,) = [x for x in done.out.splitlines() if x.split()[:1] == [f"{group}.{key}"]]
+                assert len(line.split("  ")) > 3, line  # key, default, allowed, comment
+
+
+def test_list_of_an_experiment_shows_what_it_sets(mbrl):
+    lines = [
+        line.split() for line in mbrl("list", "experiment", "dreamer_cartpole").out.splitlines()
+    ]
+    assert ["env", "cartpole"] in [line[:2] for line in lines]
+    assert ["total_steps", "8000"] in [line[:2] for line in lines]
+
+
+def test_help_of_train_fits_on_two_screens_and_explains_every_key(mbrl):
+    done = mbrl("train", "--help")
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert len(lines) <= 48
+    assert max(map(len, lines)) <= 80
+    for key in RunSettings.__dataclass_fields__:
+        (line,) = [line for line in lines if line.split()[:1] == [key]]
+        assert len(line.split()) > 3, f"{key} has no explanation"
+    for group in GROUPS:
+        for name in choices(group):
+            assert name in done.out
+
+
+@pytest.mark.parametrize("command", ["eval", "resume", "list"])
+def test_help_of_a_command_shows_usage_options_and_an_example(mbrl, command):
+    done = mbrl(command, "--help")
+    assert done.code == 0
+    assert done.out.startswith(f"usage: mbrl {command} ")
+    assert "--config-dir DIR" in done.out
+    assert f"examples:\n  mbrl {command}" in done.out
+
+
+def test_hydra_help_is_still_there(mbrl):
+    assert "--hydra-help" in mbrl("train", "--hydra-help").out
+
+
+def test_a_comment_stands_behind_its_key_or_above_it_and_may_continue(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        "# the file\n"
+        "a: 1    # first line\n"
+        "        # second line\n"
+        "# above\n"
+        "b: ${for_env:x,2}\n"
+        "section:  # of keys\n"
+        "  c: [1, 2]  # a list\n"
+        "  # above too\n"
+        "  d: text#no comment\n"
+        "e:\n"
+    )
+    assert key_comments(path, "model") == {
+        "model.a": "first line second line",
+        "model.b": "above",
+        "model.section": "of keys",
+        "model.section.c": "a list",
+        "model.section.d": "above too",
+    }
+
+
 def test_the_same_seed_writes_the_same_metrics(tmp_path: Path) -> None:
     rows = []
     for name in ("a", "b"):
-        done = mbrl(
+        done = run_mbrl(
             "train", "env=cartpole", *TINY, *CEM, f"hydra.run.dir={tmp_path / name}", cwd=tmp_path
         )
         assert done.returncode == 0, done.stderr
@@ -80,34 +171,34 @@ def test_the_same_seed_writes_the_same_metrics(tmp_path: Path) -> None:
     assert {"train/return", "eval/return", "model/holdout_loss"} <= {row[1] for row in rows[0]}
 
 
-def test_runs_are_never_overwritten(tmp_path: Path) -> None:
+def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
     words = ["train", "agent=random", "total_steps=5", "final_eval_episodes=1"]
     for _ in range(2):
-        assert mbrl(*words, cwd=tmp_path).returncode == 0
-    first, _ = sorted((tmp_path / "outputs").iterdir())  # two folders, also in the same second
-    done = mbrl(*words, f"hydra.run.dir={first}", cwd=tmp_path)
+        assert run_mbrl(*words, cwd=tmp_path).returncode == 0
+    first, _ = sorted((tmp_path / "outputs").iterdir())  # two folders, even in the same second
+    done = run_mbrl(*words, f"hydra.run.dir={first}", cwd=tmp_path)
     assert done.returncode == 2
     assert "never overwritten" in done.stderr
 
 
 def test_a_sweep_leaves_a_folder_for_each_job_and_eval_reads_one(tmp_path: Path) -> None:
     words = ["train", "-m", "env=cartpole", "planner=cem,random_shooting", "seed=0,1", *TINY]
-    # No plan has 99 steps: the whole sweep is refused before its first job.
-    done = mbrl(*words, "planner.replan_every=3,99", "hydra.sweep.dir=sweep", cwd=tmp_path)
+    # No plan has 99 steps, so the whole sweep is refused before its first job.
+    done = run_mbrl(*words, "planner.replan_every=3,99", "hydra.sweep.dir=sweep", cwd=tmp_path)
     assert done.returncode == 2
     assert not (tmp_path / "sweep").exists()
-    done = mbrl(*words, "planner.population=12", "hydra.sweep.dir=sweep", cwd=tmp_path)
+    done = run_mbrl(*words, "planner.population=12", "hydra.sweep.dir=sweep", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     folders = sorted(path.parent for path in (tmp_path / "sweep").glob("*/metrics.csv"))
     jobs = [("cem", 0), ("cem", 1), ("random_shooting", 0), ("random_shooting", 1)]
     for number, ((planner, seed), folder) in enumerate(zip(jobs, folders, strict=True)):
         assert folder.name.startswith(f"{number}_env=cartpole,planner={planner},seed={seed}")
     words = ["eval", str(folders[0]), "eval_episodes=2"]
-    plain = mbrl(*words, cwd=tmp_path)
+    plain = run_mbrl(*words, cwd=tmp_path)
     assert plain.returncode == 0, plain.stderr
     assert "mean return" in plain.stdout
-    other = mbrl(*words, "planner=random_shooting", "planner.population=5", cwd=tmp_path)
+    other = run_mbrl(*words, "planner=random_shooting", "planner.population=5", cwd=tmp_path)
     assert other.returncode == 0, other.stderr
-    refused = mbrl(*words, "planner.horizn=2", cwd=tmp_path)
+    refused = run_mbrl(*words, "planner.horizn=2", cwd=tmp_path)
     assert refused.returncode == 2
     assert "horizon" in refused.stderr

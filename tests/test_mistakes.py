@@ -298,6 +298,8 @@ FOLDERS = [
         lambda config: config.env.update(simulator="test_mistakes:hostile_termination"))),
     ("eval run", 2, "is not a plain value", "a variable of this machine", change_config(
         lambda config: config.env.update(id="${oc.env:HOME}"))),
+    ("eval run", 2, "is not a plain value", "a variable among the recommended values",
+     change_config(lambda config: config.env.recommended.update(horizon="${oc.env:HOME}"))),
     ("eval run", 2, "damaged, or not a checkpoint", "pickles instead of checkpoints",
      change_checkpoints(lambda old: pickle.dumps(HostilePickle()))),
     ("resume run total_steps=99", 2, "no intact checkpoint is left", "pickles for checkpoints",

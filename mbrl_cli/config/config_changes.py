@@ -18,15 +18,20 @@ MISSING = "(missing)"
 Changes = dict[str, tuple[Any, Any]]  # key -> value before, value now
 
 
-def flatten(config: dict[Any, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings as {dotted key: value}, without the `recommended` block."""
+def flatten(
+    config: dict[Any, Any], prefix: str = "", skip: tuple[str, ...] = ("recommended",)
+) -> dict[str, Any]:
+    """Return nested settings as {dotted key: value}, without the sections named in `skip`.
+
+    The values that an environment recommends are left out by default: a run does not use them
+    after its config is composed.
+    """
     pairs: dict[str, Any] = {}
     for key, value in config.items():
-        if isinstance(value, dict):
-            if key != "recommended":
-                pairs |= flatten(value, f"{prefix}{key}.")
-        else:
+        if not isinstance(value, dict):
             pairs[f"{prefix}{key}"] = value
+        elif key not in skip:
+            pairs |= flatten(value, f"{prefix}{key}.", skip)
     return pairs
 
 

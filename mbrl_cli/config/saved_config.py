@@ -56,18 +56,16 @@ def _refuse_foreign_code(config: DictConfig, path: Path, user_dir: Path | None) 
     """Raise UserError for a value that would import other code or read environment variables."""
     raw = OmegaConf.to_container(config, resolve=False)
     assert isinstance(raw, dict)
-    remedy = "if you know where the folder comes from, add --trust"
-    for key, value in flatten(raw).items():
+    trust = "add --trust if you know where the folder comes from"
+    remedy = f"add --config-dir DIR if a YAML file in DIR names it, or {trust}"
+    for key, value in flatten(raw, skip=()).items():
         group, _, name = key.partition(".")
         if "${" in f"{key}{value}":
-            raise UserError(f"{path}: {key}={value} is not a plain value; {remedy}")
+            raise UserError(f"{path}: {key}={value} is not a plain value; {trust}")
         if key.endswith("_target_"):
             is_class = name == "_target_" and group in GROUPS
             if not is_class or value not in _named_values(key, user_dir):
-                raise UserError(
-                    f"{path}: {key}={value} is not one of mbrl's classes; {remedy}, or "
-                    "--config-dir DIR if a YAML file in DIR names it"
-                )
+                raise UserError(f"{path}: {key}={value} is not one of mbrl's classes; {remedy}")
         imports = key in IMPORTING_KEYS and ":" in str(value)
         if imports and value not in _named_values(key, user_dir):
             raise UserError(f"{path}: {key}={value} imports other code; {remedy}")

@@ -1,4 +1,4 @@
-"""`model_from`: a new run starts with the model of another, frozen or not, with its data or not."""
+"""`model_from`: a new run starts with the model of another, optionally frozen or with its data."""
 
 import shutil
 import signal
@@ -18,6 +18,7 @@ from mbrl_cli.replay.buffer import ReplayBuffer
 
 
 def model_of(folder):
+    """Return the state of the model in the final checkpoint of a run."""
     return load_checkpoint(folder / "checkpoint.safetensors")["agent"]["model"]
 
 
@@ -46,21 +47,20 @@ def test_a_frozen_model_plans_from_the_first_step_and_never_changes(mbrl, source
     assert "planner/predicted_return" in tags(tmp_path / "new")
 
 
-def test_a_fine_tuned_model_learns_from_both_runs_when_the_replay_comes_along(
-    mbrl, source, new, tmp_path
-):
+def test_with_its_replay_a_model_is_fitted_to_the_data_of_both_runs(mbrl, source, new, tmp_path):
     assert mbrl(*new, "model_from_replay=true", "hydra.run.dir=new").code == 0
-    theirs, episodes = load_newest_replay(source)
-    both, more_episodes = load_newest_replay(tmp_path / "new")
-    rows = len(theirs["reward"])
-    assert (both["obs"][:rows] == theirs["obs"]).all()
-    assert len(both["reward"]) == rows + 50  # of 60 steps: the last boundary is before the end
-    assert more_episodes == episodes + 5
+    source_replay, episodes = load_newest_replay(source)
+    new_replay, new_episodes = load_newest_replay(tmp_path / "new")
+    rows = len(source_replay["reward"])
+    assert (new_replay["obs"][:rows] == source_replay["obs"]).all()
+    # The last checkpoint of 60 steps is at step 50, at the end of the fifth episode.
+    assert len(new_replay["reward"]) == rows + 50
+    assert new_episodes == episodes + 5
     before, after = model_of(source)["net"], model_of(tmp_path / "new")["net"]
     assert not all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_such_a_run_goes_on_to_the_bit_when_its_source_is_gone(
+def test_such_a_run_can_be_resumed_without_its_source_and_gives_the_same_bits(
     mbrl, source, new, tmp_path, monkeypatch
 ):
     new = [*new, "model_from_replay=true"]
@@ -74,15 +74,17 @@ def test_such_a_run_goes_on_to_the_bit_when_its_source_is_gone(
         return real(self, action)
 
     monkeypatch.setattr(Env, "step", step)
-    assert mbrl(*new, "hydra.run.dir=cut").code == 128 + signal.SIGTERM
+    assert mbrl(*new, "hydra.run.dir=interrupted").code == 128 + signal.SIGTERM
     shutil.rmtree(source)
-    assert mbrl("resume", "cut").code == 0
+    assert mbrl("resume", "interrupted").code == 0
     name = "checkpoint.safetensors"
-    assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert (tmp_path / "interrupted" / name).read_bytes() == (
+        tmp_path / "whole" / name
+    ).read_bytes()
 
 
-def test_known_functions_are_what_their_environments_do():
-    """Else the check would refuse our own environments; 300 random steps of each."""
+def test_known_functions_agree_with_their_environments():
+    """300 random steps of each environment; otherwise a run would refuse its known functions."""
     for id in ("CartPole-v1", "Pendulum-v1", "Acrobot-v1", "MountainCarContinuous-v0",
                "mbrl/GridWorld-v0", "mbrl/CartPoleContinuous-v0"):  # fmt: skip
         env = make_env(id, reward="known", termination="known")
