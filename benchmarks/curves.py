@@ -1,4 +1,4 @@
-"""Draw evaluation returns of runs against environment steps: one line a run, the mean of a group.
+"""Plot evaluation returns by environment steps: a thin line per run, a thick one per group mean.
 
 Usage: python benchmarks/curves.py --out curves.png mbpo=outputs/RUN,outputs/RUN2 sac=outputs/RUN3
 """
@@ -17,19 +17,19 @@ import matplotlib.pyplot as plt
 
 
 def curve(folder: Path) -> dict[int, float]:
-    """Return env step -> evaluation return, as the run's metrics.csv has them."""
+    """Return the evaluation returns of a run by environment step, from its metrics.csv."""
     with (folder / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     return {int(r["env_step"]): float(r["value"]) for r in rows if r["tag"] == "eval/return"}
 
 
 def main() -> None:
-    """Read the runs, draw them, and print what each group came to."""
+    """Read the runs, plot them, and print the last evaluation of each group."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("groups", nargs="+", help="NAME=FOLDER,FOLDER,...")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--title", default="")
-    parser.add_argument("--level", type=float, help="a return to compare with")
+    parser.add_argument("--level", type=float, help="draw a dotted line at this return")
     options = parser.parse_args()
     figure, axes = plt.subplots(figsize=(7.0, 4.0), layout="constrained")
     for number, group in enumerate(options.groups):

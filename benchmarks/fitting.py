@@ -14,7 +14,7 @@ from statistics import median
 
 import torch
 from planning import ACTION, OBS, pets_model
-from turns import gemm_job, peak_flops, report, take_turns
+from timing import gemm_job, peak_flops, report, time_interleaved
 
 from mbrl_cli.models.ensemble import Ensemble
 from mbrl_cli.models.fitting import FitSettings, fit_members
@@ -63,7 +63,7 @@ def main() -> None:
         "5 x 2 x 64": fit_job(small, options.steps),
     }
     jobs = {"gemm": gemm_job(cpu), **{name: fit for name, (fit, _) in fits.items()}}
-    seconds = take_turns(jobs, options.rounds)
+    seconds = time_interleaved(jobs, options.rounds)
     peak = peak_flops(seconds["gemm"])
     rows = []
     for (name, (_, flops)), members in zip(fits.items(), (7, 5), strict=True):

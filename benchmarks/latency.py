@@ -14,7 +14,7 @@ from statistics import median, quantiles
 
 import torch
 from hydra import compose, initialize_config_dir
-from turns import report, synchronize
+from timing import report, synchronize
 
 from mbrl_cli.config.build import build
 from mbrl_cli.config.groups import config_dir

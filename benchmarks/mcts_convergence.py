@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from turns import report
+from timing import report
 
 from mbrl_cli.envs.make import make_env
 from mbrl_cli.planners.mcts import MCTS

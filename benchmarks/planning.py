@@ -16,14 +16,14 @@ from statistics import median
 from typing import Any
 
 import torch
+from timing import gemm_job, peak_flops, report, synchronize, time_interleaved
 from torch import Tensor
-from turns import gemm_job, peak_flops, report, synchronize, take_turns
 
 from mbrl_cli.models.ensemble import Ensemble
-from mbrl_cli.planners.base import TrajectoryPlanner
 from mbrl_cli.planners.cem import CEM
 from mbrl_cli.planners.mppi import MPPI
 from mbrl_cli.planners.random_shooting import RandomShooting
+from mbrl_cli.planners.trajectory import TrajectoryPlanner
 from mbrl_cli.planners.world import World
 from mbrl_cli.threads_and_malloc import set_threads_and_malloc
 from mbrl_cli.types import ActionSpec, EnvSpec
@@ -99,7 +99,7 @@ def main() -> None:
         "random_shooting": (RandomShooting(**common), 350),
     }
     jobs = {name: plan_job(model, planner) for name, (planner, _) in planners.items()}
-    seconds = take_turns({"gemm": gemm_job(model.device), **jobs}, options.rounds)
+    seconds = time_interleaved({"gemm": gemm_job(model.device), **jobs}, options.rounds)
     peak = peak_flops(seconds["gemm"])
     rows = []
     for name, (_, plans) in planners.items():

@@ -1,7 +1,7 @@
-"""Train stable-baselines3's SAC and write its evaluations as a run of ours does.
+"""Train SAC of stable-baselines3 and write its evaluation returns in the format of metrics.csv.
 
-The evaluation episodes have the reset seeds of a run of ours with the same seed. Needs
-stable-baselines3 (measured with 2.9.2), which is no dependency of ours.
+The evaluation episodes have the same reset seeds as those of `mbrl train` with this seed. Needs
+stable-baselines3 (measured with 2.9.2), which is not a dependency of this package.
 
     python benchmarks/sac_peer.py --env Pendulum-v1 --seed 0 --steps 20000 --out peer_s0
 """
@@ -22,8 +22,8 @@ from mbrl_cli.seeding import child_seed
 
 
 def returns(model: SAC, env_id: str, seed: int, episodes: int) -> float:
-    """Return the mean return of the deterministic policy on our evaluation episodes."""
-    env, found = gym.make(env_id), []
+    """Return the mean return of the deterministic policy on the evaluation episodes."""
+    env, totals = gym.make(env_id), []
     for episode in range(episodes):
         obs, _ = env.reset(seed=child_seed(seed, "evaluation", episode))
         total, over = 0.0, False
@@ -31,12 +31,12 @@ def returns(model: SAC, env_id: str, seed: int, episodes: int) -> float:
             action, _ = model.predict(obs, deterministic=True)
             obs, reward, terminated, truncated, _ = env.step(action)
             total, over = total + float(reward), terminated or truncated
-        found.append(total)
-    return float(np.mean(found))
+        totals.append(total)
+    return float(np.mean(totals))
 
 
 class Evaluations(BaseCallback):
-    """Evaluate every so many steps; the last evaluation has 20 episodes."""
+    """Evaluate 5 episodes every `options.every` steps, and 20 episodes at the last step."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Evaluations(BaseCallback):
 
 
 def main() -> None:
-    """Train one seed at rl-zoo's settings for Pendulum: learning rate 1e-3, else defaults."""
+    """Train one seed with RL Zoo's settings for Pendulum: learning rate 1e-3, else defaults."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--env", default="Pendulum-v1")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,26 +1,26 @@
-"""Gradient steps of SAC per second: ours and a peer's, taking turns.
+"""Gradient steps of SAC per second, compared with another library in one process.
 
-Both sample their own replay of 20,000 random transitions; same batch and network sizes. The peer is
-stable-baselines3 (measured with 2.9.2) or mbrl-lib's SAC, the one of its MBPO (0.2.0 without its
-dependencies, but with termcolor). Neither is a dependency of ours. Both run in one process, so the
-peer gains from the memory that we keep, too; `--plain-memory` leaves that away for both. The matrix
-products of an update alone take turns with them: no implementation in torch can be faster.
+Both learn from 20,000 random transitions in their own replay, with the same batch and network
+sizes. The other library is stable-baselines3 (measured with 2.9.2), or mbrl-lib (SAC of its MBPO;
+0.2.0, installed without its dependencies but with termcolor). Neither is a dependency of this
+package. The memory settings of `set_threads_and_malloc` apply to both; `--plain-memory` leaves them
+out. The matrix products of an update are timed as well: an upper bound for any implementation in
+torch.
 """
 
 import argparse
-import json
-import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
+from timing import report, time_interleaved
 
 from mbrl_cli.agents.sac import SAC
 from mbrl_cli.replay.buffer import ReplayBuffer
@@ -40,21 +40,17 @@ def transitions(obs_dim: int, action_dim: int) -> Transitions:
 
 
 def ours(data: Transitions, hidden: list[int], batch_size: int) -> Callable[[int], Any]:
-    """Return a function that takes so many gradient steps."""
+    """Return a function that takes a number of gradient steps with this package's SAC."""
     obs_dim, action_dim = data[0].shape[1], data[1].shape[1]
     spec = EnvSpec("toy", obs_dim, (False,) * obs_dim, ActionSpec("continuous", action_dim), None)
-    agent = SAC(
-        spec, torch.device("cpu"), torch.Generator().manual_seed(0), hidden=hidden,
-        activation="relu", layer_norm=False, learning_rate=3e-4, batch_size=batch_size,
-        updates_per_step=1.0, discount=0.99, target_rate=0.005, initial_temperature=1.0,
-        target_entropy="auto", log_every=1000, actor_ema_rate=1.0,
-    )  # fmt: skip
+    generator = torch.Generator().manual_seed(0)
+    agent = SAC(spec, torch.device("cpu"), generator, hidden=hidden, batch_size=batch_size)
     replay = ReplayBuffer(ROWS, obs_dim, action_dim)
     for obs, action, reward, next_obs in zip(*data, strict=True):
         replay.add(obs, action, float(reward), next_obs, False, False)
 
     def learn(updates: int) -> None:
-        for _ in range(updates):  # one a time, as in a run with one update a step
+        for _ in range(updates):  # one at a time, as in a run with one update per step
             agent.learn(agent.sample_batches(replay, 1, batch_size), batch_size)
 
     return learn
@@ -63,16 +59,16 @@ def ours(data: Transitions, hidden: list[int], batch_size: int) -> Callable[[int
 def stable_baselines3(
     data: Transitions, hidden: list[int], batch_size: int
 ) -> Callable[[int], Any]:
-    """Return the same of stable-baselines3, at its defaults."""
+    """Return the same for stable-baselines3 with its default settings."""
     from stable_baselines3 import SAC as PeerSAC
     from stable_baselines3.common.logger import configure
 
-    class Still(gym.Env[np.ndarray, np.ndarray]):  # spaces alone; it is never stepped
+    class SpacesOnly(gym.Env[np.ndarray, np.ndarray]):  # it is never stepped
         observation_space = gym.spaces.Box(-1.0, 1.0, data[0].shape[1:], np.float32)
         action_space = gym.spaces.Box(-1.0, 1.0, data[1].shape[1:], np.float32)
 
     agent = PeerSAC(
-        "MlpPolicy", Still(), buffer_size=ROWS, batch_size=batch_size, device="cpu",
+        "MlpPolicy", SpacesOnly(), buffer_size=ROWS, batch_size=batch_size, device="cpu",
         policy_kwargs={"net_arch": hidden},
     )  # fmt: skip
     agent.set_logger(configure(None, []))
@@ -82,7 +78,7 @@ def stable_baselines3(
 
 
 def mbrl_lib(data: Transitions, hidden: list[int], batch_size: int) -> Callable[[int], Any]:
-    """Return the same of mbrl-lib, at the settings of its MBPO on the cart-pole."""
+    """Return the same for mbrl-lib with the settings of its MBPO on the cart-pole."""
     from mbrl.third_party.pytorch_sac_pranz24.sac import SAC as PeerSAC
     from mbrl.util.replay_buffer import ReplayBuffer as PeerReplay
 
@@ -108,10 +104,11 @@ def mbrl_lib(data: Transitions, hidden: list[int], batch_size: int) -> Callable[
 
 
 def products_alone(data: Transitions, hidden: list[int], batch_size: int) -> Callable[[int], Any]:
-    """Return a function that takes the matrix products of so many gradient steps, nothing else.
+    """Return a function that computes only the matrix products of a number of gradient steps.
 
-    No implementation can do without them: a batch through the actor and both critics, forward and
-    back. Memory is made beforehand; a last layer of one output is no product, see `StackedMLP`.
+    These are the forward and backward passes of a batch through the actor and both critics. All
+    memory is allocated beforehand. A last layer with one output needs no matrix product; see
+    `StackedMLP`.
     """
     obs_dim, action_dim = data[0].shape[1], data[1].shape[1]
 
@@ -119,27 +116,33 @@ def products_alone(data: Transitions, hidden: list[int], batch_size: int) -> Cal
         return [pair for pair in pairwise([inputs, *hidden, outputs]) if pair[1] > 1]
 
     def products(nets: int, layers: list[tuple[int, int]], kind: str) -> list[Callable[[], Any]]:
-        """Return the products of all layers: forward, by weight, or by input but the first's."""
-        found: list[Callable[[], Any]] = []
+        """Return the products of all layers for the outputs or for the gradients of one kind.
+
+        Args:
+            nets: number of networks.
+            layers: sizes of the layers (in, out).
+            kind: "forward", or the gradients by "weight" or by "input" (without the first layer).
+        """
+        calls: list[Callable[[], Any]] = []
         for number, (fan_in, fan_out) in enumerate(layers):
             x, y = (torch.randn(nets, batch_size, fan) for fan in (fan_in, fan_out))
             weight = torch.randn(nets, fan_in, fan_out)
             if kind == "forward":
-                found.append(partial(torch.bmm, x, weight, out=y))
+                calls.append(partial(torch.bmm, x, weight, out=y))
             elif kind == "weight":
-                found.append(partial(torch.bmm, x.mT, y, out=weight))
+                calls.append(partial(torch.bmm, x.mT, y, out=weight))
             elif number:
-                found.append(partial(torch.bmm, y, weight.mT, out=x))
-        return found
+                calls.append(partial(torch.bmm, y, weight.mT, out=x))
+        return calls
 
     actor, critic = sizes(obs_dim, 2 * action_dim), sizes(obs_dim + action_dim, 1)
     jobs = [
-        *products(1, actor, "forward"), *products(2, critic, "forward"),  # the targets
+        *products(1, actor, "forward"), *products(2, critic, "forward"),  # TD targets
         *products(2, critic, "forward"), *products(2, critic, "weight"),
-        *products(2, critic, "input"),  # the critics' loss
+        *products(2, critic, "input"),  # critic loss
         *products(1, actor, "forward"), *products(2, critic, "forward"),
         *products(2, critic, "input"), *products(1, actor, "weight"),
-        *products(1, actor, "input"),  # the actor's
+        *products(1, actor, "input"),  # actor loss
     ]  # fmt: skip
 
     def multiply(updates: int) -> None:
@@ -154,14 +157,14 @@ PEERS = {"stable-baselines3": stable_baselines3, "mbrl-lib": mbrl_lib}
 
 
 def main() -> None:
-    """Measure and print the ratio of the medians."""
+    """Measure, print, and write JSON where `--out` says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peer", choices=PEERS, default="stable-baselines3")
     parser.add_argument("--obs", type=int, default=17)
     parser.add_argument("--actions", type=int, default=6)
-    parser.add_argument("--plain-memory", action="store_true", help="as the C library has it")
+    parser.add_argument("--plain-memory", action="store_true", help="without malloc settings")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--updates", type=int, default=60, help="gradient steps of a turn")
+    parser.add_argument("--updates", type=int, default=60, help="gradient steps per round")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--hidden", type=int, nargs="+", default=[256, 256])
     parser.add_argument("--batch-size", type=int, default=256)
@@ -177,20 +180,18 @@ def main() -> None:
     learners = {
         name: make(data, arguments.hidden, arguments.batch_size) for name, make in sides.items()
     }
-    rates: dict[str, list[float]] = {name: [] for name in sides}
-    for turn in range(arguments.rounds + 1):
-        for name, learn in learners.items():
-            start = time.perf_counter()
-            learn(arguments.updates)
-            if turn:  # the first turn warms up
-                rates[name].append(arguments.updates / (time.perf_counter() - start))
-    medians = {name: statistics.median(values) for name, values in rates.items()}
-    ratio, bound = (medians[name] / medians[arguments.peer] for name in ("ours", "products alone"))
-    for name, rate in medians.items():
-        print(f"{name}: {rate:.0f} gradient steps/s (best turn {max(rates[name]):.0f})")
+    jobs = {name: partial(learn, arguments.updates) for name, learn in learners.items()}
+    seconds = time_interleaved(jobs, arguments.rounds)
+    rates = {name: [arguments.updates / time for time in times] for name, times in seconds.items()}
+    rows = [
+        {"implementation": name, "gradient steps/s": median(values), "best round": max(values)}
+        for name, values in rates.items()
+    ]
+    ratio, bound = (
+        median(rates[name]) / median(rates[arguments.peer]) for name in ("ours", "products alone")
+    )
+    report(rows, arguments.out, ratio=ratio, rates=rates)
     print(f"ratio of the medians: {ratio:.2f}; of the products alone: {bound:.2f}")
-    if arguments.out:
-        arguments.out.write_text(json.dumps({"rates": rates, "ratio": ratio}) + "\n")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from turns import report, take_turns
+from timing import report, time_interleaved
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
         def job(command: list[str]):  # type: ignore[no-untyped-def]
             return lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
-        seconds = take_turns({name: job(c) for name, c in commands.items()}, options.rounds)
+        seconds = time_interleaved({name: job(c) for name, c in commands.items()}, options.rounds)
     torch_import = median(seconds["import torch"])
     rows = [
         {"command": name, "seconds": median(s), "of import torch": median(s) / torch_import}

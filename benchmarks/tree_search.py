@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--serve", action="store_true")
     args = parser.parse_args()
-    from turns import report
+    from timing import report
 
     server = subprocess.Popen(
         [args.mctx_python, __file__, "--serve"],

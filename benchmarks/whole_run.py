@@ -1,4 +1,4 @@
-"""Wall time and result of whole runs, of this checkout and of another one in turn.
+"""Wall time and return of whole runs, of this checkout and of another one, interleaved.
 
 python benchmarks/whole_run.py --against ../mbrl_before --seeds 0 1 2 -- env=cartpole planner=cem
 """
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from turns import report
+from timing import report
 
 HERE = Path(__file__).resolve().parent.parent
 
@@ -40,7 +40,7 @@ def main() -> None:
     """Measure, print, and write JSON where `--out` says."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("overrides", nargs="+", help="env=... planner=... and other keys")
-    parser.add_argument("--against", type=Path, help="another checkout, run in turn with this one")
+    parser.add_argument("--against", type=Path, help="another checkout; its runs alternate")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--out", type=Path, help="file for the numbers as JSON")
     options = parser.parse_args()
@@ -57,7 +57,7 @@ def main() -> None:
     seconds = {n: [r["seconds"] for r in rows if r["checkout"] == n] for n in checkouts}
     if options.against:
         ratio = median(seconds["here"]) / median(seconds["against"])
-        print(f"here / against: {ratio:.2f} of the wall time, medians")
+        print(f"wall time here / against: {ratio:.2f} (ratio of medians)")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Tiny learning runs of the real configs, each against a threshold that says what is reachable.
+"""Short runs of the real configs: each reaches a return that random actions do not reach.
 
-What a run needs is set here, so that the recommended values of the YAML files may change freely;
-the grid world alone runs its defaults, because the README states their result.
+The settings are given here, so the recommended values of the YAML files may change. The grid world
+uses the defaults, because the README states their result.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from mbrl_cli.runner import Runner
 
 pytestmark = pytest.mark.learn
 
-NET = [
+NETWORK = [
     "model.hidden=[64,64]", "model.learning_rate=3e-3", "model.weight_decay=1e-2",
     "model.batch_size=256", "model.max_steps=300", "model.check_every=50", "model.patience=3",
 ]  # fmt: skip
@@ -26,7 +26,7 @@ CEM = [
 
 @pytest.fixture
 def returns_of(compose_run, tmp_path):
-    """Return a function that runs a composed config and returns the final evaluation's returns."""
+    """Return a function that runs `mbrl train OVERRIDES` and returns the final returns."""
 
     def run(*overrides):
         cfg = compose_run("eval_every=0", "checkpoint_every=0", "log_every=10000", *overrides)
@@ -41,25 +41,25 @@ def returns_of(compose_run, tmp_path):
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_network_and_cem_find_the_shortest_path_from_scratch(returns_of, seed):
+def test_an_mlp_model_and_cem_find_the_shortest_path(returns_of, seed):
     returns = returns_of(
         "env=gridworld", "agent=mpc", "model=mlp", "planner=cem", "final_eval_episodes=2",
         f"seed={seed}",
     )  # fmt: skip
-    # The defaults, as in the README. The 8 steps of the shortest path return 93, each step more
-    # costs 1; a walk that never gets there -50. Measured: 93.0 on seeds 0 to 4.
+    # The shortest path has 8 steps and returns 93; each additional step costs 1; an episode that
+    # does not reach the goal returns -50. Measured: 93.0 on seeds 0 to 4.
     assert returns[0] >= 90
 
 
 def test_pets_balances_a_pole_after_400_steps(returns_of):
     returns = returns_of(
-        "env=cartpole_continuous", "agent=mpc", "model=gaussian_ensemble", "planner=cem", *NET,
+        "env=cartpole_continuous", "agent=mpc", "model=gaussian_ensemble", "planner=cem", *NETWORK,
         *CEM, "env.reward=known", "env.termination=known", "planner.horizon=20",
         "planner.population=50", "agent.discount=1.0",
         "agent.fit_every=100", "agent.explore=none", "prefill_steps=200", "total_steps=400",
         "final_eval_episodes=3",
     )  # fmt: skip
-    # Random 31 +- 17, best 200; measured 189, 192, 184, 175 on 4 seeds.
+    # Random actions return 31 +- 17, the optimum is 200. Measured: 189, 192, 184, 175 on 4 seeds.
     assert np.mean(returns) > 130
 
 
@@ -71,16 +71,16 @@ def test_a_linear_model_balances_a_pole_after_200_steps(returns_of):
         "agent.fit_every=50", "agent.explore=none", "prefill_steps=100", "total_steps=200",
         "final_eval_episodes=3",
     )  # fmt: skip
-    # Random 31 +- 17, best 200; measured 197, 200, 177, 200 on 4 seeds.
+    # Random actions return 31 +- 17, the optimum is 200. Measured: 197, 200, 177, 200 on 4 seeds.
     assert np.mean(returns) > 150
 
 
-def test_cem_swings_a_pendulum_up_in_the_true_simulator(returns_of):
+def test_cem_swings_a_pendulum_up_with_the_true_dynamics(returns_of):
     returns = returns_of(
         "env=pendulum", "agent=mpc", "model=oracle", "planner=cem", *CEM, "planner.horizon=20",
         "planner.population=64", "agent.discount=1.0",
         "agent.explore=none", "prefill_steps=0", "total_steps=1", "final_eval_episodes=5",
     )  # fmt: skip
-    # Random -1260 +- 300, the best 0 to about -350 from start to start; measured -142, -97, -172,
-    # -188 on 4 seeds.
+    # Random actions return -1260 +- 300; the optimum is between about -350 and 0, depending on the
+    # start. Measured: -142, -97, -172, -188 on 4 seeds.
     assert np.mean(returns) > -300

@@ -23,7 +23,7 @@ class Decision(NamedTuple):
 class Policy(ABC):
     """Base class of policies: acts in B environments at once and holds the state of B episodes.
 
-    Training and evaluation have a policy each, so that an evaluation changes nothing.
+    Training and evaluation use separate policies, so an evaluation does not change training.
 
     Attributes:
         prediction_horizon: steps that `Decision.predicted_return` covers; 0: no prediction.
@@ -34,22 +34,22 @@ class Policy(ABC):
     discount: float = 1.0
 
     def reset(self) -> None:  # noqa: B027  (a valid default)
-        """Start new episodes: all B environments have just been reset."""
+        """Start new episodes in all B environments, after they have been reset."""
 
     @abstractmethod
     def act(self, obs: np.ndarray) -> Decision:
         """Return actions for obs [B, O]."""
 
     def retain(self, rows: np.ndarray) -> None:  # noqa: B027  (a valid default)
-        """Drop all environments but those at `rows`: the episodes of the others have ended."""
+        """Continue with the environments at `rows` only: the other episodes have ended."""
 
     def metrics(self) -> dict[str, float]:
-        """Return counts since the last call by tag, and set them to zero."""
+        """Return counts since the last call by tag, and reset them to zero."""
         return {}
 
 
 class Agent(ABC):
-    """Base class of agents: learns from the replay and returns policies that use it.
+    """Base class of agents: learns from the replay and returns policies.
 
     Attributes:
         trains_models_from: the values of `Model.learns_from` that the agent can train.
@@ -59,19 +59,19 @@ class Agent(ABC):
 
     @abstractmethod
     def policy(self, envs: Sequence[Env], explore: bool, generator: torch.Generator) -> Policy:
-        """Return a policy for these environments; `explore` is true while data are collected."""
+        """Return a policy for B environments; `explore` is true while data are collected."""
 
     def update(self, replay: ReplayBuffer, env_step: int) -> dict[str, float]:
-        """Learn, if an update is due at this step; return metrics by tag, empty if it was not.
+        """Learn from the replay if an update is due; return metrics by tag, empty if none are due.
 
-        It is called before every environment step after the prefill.
+        The runner calls it before every environment step after the prefill.
         """
         return {}
 
     def video(self, replay: ReplayBuffer, generator: torch.Generator) -> np.ndarray | None:
-        """Return a video [T, height, width, channels], uint8, for the log; None: there is none.
+        """Return a video [T, height, width, channels], uint8, for the log, or None.
 
-        It is called after every evaluation and changes no state.
+        The runner calls it after every evaluation. The call changes no state.
         """
         return None
 

@@ -1,4 +1,4 @@
-"""Exploration of planning agents: noise, random actions, or a bonus for disagreement."""
+"""Exploration of planning agents: noise, random actions, or a bonus for model disagreement."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ ExplorationKind = Literal["none", "noise", "epsilon", "disagreement"]
 
 @dataclass(frozen=True)
 class Exploration:
-    """How planned actions are changed while data are collected.
+    """Change planned actions while data are collected.
 
     Attributes:
-        kind: "noise" adds Gaussian noise to continuous actions, "epsilon" replaces some actions by
-            random ones, "disagreement" rewards plans about which ensemble members disagree,
-            "none" leaves the plans as they are.
+        kind: "noise" adds Gaussian noise to continuous actions; "epsilon" replaces some actions by
+            random ones; "disagreement" adds the disagreement of the ensemble members to the reward
+            of a plan; "none" executes the planned actions.
         noise_std: standard deviation of "noise", for actions in [-1, 1].
         epsilon: probability of a random action for "epsilon".
         disagreement_bonus: reward for each unit of disagreement for "disagreement".
@@ -70,8 +70,9 @@ class Exploration:
         Args:
             action: planned actions.
             spec: the environment.
-            generator: decides where and how much actions change; on the planner's device.
-            cpu_generator: draws the random actions of "epsilon".
+            generator: source of the noise, and of the choice of actions to replace; on the
+                planner's device.
+            cpu_generator: source of the random actions of "epsilon".
         """
         device = generator.device
         if self.kind == "noise":

@@ -1,4 +1,4 @@
-"""How many gradient steps are due at an environment step."""
+"""Schedule of gradient steps by environment steps."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 class GradientSchedule:
     """Keep a constant ratio of gradient steps to environment steps.
 
-    The count follows from environment steps alone, so a resumed run takes the same gradient steps
-    as one that was never interrupted.
+    The number of gradient steps depends on the environment step alone, so a resumed run takes the
+    same gradient steps as one without interruption.
 
     Args:
         updates_per_step: gradient steps for each environment step since the first update.
@@ -32,9 +32,9 @@ class GradientSchedule:
         return max(0, total - self.num_updates)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the counters."""
+        """Return the first step and the number of updates."""
         return {"first_step": self.first_step, "num_updates": self.num_updates}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the counters."""
+        """Restore the values that `state_dict` returned."""
         self.first_step, self.num_updates = state["first_step"], state["num_updates"]

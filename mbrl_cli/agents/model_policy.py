@@ -1,4 +1,4 @@
-"""Base class of policies that follow the environment's state with a model."""
+"""Base class of policies that filter observations with a model."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mbrl_cli.planners.base import Planner
 
 
 class ModelPolicy(Policy):
-    """Filter observations into the model's state; carry a planner's memory between decisions.
+    """Keep the model's state and the planner's memory of B environments.
 
     Axes: B environments, A action dim.
 
     Args:
         model: filters the observations.
         envs: the B environments.
-        planner: its memory is carried; None: there is no planner.
+        planner: its memory is passed from one decision to the next; None: there is no planner.
     """
 
     def __init__(self, model: Model, envs: Sequence[Env], planner: Planner | None = None) -> None:
@@ -38,12 +38,12 @@ class ModelPolicy(Policy):
         self.action = torch.zeros(num_envs, action_dim, device=self.model.device)  # [B, A]
 
     def observe(self, obs: np.ndarray) -> None:
-        """Update the state with obs [B, O], reached by the last action."""
-        seen = torch.from_numpy(obs).to(self.model.device)
-        self.state = self.model.observe(self.state, self.action, seen, self.envs)
+        """Update the state with obs [B, O], to which the last action led."""
+        obs_on_device = torch.from_numpy(obs).to(self.model.device)
+        self.state = self.model.observe(self.state, self.action, obs_on_device, self.envs)
 
     def retain(self, rows: np.ndarray) -> None:
-        """Drop all environments but those at `rows`."""
+        """Continue with the environments at `rows` only."""
         index = torch.from_numpy(rows).to(self.action.device)
         self.envs = [self.envs[row] for row in rows]
         self.memory = {key: value[index] for key, value in self.memory.items()}

@@ -134,7 +134,7 @@ class PlanningPolicy(ModelPolicy):
             )
 
     def retain(self, rows: np.ndarray) -> None:
-        """Drop all environments but those at `rows`."""
+        """Continue with the environments at `rows` only."""
         super().retain(rows)
         if self.planned is not None:
             self.planned = self.planned[torch.from_numpy(rows).to(self.planned.device)]

@@ -1,4 +1,4 @@
-"""Random actions: the prefill of every other agent, and the baseline that each must beat."""
+"""Uniformly random actions: the prefill of all agents, and a baseline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mbrl_cli.types import ActionSpec, EnvSpec
 
 
 class Random(Agent):
-    """Act uniformly at random and learn nothing."""
+    """Take uniformly random actions; there is nothing to learn."""
 
     def __init__(self, spec: EnvSpec) -> None:
         self.spec = spec
@@ -21,7 +21,7 @@ class Random(Agent):
     def policy(
         self, envs: Sequence[Env], explore: bool, generator: torch.Generator
     ) -> _RandomPolicy:
-        """Return a policy that draws every action uniformly, whether it explores or not."""
+        """Return a policy of uniformly random actions; `explore` makes no difference."""
         return _RandomPolicy(self.spec.action, generator)
 
 
@@ -31,12 +31,12 @@ class _RandomPolicy(Policy):
         self.generator = generator
 
     def act(self, obs: np.ndarray) -> Decision:
-        """Draw actions [B, A]."""
+        """Return random actions [B, A]."""
         return Decision(random_actions(self.action, len(obs), self.generator))
 
 
 def random_actions(action: ActionSpec, num: int, generator: torch.Generator) -> np.ndarray:
-    """Draw `num` encoded actions [num, A] uniformly."""
+    """Return `num` uniformly random encoded actions [num, A]."""
     device = generator.device
     if action.kind == "continuous":
         uniform = torch.rand(num, action.dim, generator=generator, device=device)

@@ -10,14 +10,14 @@ from torch import Tensor
 
 
 class RunningMeans:
-    """Sum named quantities on the device and log their means every `log_every` environment steps.
+    """Compute the means of named quantities every `log_every` environment steps.
 
-    Sums stay on the device, so that no update waits for it.
+    The sums are on the device, so an update does not wait for it.
 
     Args:
         names: of the quantities, in the order of the sums.
         log_every: environment steps between two logs.
-        device: where the sums live.
+        device: where the sums are.
     """
 
     def __init__(self, names: Sequence[str], log_every: int, device: torch.device) -> None:
@@ -28,7 +28,7 @@ class RunningMeans:
         self.last_log = 0  # environment step of the last log
 
     def add(self, values: Tensor) -> None:
-        """Add the values [len(names)] of one update."""
+        """Add the values of one update, a vector in the order of the names."""
         self.sums += values
         self.count += 1
 
@@ -43,7 +43,7 @@ class RunningMeans:
         return dict(zip(self.names, means, strict=True))
 
     def take_sums(self, env_step: int) -> dict[str, float]:
-        """Return the sums by name and start new ones; for quantities with counts of their own."""
+        """Return the sums by name and start new ones, for means over other counts than updates."""
         sums = self.sums.tolist()
         self._restart(env_step)
         return dict(zip(self.names, sums, strict=True))
@@ -58,6 +58,6 @@ class RunningMeans:
         return {"sums": self.sums.clone(), "count": self.count, "last_log": self.last_log}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore sums and counters."""
+        """Restore the values that `state_dict` returned."""
         self.sums.copy_(state["sums"])
         self.count, self.last_log = state["count"], state["last_log"]

@@ -1,4 +1,4 @@
-"""What the benchmarks share: jobs take turns, so that a busy moment hits all of them."""
+"""Timing of interleaved jobs and tables of results, shared by the benchmarks."""
 
 from __future__ import annotations
 
@@ -15,20 +15,25 @@ import torch
 GEMM_SIZE = 2048
 
 
-def take_turns(jobs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Run every job once a round, after one round to warm up; return the seconds of each."""
+def time_interleaved(
+    jobs: Mapping[str, Callable[[], object]], rounds: int
+) -> dict[str, list[float]]:
+    """Run each job once per round, after a round of warm-up; return the seconds by job and round.
+
+    The jobs are interleaved, so other load on the machine slows all of them down alike.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in jobs}
-    for turn in range(rounds + 1):
+    for round_number in range(rounds + 1):
         for name, job in jobs.items():
             start = time.perf_counter()
             job()
-            if turn:
+            if round_number:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
 
 
 def gemm_job(device: torch.device) -> Callable[[], object]:
-    """Return a job that multiplies two float32 matrices: the machine's practical peak."""
+    """Return a job that multiplies two float32 matrices: a measure of the machine's peak rate."""
     a, b = (torch.randn(GEMM_SIZE, GEMM_SIZE, device=device) for _ in range(2))
     out = torch.empty_like(a)
 
@@ -40,18 +45,18 @@ def gemm_job(device: torch.device) -> Callable[[], object]:
 
 
 def peak_flops(seconds: Sequence[float]) -> float:
-    """Return the floating-point operations per second of the median turn of `gemm_job`."""
+    """Return the floating-point operations per second of `gemm_job` in the median round."""
     return 2.0 * GEMM_SIZE**3 / median(seconds)
 
 
 def synchronize(device: torch.device) -> None:
-    """Return when the device has done all that it was told."""
+    """Wait until the device has finished all queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def report(rows: Sequence[Mapping[str, Any]], out: Path | None, **settings: Any) -> None:
-    """Print rows as a table; write them as JSON, with the settings and the machine, to `out`."""
+    """Print the rows as a table; write rows, settings and machine as JSON to `out` if given."""
     columns = list(rows[0])
     cells = [columns, *([_text(row[column]) for column in columns] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
