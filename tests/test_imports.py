@@ -31,9 +31,6 @@ LAYERS = (
     ("__main__",),
 )
 LAYER_OF = {name: index for index, layer in enumerate(LAYERS) for name in layer}
-# Imports (importer, imported) that still close a cycle between files. Delete each entry when its
-# cycle is gone; the test below fails on an entry that is no longer needed.
-KNOWN_CYCLES: set[tuple[str, str]] = set()
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 each_file = pytest.mark.parametrize(
     "path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix()
@@ -117,15 +114,7 @@ def test_every_package_and_top_level_module_has_a_layer():
 
 
 def test_files_do_not_import_each_other_in_a_cycle():
-    graph = {
-        importer: {target for target in targets if (importer, target) not in KNOWN_CYCLES}
-        for importer, targets in import_graph().items()
-    }
-    assert cycle_in(graph) is None
-    for importer, target in KNOWN_CYCLES:
-        closed = {**graph, importer: graph.get(importer, set()) | {target}}
-        still_there = target in import_graph().get(importer, set()) and cycle_in(closed)
-        assert still_there, f"delete ({importer}, {target}) from KNOWN_CYCLES"
+    assert cycle_in(import_graph()) is None
 
 
 def test_the_cycle_check_finds_a_cycle_of_two_and_of_three():
