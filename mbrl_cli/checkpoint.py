@@ -34,16 +34,20 @@ def save_checkpoint(folder: Path, name: str, state: dict[str, Any]) -> Path:
     The state may hold tensors, numpy arrays, None, bool, int, float, str, lists, tuples and dicts
     (with str or int keys). Raises TypeError, with the key, for anything else.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}{SUFFIX}"
+    write_atomically(path, encode_checkpoint(name, state))
+    return path
+
+
+def encode_checkpoint(name: str, state: dict[str, Any]) -> bytearray:
+    """Return the content of a checkpoint file; see `save_checkpoint`."""
     tensors: dict[str, Tensor] = {}
     entry = {"checksum": _BLANK_CHECKSUM, "format": FORMAT, "state": _pack(state, name, tensors)}
     content = bytearray(safetensors.torch.save(tensors, {_ENTRY: json.dumps(entry)}))
     start = content.index(_BLANK_CHECKSUM.encode())
     content[start : start + len(_BLANK_CHECKSUM)] = _checksum(content)
-
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}{SUFFIX}"
-    write_atomically(path, content)
-    return path
+    return content
 
 
 def write_atomically(path: Path, content: bytes | bytearray) -> None:
@@ -66,6 +70,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         content = bytearray(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: cannot read the checkpoint ({error.strerror})") from error
+    return decode_checkpoint(path, content)
+
+
+def decode_checkpoint(path: Path | str, content: bytearray) -> dict[str, Any]:
+    """Return the state in the content of a checkpoint file; `path` names it in errors.
+
+    Raises UserError if the content is damaged or of another format version.
+    """
     try:
         length = int.from_bytes(content[:8], "little")
         entry = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_ENTRY])

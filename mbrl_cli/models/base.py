@@ -54,6 +54,8 @@ class Model(ABC):
             standard deviations of the data; empty before it is measured.
     """
 
+    spec: EnvSpec
+    device: torch.device
     num_particles: int = 1
     has_disagreement: bool = False
     is_fitted: bool = False

@@ -44,6 +44,8 @@ class Planner(ABC):
         UserError: if `replan_every` is larger than `horizon`.
 
     Attributes:
+        device, horizon, replan_every: the arguments of the same names.
+        deadline: time budget of a decision.
         is_static: whether every decision runs the same operations on tensors of the same shapes,
             so that a CUDA graph can replay them.
         uses_disagreement: whether `plan` uses `disagreement_bonus`.
@@ -52,6 +54,10 @@ class Planner(ABC):
         is_tree_search: whether the planner has the method `search` of `MCTS`.
     """
 
+    device: torch.device
+    horizon: int
+    replan_every: int
+    deadline: Deadline
     is_static: bool = False
     uses_disagreement: bool = False
     takes_proposals: bool = False
