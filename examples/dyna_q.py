@@ -73,7 +73,7 @@ class DynaQ(Agent):
         return {"agent/num_observations": float(len(self.values))}
 
     def _learn(self, replay: ReplayBuffer, row: int) -> None:
-        """Q(s, a) += alpha (r + gamma max_a' Q(s', a') - Q(s, a)); nothing follows a termination."""
+        """Q(s, a) += alpha (r + gamma max_a' Q(s', a') - Q(s, a)), no Q(s') after a termination."""
         batch = replay.batch(np.array([row]))
         action = int(batch.action[0].argmax())
         future = 0.0 if batch.terminated[0] else self.row(batch.next_obs[0].tolist()).max()

@@ -52,7 +52,7 @@ class HillClimbing(Planner):
         """Decide for the B environments in `state`."""
         best = memory["plan"]  # [B, H, A]
         best_return = self._returns(world, state, best)  # [B]
-        for _ in self.deadline.rounds(self.iterations, len(best)):
+        for _ in self.deadline.iterations(self.iterations, len(best)):
             change = torch.randn(best.shape, generator=generator, device=self.device)
             plan = (best + self.std * change).clamp(-1.0, 1.0)
             predicted = self._returns(world, state, plan)
@@ -64,5 +64,5 @@ class HillClimbing(Planner):
 
     def _returns(self, world: World, state: State, plans: torch.Tensor) -> torch.Tensor:
         """Return the predicted return [B] of one plan [B, H, A] for each environment."""
-        imagined = world.imagine(state, plans[:, None], False)  # returns [B, 1, P]
-        return imagined.returns.mean(-1)[:, 0]
+        evaluation = world.evaluate_plans(state, plans[:, None], False)  # returns [B, 1, P]
+        return evaluation.returns.mean(-1)[:, 0]

@@ -40,7 +40,12 @@ def plugins(mbrl, tmp_path):
         ["env=point_mass", "model=nearest_neighbour", *SMALL_PLANNER],
         ["env=point_mass", *SMALL_MODEL, *SMALL_PLANNER],
         ["env=gridworld", "agent=dyna_q"],
-        ["env=pendulum", "model=nearest_neighbour", "planner=hill_climbing", "planner.iterations=2"],
+        [
+            "env=pendulum",
+            "model=nearest_neighbour",
+            "planner=hill_climbing",
+            "planner.iterations=2",
+        ],
     ],
     ids=lambda words: " ".join(words[:2]),
 )
@@ -78,8 +83,8 @@ FAULTY = {
     ),
     "planner-raises": (
         "planner", "hill_climbing.HillClimbing",
-        "def plan(self, world, *args): return world.imagin(1)",
-        "planner=Faulty: plan failed (AttributeError: 'World' object has no attribute 'imagin'; "
+        "def plan(self, world, *args): return world.evaluate(1)",
+        "planner=Faulty: plan failed (AttributeError: 'World' object has no attribute 'evaluate'; "
         "faulty_planner_raises.py, line 5)",
     ),
     "planner-returns-nan": (
@@ -160,7 +165,7 @@ def test_a_faulty_plugin_is_refused_in_one_line_before_there_is_a_folder(plugins
     (tmp_path / "configs" / role / "faulty.yaml").write_text(text)
     others = {
         "planner": ["env=point_mass", *SMALL_MODEL],
-        "model": ["env=point_mass", "planner=hill_climbing"],
+        "model": ["env=point_mass", "env.reward=learned", "planner=hill_climbing"],
         "agent": ["env=gridworld", "model=none", "planner=none"],
     }
     done = plugins(f"{role}=faulty", *others[role])

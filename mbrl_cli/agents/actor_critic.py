@@ -187,7 +187,7 @@ class ActorCritic:
     def _critic_loss(
         self, rollouts: ImaginedRollouts, returns: Tensor, logits: Sequence[Tensor]
     ) -> Tensor:
-        """Return the critic's loss (DreamerV3, equation 10, and the regularizer below it).
+        """Return the critic's loss (DreamerV3, section "Critic learning").
 
         The targets are the returns [H, N] and, as a regularizer, the values of the critic's moving
         average.
@@ -210,7 +210,7 @@ class ActorCritic:
         _update_average(self.ema_actor, self.actor, self.actor_ema_rate)
 
     def _return_scale(self, returns: Tensor) -> Tensor:
-        """Return the divisor of advantages: max(1, S) (DreamerV3, equations 11 and 12).
+        """Return the divisor of advantages: max(1, S) (DreamerV3, equation 11).
 
         S is a moving average of the range of returns between their 5th and 95th percentile. The
         entropy bonus then does not depend on the scale of rewards. Returns with a range below 1 are

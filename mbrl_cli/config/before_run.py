@@ -14,9 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 from mbrl_cli.config.build import build
 from mbrl_cli.config.composition import hydra_errors_as_user_errors
 from mbrl_cli.config.error_exit import exit_on_user_error
-from mbrl_cli.config.groups import config_dir
+from mbrl_cli.config.groups import GROUPS, config_dir
 from mbrl_cli.config.output_folder import check_output_folder
 from mbrl_cli.config.recommended import check_recommended
+from mbrl_cli.config.rehearsal import rehearse
 
 
 class CheckBeforeRun(Callback):
@@ -38,17 +39,30 @@ class CheckBeforeRun(Callback):
         """
         with exit_on_user_error():
             if config.hydra.sweeper._target_.endswith("basic_sweeper.BasicSweeper"):
+                rehearsed: set[tuple[str, ...]] = set()
                 for overrides in _sweep_jobs(config):
-                    _check(_compose_job(overrides), _folders(config))
+                    job = _compose_job(overrides)
+                    classes = (
+                        str(job.env.get("id")),
+                        *(str(job[g].get("_target_")) for g in GROUPS),
+                    )
+                    _check(job, _folders(config), classes not in rehearsed)
+                    rehearsed.add(classes)
             check_output_folder(Path(config.hydra.sweep.dir))
 
 
-def _check(config: DictConfig, folders: list[Path]) -> None:
+def _check(config: DictConfig, folders: list[Path], with_rehearsal: bool = True) -> None:
+    """Check one run; a rehearsal of each combination of classes is enough for a sweep."""
     raw = OmegaConf.to_container(config, resolve=False)
     assert isinstance(raw, dict)
     if isinstance(raw.get("env"), dict):
         check_recommended(raw["env"].get("recommended", {}), folders)
-    build(config)
+    run = build(config)
+    try:
+        if with_rehearsal:
+            rehearse(run.env, run.model, run.planner, run.agent, run.settings.check_known)
+    finally:
+        run.env.close()
 
 
 def _folders(config: DictConfig) -> list[Path]:

@@ -15,11 +15,15 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from mbrl_cli.agents.base import Agent
 from mbrl_cli.config.argument_check import OBJECT_ARGUMENTS, check_arguments, check_value
 from mbrl_cli.config.composition import compose_choice
+from mbrl_cli.config.contract import CONTRACTS, check_class, check_members
+from mbrl_cli.config.failing_calls import failing_call
 from mbrl_cli.config.groups import GROUPS, choices
 from mbrl_cli.config.model_from import load_source_model
 from mbrl_cli.config.targets import import_target
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
+from mbrl_cli.models.base import Model
+from mbrl_cli.planners.base import Planner
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.run_settings import RunSettings
 from mbrl_cli.seeding import torch_generator
@@ -32,6 +36,8 @@ class RunObjects:
 
     env: Env
     make_eval_envs: Callable[[int], list[Env]]
+    model: Model | None
+    planner: Planner | None
     agent: Agent
     settings: RunSettings
     device: torch.device
@@ -66,6 +72,8 @@ def build(cfg: DictConfig, restored: bool = False) -> RunObjects:
     for group in ("model", "planner", "agent"):
         objects["generator"] = torch_generator(settings.seed, group)
         objects[group] = _build_group(groups[group], objects)
+        if objects[group] is not None:
+            check_members(group, objects[group])
     model = objects["model"]
     _check_replay(settings, spec)
     if settings.model_from is not None and not restored:
@@ -77,6 +85,8 @@ def build(cfg: DictConfig, restored: bool = False) -> RunObjects:
     return RunObjects(
         env=env,
         make_eval_envs=lambda num: [new_env() for _ in range(num)],
+        model=model,
+        planner=objects["planner"],
         agent=objects["agent"],
         settings=settings,
         device=device,
@@ -85,12 +95,9 @@ def build(cfg: DictConfig, restored: bool = False) -> RunObjects:
 
 
 def _build_group(group: _Group, objects: Mapping[str, Any]) -> Any:
-    try:
+    # A requested size does not fit into memory, or a user's class raises.
+    with failing_call(group.name, getattr(group.target, "__name__", "none"), "cannot be built"):
         return group.build(objects)
-    except (MemoryError, OverflowError, RuntimeError, TypeError, ValueError) as error:
-        # The requested size does not fit into memory, or a user's class raises.
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{group.name}: cannot be built ({reason})") from error
 
 
 def _check_replay(settings: RunSettings, spec: EnvSpec) -> None:
@@ -176,6 +183,8 @@ def _checked_group(cfg: DictConfig, group: str) -> _Group:
             )
         return _Group(group, None, {})
     target = import_target(group, node["_target_"])
+    if group in CONTRACTS:
+        check_class(group, target)
     return _Group(group, target, check_arguments(group, target, arguments))
 
 

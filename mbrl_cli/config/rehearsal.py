@@ -8,10 +8,8 @@ not, because a fit takes seconds.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NoReturn
 
 import numpy as np
@@ -21,11 +19,12 @@ from torch import Tensor
 from mbrl_cli.agents.base import Agent, Decision
 from mbrl_cli.agents.random import random_actions
 from mbrl_cli.checkpoint import decode_checkpoint, encode_checkpoint
-from mbrl_cli.config.contract import Role, check_members
+from mbrl_cli.config.contract import check_members
+from mbrl_cli.config.failing_calls import failing_call
 from mbrl_cli.envs.env import Env
 from mbrl_cli.envs.known_function_check import check_known_functions
 from mbrl_cli.errors import UserError
-from mbrl_cli.models.base import Model, Unrolled
+from mbrl_cli.models.base import Model, Trajectories
 from mbrl_cli.planners.base import Plan, Planner
 from mbrl_cli.planners.deadline import Deadline
 from mbrl_cli.planners.world import World
@@ -114,7 +113,7 @@ def _rehearse_model(model: Model, env: Env, obs: np.ndarray, generator: torch.Ge
         _check_shape("model", model, f"step: {name}", getattr(step, name), (plans, particles))
     with _named("model", model, "unroll"):
         unrolled = model.unroll(model.branch(observed, plans), actions, generator)
-    _check_type("model", model, "unroll", unrolled, Unrolled)
+    _check_type("model", model, "unroll", unrolled, Trajectories)
     for name in ("reward", "continues"):
         value = getattr(unrolled, name)
         if name == "reward" or value is not None:
@@ -206,7 +205,7 @@ def _rehearse_saving(agent: Agent) -> None:
     with _named("agent", agent, "state_dict"):
         content = encode_checkpoint("agent", state)
     with _named("agent", agent, "load_state_dict"):
-        agent.load_state_dict(decode_checkpoint("agent", content))
+        agent.load_state_dict(decode_checkpoint("agent", bytearray(content)))
     with _named("agent", agent, "state_dict"):
         again = encode_checkpoint("agent", agent.state_dict())
     if content != again:
@@ -230,39 +229,26 @@ def _one_iteration(planner: Planner | None) -> Iterator[None]:
 # --- the checks -------------------------------------------------------------------------------
 
 
-@contextmanager
-def _named(role: Role, part: object, method: str) -> Iterator[None]:
-    """Turn an exception of a call into a UserError that names class, method and line."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        reason = " ".join(str(error).split())[:200]
-        where = f"{Path(place.filename).name}, line {place.lineno}"
-        raise UserError(
-            f"{role}={type(part).__name__}: {method} failed "
-            f"({type(error).__name__}: {reason}; {where})"
-        ) from error
+def _named(role: str, part: object, method: str) -> AbstractContextManager[None]:
+    return failing_call(role, type(part).__name__, f"{method} failed")
 
 
-def _refuse(role: Role, part: object, text: str) -> NoReturn:
+def _refuse(role: str, part: object, text: str) -> NoReturn:
     raise UserError(f"{role}={type(part).__name__}: {text}")
 
 
-def _check_type(role: Role, part: object, method: str, value: Any, expected: type) -> None:
+def _check_type(role: str, part: object, method: str, value: Any, expected: type) -> None:
     if not isinstance(value, expected):
         name = expected.__name__
         _refuse(role, part, f"{method}: returned {_shown(value)}; must return a {name}")
 
 
-def _check_shape(role: Role, part: object, what: str, value: Any, shape: tuple[int, ...]) -> None:
+def _check_shape(role: str, part: object, what: str, value: Any, shape: tuple[int, ...]) -> None:
     if not isinstance(value, Tensor) or value.shape != shape:
         _refuse(role, part, f"{what} is {_shown(value)}; must be a tensor {list(shape)}")
 
 
-def _check_state(role: Role, part: object, method: str, state: Any, rows: int) -> None:
+def _check_state(role: str, part: object, method: str, state: Any, rows: int) -> None:
     _check_type(role, part, method, state, dict)
     for key, value in state.items():
         if not isinstance(key, str):
@@ -273,7 +259,7 @@ def _check_state(role: Role, part: object, method: str, state: Any, rows: int) -
 
 
 def _check_actions(
-    role: Role, part: object, method: str, actions: Tensor, action: ActionSpec
+    role: str, part: object, method: str, actions: Tensor, action: ActionSpec
 ) -> None:
     """Refuse actions [n, A] that are not finite or, where actions are discrete, not one-hot."""
     if not actions.is_floating_point() or not bool(actions.isfinite().all()):
@@ -284,7 +270,7 @@ def _check_actions(
             _refuse(role, part, text)
 
 
-def _check_metrics(role: Role, part: object, method: str, metrics: Any) -> None:
+def _check_metrics(role: str, part: object, method: str, metrics: Any) -> None:
     numbers = isinstance(metrics, Mapping) and all(
         isinstance(tag, str) and isinstance(value, int | float) for tag, value in metrics.items()
     )
