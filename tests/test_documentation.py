@@ -129,3 +129,13 @@ def test_links_exist(path):
         if fragment:
             headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
             assert fragment in map(anchor, headings), link
+
+
+PATH_IN_CODE = re.compile(r"`((?:[\w.]+/)+[\w.]*\.(?:py|yaml|png|md))`")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_files_that_the_text_names_exist(path):
+    for name in PATH_IN_CODE.findall(path.read_text(encoding="utf-8")):
+        if "my_" not in name:  # files of the reader
+            assert any((start / name).exists() for start in (ROOT, ROOT / "mbrl_cli")), name
