@@ -21,7 +21,7 @@ from mbrl_cli.types import ActionSpec, Batch, EnvSpec, Simulator, Step
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
     path
-    for folder in ("", "docs", "benchmarks")
+    for folder in ("", "docs", "benchmarks", "examples")
     for path in sorted((ROOT / folder).glob("*.md"))
     if path.name != "CHANGELOG.md"
 ]

@@ -2,8 +2,8 @@
 
 Each part is called with tiny inputs: the model imagines three steps, the planner decides with one
 iteration, the policy acts once, and the agent's state is saved and loaded in memory. Models and
-agents from outside of this package are also updated once on random transitions. Built-in parts are
-not, because a fit takes seconds.
+agents from outside of this package are first updated once on random transitions. Built-in parts
+are not, because a fit takes seconds.
 """
 
 from __future__ import annotations
@@ -58,6 +58,12 @@ def rehearse(
     replay = _random_transitions(env, STEPS if plugins else 1)
     if check_known:
         check_known_functions(env.spec, replay.batch(np.arange(len(replay))))
+    if plugins:  # first, because a model need not predict before it is fitted
+        with _named("agent", agent, "update"):
+            metrics = agent.update(replay, STEPS)
+        _check_metrics("agent", agent, "update", metrics)
+        if model is not None and model.learns_from == "replay" and not model.is_fitted:
+            _refuse("model", model, "is_fitted is false after fit; set it to true there")
     obs = env.reset(SEED)
     generator = torch.Generator().manual_seed(SEED)
     if model is not None:
@@ -65,12 +71,6 @@ def rehearse(
     if model is not None and planner is not None:
         _rehearse_planner(planner, model, env, obs, generator)
     _rehearse_agent(agent, planner, env, obs, generator)
-    if plugins:
-        with _named("agent", agent, "update"):
-            metrics = agent.update(replay, STEPS)
-        _check_metrics("agent", agent, "update", metrics)
-        if model is not None and model.learns_from == "replay" and not model.is_fitted:
-            _refuse("model", model, "is_fitted is false after fit; set it to true there")
 
 
 def _is_plugin(part: object) -> bool:
