@@ -137,5 +137,5 @@ PATH_IN_CODE = re.compile(r"`((?:[\w.]+/)+[\w.]*\.(?:py|yaml|png|md))`")
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_files_that_the_text_names_exist(path):
     for name in PATH_IN_CODE.findall(path.read_text(encoding="utf-8")):
-        if "my_" not in name:  # files of the reader
+        if "my_" not in name and "GROUP" not in name:  # files of the reader, placeholders
             assert any((start / name).exists() for start in (ROOT, ROOT / "mbrl_cli")), name
