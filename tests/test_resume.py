@@ -65,7 +65,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_wherever_it_was_stopped(
         done = mbrl(*words, f"hydra.run.dir=interrupted{number}")
         assert done.code == 128 + signal.SIGTERM
         where = tmp_path / f"interrupted{number}"
-        assert done.err == f"mbrl: stopped and saved; go on with: mbrl resume {where}\n"
+        assert done.err == f"mbrl: stopped and saved; to resume type: mbrl resume {where}\n"
         assert mbrl("resume", f"interrupted{number}").code == 0
         assert_same_outcome(tmp_path / "uninterrupted", tmp_path / f"interrupted{number}")
     raise_at_call(Ensemble, "fit", 3, StopRequested(signal.SIGINT))
@@ -241,7 +241,7 @@ def test_sigterm_stops_a_process_in_the_middle_of_an_episode(tiny_run, tmp_path)
     process.terminate()
     _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
-    assert err == f"mbrl: stopped and saved; go on with: mbrl resume {tmp_path / 'run'}\n"
+    assert err == f"mbrl: stopped and saved; to resume type: mbrl resume {tmp_path / 'run'}\n"
 
 
 @pytest.mark.resume

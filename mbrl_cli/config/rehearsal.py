@@ -66,6 +66,8 @@ def rehearse(
             _refuse("model", model, "is_fitted is false after fit; set it to true there")
     obs = env.reset(SEED)
     generator = torch.Generator().manual_seed(SEED)
+    if plugins:  # first, because a plug-in model may be unable to predict before its first fit
+        _rehearse_update(agent, model, replay)
     if model is not None:
         _rehearse_model(model, env, obs, generator)
     if model is not None and planner is not None:
@@ -95,6 +97,14 @@ def _random_transitions(env: Env, steps: int) -> ReplayBuffer:
 
 
 # --- the parts --------------------------------------------------------------------------------
+
+
+def _rehearse_update(agent: Agent, model: Model | None, replay: ReplayBuffer) -> None:
+    with _named("agent", agent, "update"):
+        metrics = agent.update(replay, STEPS)
+    _check_metrics("agent", agent, "update", metrics)
+    if model is not None and model.learns_from == "replay" and not model.is_fitted:
+        _refuse("model", model, "is_fitted is false after fit; set it to true there")
 
 
 def _rehearse_model(model: Model, env: Env, obs: np.ndarray, generator: torch.Generator) -> None:
