@@ -58,12 +58,6 @@ def rehearse(
     replay = _random_transitions(env, STEPS if plugins else 1)
     if check_known:
         check_known_functions(env.spec, replay.batch(np.arange(len(replay))))
-    if plugins:  # first, because a model need not predict before it is fitted
-        with _named("agent", agent, "update"):
-            metrics = agent.update(replay, STEPS)
-        _check_metrics("agent", agent, "update", metrics)
-        if model is not None and model.learns_from == "replay" and not model.is_fitted:
-            _refuse("model", model, "is_fitted is false after fit; set it to true there")
     obs = env.reset(SEED)
     generator = torch.Generator().manual_seed(SEED)
     if plugins:  # first, because a plug-in model may be unable to predict before its first fit
