@@ -28,6 +28,18 @@ def _one_thread():
     torch.set_num_threads(1)  # small tensors: more threads only wait for each other
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _absl_does_not_close_captured_stderr():
+    """Let absl, which dm_control imports, log to the real stderr.
+
+    Hydra's logging setup closes absl's handler, and that handler closes its stream. If dm_control
+    is imported while pytest captures the output, the stream is pytest's.
+    """
+    import absl.logging  # a dependency of tensorboard
+
+    absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
+
+
 @pytest.fixture
 def generator():
     return torch.Generator().manual_seed(0)

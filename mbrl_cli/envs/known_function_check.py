@@ -37,5 +37,5 @@ def _raise_if_wrong(
     raise UserError(
         f"env.{role}: the known function gives {known[row].item():g} where the environment gave "
         f"{observed[row].item():g}, at {transition}; use env.{role}=learned, or check_known=false "
-        "to go on"
+        "to skip this check"
     )
