@@ -418,7 +418,8 @@ def test_the_table_lists_every_mistake():
         "# Error messages",
         "",
         "Every message is one line on the error stream, with the prefix `mbrl: `. Exit code 2: the",
-        "command cannot work as it was given. Exit codes from 3 on: if the run had started, its state",
+        "command cannot work as it was given. Exit codes from 3 on: if the run had started, "
+        "its state",
         "was saved, and the message names the command that continues it.",
         "",
         "`MBRL_WRITE=1 pytest tests/test_mistakes.py` runs each command and writes this file.",
