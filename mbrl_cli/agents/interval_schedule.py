@@ -1,4 +1,4 @@
-"""Schedule of something that is repeated every so many environment steps."""
+"""Schedule of something that is repeated after a fixed number of environment steps."""
 
 from __future__ import annotations
 

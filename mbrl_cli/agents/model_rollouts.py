@@ -1,4 +1,4 @@
-"""Rollouts of a policy in a model, from real states (Janner et al. 2019, algorithm 2, line 8)."""
+"""Rollouts of a policy in a model, from real states (Janner et al. 2019, algorithm 2)."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ class RolloutLength:
 
     Args:
         setting: a number of steps; or a schedule [first step, last step, first length, last
-            length], linear between two environment steps (Janner et al. 2019, table 1); or "auto":
+            length], linear between two environment steps (as in Janner et al. 2019); or "auto":
             the longest length whose error is at most `max_error`.
         max_error: "auto": largest error, in standard deviations of the data.
         max_length: "auto": upper limit of the length.

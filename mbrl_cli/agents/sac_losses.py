@@ -61,7 +61,7 @@ def temperature_loss(
 ) -> Tensor:
     """Return log(alpha) (H - H-bar), whose gradient drives the entropy H to its target.
 
-    Equation 18 (Christodoulou, equation 11) with log(alpha) in the place of alpha, as in the
-    authors' implementation.
+    Equation 18 (Christodoulou, equation 11) with log(alpha) in the place of alpha, as in
+    stable-baselines3.
     """
     return log_temperature * (mean_entropy - target_entropy)
