@@ -25,6 +25,10 @@ RENAMED_KEYS: dict[str, str] = {
     "planner.max_considered_actions": "planner.considered",
     "planner.dirichlet_alpha": "planner.concentration",
     "model.num_elites": "model.best_members",
+    "agent.td_steps": "agent.value_steps",
+    "agent.min_policy_ratio": "agent.agreement",
+    "model.latent_dim": "model.latent",
+    "model.consistency_weight": "model.consistency",
 }
 # The same for tags in metrics.csv.
 RENAMED_TAGS: dict[str, str] = {"agent/imagined_ratio": "agent/imagined_share"}

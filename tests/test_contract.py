@@ -173,7 +173,7 @@ def test_alphazero_learns_with_every_model(compose_small, tmp_path, model, selec
         ),
         (["agent=mbpo", "model=muzero"], "model=MuZero: learns from tree search"),
         (["agent=alphazero", "planner=cem"], "planner=CEM: agent=alphazero learns from tree"),
-        (["agent=alphazero", "env=pendulum"], "agent=alphazero: takes one discrete choice"),
+        (["agent=alphazero", "env=pendulum"], "agent=alphazero: needs one discrete action"),
         (["agent=alphazero", "model=oracle", "env=gym", "env.id=Blackjack-v1"], "no batched sim"),
         (
             ["agent=mpc", "planner=mcts", "model=ensemble", "agent.explore=disagreement"],

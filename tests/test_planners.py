@@ -10,7 +10,7 @@ from mbrl_cli.errors import UserError
 from mbrl_cli.models.plan_evaluation import PlanEvaluation
 from mbrl_cli.planners.cem import CEM
 from mbrl_cli.planners.mppi import MPPI
-from mbrl_cli.planners.noise import noise_colour
+from mbrl_cli.planners.noise import coloured_noise_matrix
 from mbrl_cli.planners.random_shooting import RandomShooting
 from mbrl_cli.planners.world import World
 
@@ -320,7 +320,7 @@ def test_coloured_noise_leaves_each_step_s_distribution_as_it_is(
 @pytest.mark.parametrize("beta", [0.0, 1.0, 2.0])
 @pytest.mark.parametrize("horizon", [15, 16])
 def test_the_power_of_coloured_noise_falls_with_the_frequency(beta, horizon):
-    colour = noise_colour(horizon, beta).double()
+    colour = coloured_noise_matrix(horizon, beta).double()
     # The covariance of the noise is circulant: its eigenvalues are the power spectrum.
     power = torch.fft.rfft((colour.T @ colour)[0]).real
     frequency = torch.arange(len(power)).clamp_min(1).double()

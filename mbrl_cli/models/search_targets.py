@@ -1,4 +1,4 @@
-"""What a search teaches about steps that really happened."""
+"""Training targets that tree search derives from real transitions."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 class SearchTargets(NamedTuple):
-    """Axes: n sequences of K + 1 states with K steps between them, O obs_dim, A choices."""
+    """Axes: n sequences of K + 1 states with K steps between them, O obs_dim, A actions."""
 
     obs: Tensor  # [n, K+1, O]
-    action: Tensor  # [n, K, A] taken in all but the last
+    action: Tensor  # [n, K, A] taken in all states but the last
     reward: Tensor  # [n, K]
     terminated: Tensor  # [n, K]
-    policy: Tensor  # [n, K+1, A] that the search recommends
-    value: Tensor  # [n, K+1]
-    inside: Tensor  # [n, K+1] 1 where the episode still goes on, and an action was taken
+    policy: Tensor  # [n, K+1, A] policy that the search recommends
+    value: Tensor  # [n, K+1] n-step return
+    mask: Tensor  # [n, K+1] 1 where the state belongs to the episode and is not its last

@@ -1,1 +1,1 @@
-"""Planners: they choose actions by asking a world what would come of them."""
+"""Planners: choose actions by the returns that a model predicts for them."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-def noise_colour(length: int, beta: float) -> Tensor:
+def coloured_noise_matrix(length: int, beta: float) -> Tensor:
     """Return the [length, length] matrix that turns white Gaussian noise into coloured noise.
 
     The product of white rows [..., length] with it has standard normal entries whose spectrum is

@@ -15,8 +15,9 @@ from mbrl_cli.planners.numba_jit import numba_jit
 from mbrl_cli.planners.simulation_path import SimulationPath
 from mbrl_cli.planners.tree import Floats, Tree
 
-C_VISIT = 50.0  # visits after which Q begins to outweigh the prior
-C_SCALE = 0.1  # weight of Q in [0, 1]
+# sigma(q) = (C_VISIT + largest visit count) * C_SCALE * q (equation 8).
+C_VISIT = 50.0
+C_SCALE = 0.1
 Q_TOLERANCE = 1e-5  # relative difference below which Q values count as equal: rounding errors
 
 
@@ -49,10 +50,11 @@ def select_puct(tree: Tree, b: int, node: int, exploration: float) -> int:
 
 @numba_jit
 def improved_logits(tree: Tree, b: int, node: int, logits: Floats) -> None:
-    """Write log prior + sigma(completed Q) of a node's actions into logits [K] (equation 11).
+    """Write the logits [K] of the improved policy: log prior + sigma(completed Q) (equation 11).
 
-    The completed Q of an action without visits is the mixed value (appendix D): the mean of the
-    node's raw value and of the visited Q, weighted by the prior. In a graph it is the node's value.
+    The completed Q (equation 10) of an action without visits is the mixed value (appendix D): the
+    mean of the node's raw value, counted as one visit, and of the visited Q, weighted by the prior
+    and counted as all other visits. In a graph it is the node's value.
     """
     num_actions = tree.child.shape[2]
     max_count, total_count, visited_prior, weighted_q = 0, 0, 0.0, 0.0

@@ -1,4 +1,4 @@
-"""Base class of planners over action sequences, and the sampling that they share."""
+"""Base class of planners over action sequences: scoring and sampling of plans."""
 
 from __future__ import annotations
 
@@ -8,38 +8,39 @@ import torch
 from torch import Tensor
 
 from mbrl_cli.planners.base import Planner
-from mbrl_cli.planners.noise import noise_colour
+from mbrl_cli.planners.noise import coloured_noise_matrix
 from mbrl_cli.planners.world import World
 from mbrl_cli.types import ActionSpec, State
 
 
 class Scores(NamedTuple):
-    """Plans judged: what is maximised, and the part of it that is return."""
+    """Scores of N plans in each of B environments."""
 
-    score: Tensor  # [B, N] -inf where the return was not finite
-    returns: Tensor  # [B, N] the same without the bonus
-    nonfinite: Tensor  # [] how many were not finite
+    score: Tensor  # [B, N] what is maximised: return + disagreement bonus; -inf if not finite
+    returns: Tensor  # [B, N] predicted return, without the bonus
+    nonfinite: Tensor  # [] number of plans whose return is not finite
 
 
 class TrajectoryPlanner(Planner):
-    """Choose among N sampled action sequences by what they come to in the world.
+    """Base class of planners that sample action sequences and compare their predicted returns.
 
-    Discrete actions are one-hot blocks, continuous ones lie in [-1, 1]; both are planned alike:
-    a distribution over plans is one mean [B, H, A] (for discrete actions: probabilities).
+    Continuous and discrete actions use the same code. A distribution over plans has one mean
+    [B, H, A], which holds probabilities for discrete actions.
+
+    Axes: B environments, N plans, H horizon, A action dim, P particles.
 
     Args:
         action: how actions are encoded.
         device: where plans live; the model's device.
         horizon: imagined steps per plan.
         population: plans sampled at a time.
-        noise_beta: exponent of the power spectrum of a plan's random numbers: 0 is white noise,
-            with 1 (pink) and 2 (red) plans push the same way for longer.
-        risk: None judges a plan by its mean over particles, a number in (0, 1] by that quantile
-            (below 0.5 is cautious).
-        replan_every: environment steps from one decision to the next; the actions between are the
-            plan's own.
-        max_plan_ms: milliseconds that a decision may take for each environment; None: as many as
-            it needs.
+        noise_beta: spectral exponent of the noise along the horizon: 0 white, 1 pink, 2 red. The
+            larger it is, the longer a plan holds similar actions.
+        risk: None scores a plan by the mean of its return over particles; a number in [0, 1] by
+            that quantile, so values below 0.5 are risk-averse.
+        replan_every: environment steps from one decision to the next; the plan's own actions are
+            executed in between.
+        max_plan_ms: time budget of a decision in milliseconds per environment; None: no limit.
     """
 
     is_static = True
@@ -60,9 +61,11 @@ class TrajectoryPlanner(Planner):
         super().__init__(action, device, horizon, replan_every, max_plan_ms)
         self.population = population
         self.risk = risk
-        # What makes white noise coloured [H, H]; None where it stays white.
-        self.colour = noise_colour(horizon, noise_beta).to(device) if noise_beta > 0.0 else None
-        # The mean of a plan that knows nothing [A]: the middle, or each choice equally likely.
+        # Turns white noise into coloured noise [H, H]; None: the noise is white.
+        self.noise_matrix = (
+            coloured_noise_matrix(horizon, noise_beta).to(device) if noise_beta > 0.0 else None
+        )
+        # Neutral mean of an action [A]: 0, or uniform probabilities.
         if action.kind == "discrete":
             neutral = torch.cat([torch.full((size,), 1.0 / size) for size in action.sizes])
         else:
@@ -71,13 +74,11 @@ class TrajectoryPlanner(Planner):
         self.one_hot = [torch.eye(size, device=device) for size in action.sizes]
 
     def initial_memory(self, num_envs: int) -> State:
-        """Return what is known before an episode's first step: no plan."""
+        """Return a neutral mean plan."""
         return {"mean": self.neutral.repeat(num_envs, self.horizon, 1)}  # [B, H, A]
 
-    # --- shared parts -----------------------------------------------------------------------
-
     def score(self, world: World, state: State, plans: Tensor, disagreement_bonus: float) -> Scores:
-        """Judge plans [B, N, H, A]; a return that is not finite never wins."""
+        """Score plans [B, N, H, A]; a plan whose return is not finite gets the score -inf."""
         evaluation = world.evaluate_plans(state, plans, disagreement_bonus > 0.0)
         if self.risk is None:
             returns = evaluation.returns.mean(-1)  # [B, N]
@@ -87,33 +88,34 @@ class TrajectoryPlanner(Planner):
         if evaluation.disagreement is not None:
             score = returns + disagreement_bonus * evaluation.disagreement
         finite = score.isfinite() & evaluation.returns.isfinite().all(-1)
-        lost = torch.full_like(score, float("-inf"))
-        return Scores(torch.where(finite, score, lost), returns, (~finite).sum())
+        worst = torch.full_like(score, float("-inf"))
+        return Scores(torch.where(finite, score, worst), returns, (~finite).sum())
 
     def sample_noise(self, num_envs: int, num_plans: int, generator: torch.Generator) -> Tensor:
-        """Draw the random numbers behind N plans: [B, N, H, A], coloured along the horizon.
+        """Draw noise [B, N, H, A] for N plans, coloured along the horizon.
 
-        They are standard normal for continuous actions and, for discrete ones, standard Gumbel.
+        Its distribution is standard normal for continuous actions and standard Gumbel for discrete
+        ones.
         """
         discrete = self.action.kind == "discrete"
         shape = (num_envs, num_plans, self.action.dim, self.horizon)
         white = torch.empty(shape, device=generator.device)
-        if discrete and self.colour is None:
-            share = white.uniform_(generator=generator).to(self.device)
+        if discrete and self.noise_matrix is None:
+            uniform = white.uniform_(generator=generator).to(self.device)
         else:
             noise = white.normal_(generator=generator).to(self.device)  # [B, N, A, H]
-            noise = noise if self.colour is None else noise @ self.colour
+            noise = noise if self.noise_matrix is None else noise @ self.noise_matrix
             if not discrete:
                 return noise.mT  # [B, N, H, A]
-            share = torch.special.ndtr(noise)  # its place in the distribution
-        share = share.clamp_(1e-7, 1.0 - 1e-7)
-        return share.log_().neg_().log_().neg_().mT  # the Gumbel numbers at these places
+            uniform = torch.special.ndtr(noise)  # normal distribution function: normal -> uniform
+        uniform = uniform.clamp_(1e-7, 1.0 - 1e-7)
+        return uniform.log_().neg_().log_().neg_().mT  # -log(-log u): uniform -> Gumbel
 
     def sample_around(self, mean: Tensor, spread: Tensor, noise: Tensor) -> Tensor:
         """Turn noise [B, N, H, A] into plans [B, N, H, A] around mean [B, H, A].
 
-        Spread [B, H, A] is a standard deviation or, for discrete actions, the probability that a
-        step is drawn uniformly instead of from the mean.
+        The spread [B, H, A] is a standard deviation or, for discrete actions, the probability that
+        an action is drawn uniformly instead of from the mean.
         """
         if self.action.kind == "continuous":
             return (mean[:, None] + spread[:, None] * noise).clamp_(-1.0, 1.0)
@@ -121,10 +123,10 @@ class TrajectoryPlanner(Planner):
         return self.choose_discrete(probabilities[:, None], noise)
 
     def choose_discrete(self, probabilities: Tensor, gumbel: Tensor | float) -> Tensor:
-        """Map probabilities [..., A] and Gumbel numbers [..., A] to one-hot actions [..., A].
+        """Sample one-hot actions [..., A] with probabilities [..., A] and Gumbel noise [..., A].
 
-        The largest of log probability + Gumbel number is a sample of the distribution; choices have
-        no order, so with coloured numbers none of them is closer to another.
+        Gumbel-max trick: the argmax of log probability + noise is a sample of the distribution.
+        Unlike with inverse transform sampling, coloured noise favours no order of the choices.
         """
         chosen = []
         scores = torch.split(probabilities.log() + gumbel, list(self.action.sizes), dim=-1)
@@ -135,7 +137,7 @@ class TrajectoryPlanner(Planner):
         return chosen[0] if len(chosen) == 1 else torch.cat(chosen, dim=-1)
 
     def shifted(self, plan: Tensor) -> Tensor:
-        """Move plans [..., H, A] on to the next decision; the last step stands in for the rest."""
+        """Shift plans [..., H, A] by `replan_every` steps; the last step is repeated."""
         steps = self.replan_every
         return torch.cat([plan[..., steps:, :], *[plan[..., -1:, :]] * steps], dim=-2)
 

@@ -1,0 +1,52 @@
+"""Value targets: n-step returns that end early where the data are off-policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def n_step_returns(
+    reward: Tensor,
+    terminated: Tensor,
+    next_obs: Tensor,
+    included: Tensor,
+    value: Callable[[Tensor], Tensor],
+    num_steps: int,
+    discount: float,
+) -> Tensor:
+    """Return the n-step returns of the first K + 1 states of each sequence.
+
+    A return adds up to `num_steps` rewards and the value of the state after them (Schrittwieser et
+    al. 2020, section 3). It ends before the first row that is not `included`.
+
+    Axes: n sequences, L = K + `num_steps` consecutive rows, O obs_dim.
+
+    Args:
+        reward: [n, L].
+        terminated: [n, L]; the value after a termination is 0.
+        next_obs: [n, L, O].
+        included: [n, L] 1 where a return that started earlier may include the row.
+        value: maps observations [m, O] to their value [m].
+        num_steps: largest number of rewards in a return.
+        discount: per step.
+
+    Returns:
+        Returns [n, K + 1].
+    """
+    next_included = torch.cat([included[:, 1:], torch.zeros_like(included[:, :1])], dim=1)  # [n, L]
+    # By start of the return and step of it: whether the return includes the next step.
+    continues = next_included.unfold(1, num_steps, 1).clone()  # [n, K+1, num_steps]
+    continues[..., -1] = 0.0
+    weight = torch.ones_like(continues)
+    weight[..., 1:] = continues[..., :-1].cumprod(-1)
+    weight *= discount ** torch.arange(num_steps, device=reward.device)
+    rewards = (weight * reward.unfold(1, num_steps, 1)).sum(-1)  # [n, K+1]
+    last = continues.argmin(-1)  # [n, K+1] last step of the return
+    row = last + torch.arange(last.shape[1], device=last.device)  # [n, K+1] of the sequence
+    last_obs = next_obs.gather(1, row[..., None].expand(-1, -1, next_obs.shape[-1]))
+    last_value = value(last_obs.flatten(0, 1)).view(last.shape)  # [n, K+1]
+    last_weight = discount * weight.gather(-1, last[..., None])[..., 0]
+    return rewards + last_weight * (1.0 - terminated.gather(1, row)) * last_value
