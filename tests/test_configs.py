@@ -239,7 +239,7 @@ def test_a_class_can_be_built_with_its_sizes_alone(compose_run, generator, group
     device = torch.device("cpu")
     live = {"spec": spec, "action": spec.action, "device": device, "generator": generator}
     cfg = compose_run("env=gridworld", f"{group}={name}")
-    for role in ("model", "planner", group):
+    for role in ("model", "planner", "agent") if group == "agent" else (group,):
         target = cfg[role]._target_ and get_object(cfg[role]._target_)
         live[role] = target and target(
             **{key: live[key] for key in inspect.signature(target).parameters if key in live}
