@@ -22,18 +22,18 @@ def build_on_gpu(compose_run, *overrides):
 
 @pytest.mark.parametrize("env", ["cartpole", "pendulum"])
 @pytest.mark.parametrize("planner", PLANNERS)
-def test_a_captured_decision_is_the_decision(compose_run, planner, env):
+def test_a_cuda_graph_decides_as_the_planner_itself(compose_run, planner, env):
     agent = build_on_gpu(compose_run, f"env={env}", f"planner={planner}").agent
     state = {"obs": torch.zeros(3, agent.spec.obs_dim, device="cuda")}
     decided = []
-    for captured in (False, True):
+    for use_graph in (False, True):
         generator = torch.Generator("cuda").manual_seed(1)
         world, memory = agent.planning.world(generator), agent.planning.planner.initial_memory(3)
-        replay = CudaGraphPlanner(agent.planning.planner, world, generator, 0.0)
+        graph = CudaGraphPlanner(agent.planning.planner, world, generator, 0.0)
         for _ in range(3):
             with torch.inference_mode():
-                if captured:
-                    plan = replay.plan(state, memory)
+                if use_graph:
+                    plan = graph.plan(state, memory)
                 else:
                     plan = agent.planning.planner.plan(world, state, memory, generator)
             memory = plan.memory
@@ -54,7 +54,7 @@ def test_every_model_acts_on_a_gpu(compose_run, model):
     assert np.isfinite(obs).all()
 
 
-def test_a_captured_policy_uses_the_weights_of_the_last_fit(compose_run):
+def test_a_policy_records_a_new_graph_after_a_fit(compose_run):
     parts = build_on_gpu(compose_run, "env=pendulum", "planner=cem")
     agent, env = parts.agent, parts.env
     policy = agent.policy([env], True, torch_generator(0, "policy"))

@@ -1,4 +1,4 @@
-"""Planners find optima that are known, and never fall for a plan that diverged."""
+"""Planners of action sequences: known optima, diverged plans, memory, time budgets, risk."""
 
 import math
 from dataclasses import dataclass, field
@@ -19,52 +19,41 @@ HORIZON = 6
 
 
 def make_cem(action, **changes):
-    settings = {
-        "horizon": HORIZON, "population": 100, "population_decay": 1.0, "elite_ratio": 0.1,
-        "kept_ratio": 0.0, "iterations": 5, "noise_beta": 0.0, "initial_spread": 0.5,
-        "min_spread": 0.05, "momentum": 0.1, "try_mean": False, "risk": None, "replan_every": 1,
-        "max_plan_ms": None,
-    }  # fmt: skip
+    settings = {"horizon": HORIZON, "elite_ratio": 0.1, "iterations": 5, "noise_beta": 0.0}
     return CEM(action, CPU, **settings | changes)
 
 
 def make_shooting(action, **changes):
-    settings = {
-        "horizon": HORIZON, "population": 200, "noise_beta": 0.0, "risk": None, "replan_every": 1,
-        "max_plan_ms": None,
-    }  # fmt: skip
+    settings = {"horizon": HORIZON, "noise_beta": 0.0}
     return RandomShooting(action, CPU, **settings | changes)
 
 
 def make_icem(action, **changes):
-    improved = {"population_decay": 1.25, "kept_ratio": 0.3, "noise_beta": 2.0, "try_mean": True}
-    return make_cem(action, **improved | changes)
+    settings = {"population_decay": 1.25, "kept_ratio": 0.3, "noise_beta": 2.0, "try_mean": True}
+    return make_cem(action, **settings | changes)
 
 
 def make_mppi(action, **changes):
-    settings = {
-        "horizon": HORIZON, "population": 100, "iterations": 5, "noise_beta": 1.0, "spread": 0.5,
-        "temperature": 0.3, "risk": None, "replan_every": 1, "max_plan_ms": None,
-    }  # fmt: skip
-    return MPPI(action, CPU, **settings | changes)
+    return MPPI(action, CPU, **{"horizon": HORIZON, "iterations": 5} | changes)
 
 
-# Planners that execute the best plan that they have seen, and all of them.
+# Planners that execute the best sampled plan, and all planners.
 BEST = pytest.mark.parametrize("make_planner", [make_cem, make_icem, make_shooting])
 ALL = pytest.mark.parametrize("make_planner", [make_cem, make_icem, make_shooting, make_mppi])
 
 
 @dataclass
 class FunctionWorld:
-    """A world whose plans are judged by a function; it remembers all that it was asked.
+    """World that evaluates plans by a function and records every call.
 
-    `returns` maps state, plans [B, N, H, A] to [B, N] or [B, N, P]; `spread` maps plans to [B, N].
+    `returns` maps state, plans [B, N, H, A] to [B, N] or [B, N, P]; `disagreement` maps plans to
+    [B, N].
     """
 
     returns: object
-    spread: object = None
-    asked: list = field(default_factory=list)  # plans [B, N, H, A] of each call
-    told: list = field(default_factory=list)  # their returns [B, N, P]
+    disagreement: object = None
+    plans: list = field(default_factory=list)  # plans [B, N, H, A] of each call
+    results: list = field(default_factory=list)  # their returns [B, N, P]
 
     def world(self, action):
         return World(action, self.evaluate_plans, branch=None, step=None)
@@ -72,9 +61,9 @@ class FunctionWorld:
     def evaluate_plans(self, state, plans, with_disagreement):
         returns = self.returns(state, plans)
         returns = returns[..., None] if returns.dim() == 2 else returns
-        self.asked.append(plans.clone())
-        self.told.append(returns)
-        return PlanEvaluation(returns, self.spread(plans) if with_disagreement else None)
+        self.plans.append(plans.clone())
+        self.results.append(returns)
+        return PlanEvaluation(returns, self.disagreement(plans) if with_disagreement else None)
 
 
 def decide(planner, function_world, generator, num_envs=1, state=None, bonus=0.0, memory=None):
@@ -91,8 +80,6 @@ def is_legal(action_spec, plans):
     return all(bool(((b == 0) | (b == 1)).all() and (b.sum(-1) == 1).all()) for b in blocks)
 
 
-# --- optima -----------------------------------------------------------------------------------
-
 TARGET = torch.tensor([[0.9, -0.7], [0.5, 0.1], [-0.8, 0.8], [0.0, -0.2], [0.3, 0.6], [-1.0, 0.4]])
 
 
@@ -105,7 +92,7 @@ def test_cem_finds_the_optimum_of_a_quadratic(make_action, seed):
     planner = make_cem(make_action(2), iterations=15)
     generator = torch.Generator().manual_seed(seed)
     plan = decide(planner, FunctionWorld(below_target), generator)
-    # Optimum 0, doing nothing -4.49, best of 1500 random plans -0.9 to -2.0, measured -0.006 to
+    # Optimum 0, all actions zero -4.49, best of 1500 random plans -0.9 to -2.0, measured -0.006 to
     # -0.008 on 5 seeds.
     assert float(plan.predicted_return) > -0.05
     assert float(plan.predicted_return) == pytest.approx(float(below_target(None, plan.actions)))
@@ -113,32 +100,32 @@ def test_cem_finds_the_optimum_of_a_quadratic(make_action, seed):
 
 @pytest.mark.parametrize("sizes", [(5,), (3, 4)], ids=["discrete", "multi-discrete"])
 @pytest.mark.parametrize("seed", range(3))
-def test_cem_writes_a_given_word(make_action, sizes, seed):
+def test_cem_finds_the_only_best_sequence_of_choices(make_action, sizes, seed):
     action = make_action(sizes)
-    places = torch.arange(HORIZON)
-    letters = torch.stack([(7 * places + block) % n for block, n in enumerate(sizes)])
+    steps = torch.arange(HORIZON)
+    best_choices = torch.stack([(7 * steps + block) % n for block, n in enumerate(sizes)])
     planner = make_cem(action, iterations=12, min_spread=0.1)
 
-    def right_letters(state, plans):
+    def num_right(state, plans):
         blocks = torch.split(plans, list(sizes), dim=-1)
         return sum(
-            (block.argmax(-1) == word).sum(-1).float()
-            for block, word in zip(blocks, letters, strict=True)
+            (block.argmax(-1) == best).sum(-1).float()
+            for block, best in zip(blocks, best_choices, strict=True)
         )
 
     generator = torch.Generator().manual_seed(seed)
-    plan = decide(planner, FunctionWorld(right_letters), generator)
-    # All letters are 6 and 12. A random plan has 1.2 and 3.5 on average, the best of 1200 of them
-    # 4 to 5 and 8 to 10; measured: all, on 10 seeds, and after 4 iterations already.
+    plan = decide(planner, FunctionWorld(num_right), generator)
+    # Optimum 6 and 12. A random plan has 1.2 and 3.5 on average, the best of 1200 random plans 4 to
+    # 5 and 8 to 10; measured: the optimum on 10 seeds, from the fourth iteration on.
     assert float(plan.predicted_return) == HORIZON * len(sizes)
     assert is_legal(action, plan.actions)
 
 
 @BEST
-def test_the_best_of_all_that_was_last_sampled_is_taken(make_action, generator, make_planner):
+def test_the_best_plan_of_the_last_iteration_is_chosen(make_action, generator, make_planner):
     world = FunctionWorld(below_target)
     plan = decide(make_planner(make_action(2)), world, generator, num_envs=2)
-    returns, plans = world.told[-1][..., 0], world.asked[-1]
+    returns, plans = world.results[-1][..., 0], world.plans[-1]
     best = returns.argmax(1)
     assert torch.equal(plan.predicted_return, returns.max(1).values)
     assert torch.equal(plan.actions, plans[torch.arange(2), best])
@@ -146,15 +133,15 @@ def test_the_best_of_all_that_was_last_sampled_is_taken(make_action, generator, 
 
 @BEST
 @pytest.mark.parametrize("actions", [2, (3,), (2, 4)])
-def test_every_sampled_plan_is_legal_and_all_choices_are_tried(
+def test_sampled_plans_are_legal_and_cover_all_choices(
     make_action, generator, make_planner, actions
 ):
     action = make_action(actions)
     world = FunctionWorld(lambda state, plans: torch.zeros(plans.shape[:2]))
     decide(make_planner(action, population=400), world, generator)
-    first = world.asked[0]
-    assert all(is_legal(action, plans) for plans in world.asked)
-    if action.kind == "discrete":  # each choice as often as the others, +- 0.04 at most (4 sigma)
+    first = world.plans[0]
+    assert all(is_legal(action, plans) for plans in world.plans)
+    if action.kind == "discrete":  # uniform; 4 standard errors are 0.1
         expected = torch.cat([torch.full((n,), 1 / n) for n in action.sizes])
         torch.testing.assert_close(
             first.mean((0, 1)), expected.expand(HORIZON, -1), atol=0.1, rtol=0.0
@@ -169,7 +156,7 @@ def test_discrete_actions_are_drawn_with_their_probabilities(make_action, genera
     probabilities = torch.tensor([0.2, 0.5, 0.3, 0.0, 1.0])
     noise = planner.sample_noise(1, 20_000, generator)
     chosen = planner.choose_discrete(probabilities, noise)  # [1, N, H, A]
-    # 20,000 draws a step: standard error 0.0035; what is impossible is never drawn
+    # 20,000 draws per step: standard error 0.0035. Probability 0 is never drawn.
     torch.testing.assert_close(
         chosen.mean((0, 1)), probabilities.expand(HORIZON, -1), atol=0.015, rtol=0.0
     )
@@ -177,7 +164,7 @@ def test_discrete_actions_are_drawn_with_their_probabilities(make_action, genera
 
 
 @pytest.mark.parametrize("beta", [0.0, 2.0])
-def test_coloured_noise_holds_a_choice_and_favours_no_neighbour(make_action, generator, beta):
+def test_coloured_noise_repeats_choices_and_ignores_their_order(make_action, generator, beta):
     planner = make_cem(make_action((4,)), noise_beta=beta)
     noise = planner.sample_noise(1, 20_000, generator)
     choice = planner.choose_discrete(planner.neutral, noise).argmax(-1)[0]  # [N, H]
@@ -191,35 +178,36 @@ def test_coloured_noise_holds_a_choice_and_favours_no_neighbour(make_action, gen
 def test_shooting_draws_continuous_actions_uniformly(make_action, generator):
     world = FunctionWorld(lambda state, plans: torch.zeros(plans.shape[:2]))
     decide(make_shooting(make_action(1), population=5000), world, generator)
-    drawn = world.asked[0].flatten().sort().values
-    # Largest distance of 30,000 draws to the uniform distribution: 0.01 has a chance of 0.5 %.
-    uniform = torch.linspace(-1.0, 1.0, len(drawn))
-    assert (drawn - uniform).abs().max() < 2 * 0.01
-
-
-# --- plans that diverge -----------------------------------------------------------------------
+    actions = world.plans[0].flatten().sort().values
+    # Kolmogorov-Smirnov test: for 30,000 draws the statistic exceeds 0.01 with probability 0.5 %.
+    uniform = torch.linspace(-1.0, 1.0, len(actions))
+    assert (actions - uniform).abs().max() < 2 * 0.01
 
 
 @BEST
-@pytest.mark.parametrize("lost", [math.nan, math.inf, -math.inf])
-def test_a_diverged_plan_never_wins_and_is_counted(make_action, generator, make_planner, lost):
-    def diverges_to_the_right(state, plans):  # where the optimum would be
+@pytest.mark.parametrize("diverged", [math.nan, math.inf, -math.inf])
+def test_a_diverged_plan_is_never_chosen_and_is_counted(
+    make_action, generator, make_planner, diverged
+):
+    def diverges_to_the_right(state, plans):  # the optimum is there
         first = plans[..., 0, 0]
-        return torch.where(first > 0.1, lost, first)
+        return torch.where(first > 0.1, diverged, first)
 
     world = FunctionWorld(diverges_to_the_right)
     plan = decide(make_planner(make_action(1)), world, generator, num_envs=2)
-    counted = sum(int((~told.isfinite()).sum()) for told in world.told)
+    counted = sum(int((~result.isfinite()).sum()) for result in world.results)
     assert int(plan.nonfinite) == counted > 0
     assert plan.predicted_return.isfinite().all()
     assert (plan.actions[:, 0] <= 0.1).all()
-    assert (plan.actions[:, 0] > -0.1).all()  # and the best of the others won
+    assert (plan.actions[:, 0] > -0.1).all()  # the best finite plan
 
 
 @BEST
 @pytest.mark.parametrize("risk", [None, 0.25])
-def test_one_diverged_particle_loses_the_plan(make_action, generator, make_planner, risk):
-    def one_explodes(state, plans):  # the better the plan, the better its three other particles
+def test_a_plan_with_one_diverged_particle_is_not_chosen(
+    make_action, generator, make_planner, risk
+):
+    def one_explodes(state, plans):  # the other particles prefer a large action
         first = plans[..., 0, 0, None].expand(-1, -1, 4).clone()
         first[..., 3] = torch.where(first[..., 3] > 0.1, math.inf, first[..., 3])
         return first
@@ -231,51 +219,46 @@ def test_one_diverged_particle_loses_the_plan(make_action, generator, make_plann
 
 
 @BEST
-def test_a_world_in_which_everything_diverges_still_gets_a_legal_action(
-    make_action, generator, make_planner
-):
+def test_if_all_plans_diverge_the_action_is_still_legal(make_action, generator, make_planner):
     for actions in (2, (3,)):
         action = make_action(actions)
         world = FunctionWorld(lambda state, plans: torch.full(plans.shape[:2], math.nan))
         plan = decide(make_planner(action), world, generator)
         assert is_legal(action, plan.actions[:, 0])
-        assert int(plan.nonfinite) == sum(told.numel() for told in world.told)
-
-
-# --- from step to step ------------------------------------------------------------------------
+        assert int(plan.nonfinite) == sum(result.numel() for result in world.results)
 
 
 @BEST
 @pytest.mark.parametrize("actions", [2, (3,)])
-def test_the_next_decision_starts_from_the_best_plan_moved_one_step_on(
+def test_the_shifted_best_plan_is_a_candidate_of_the_next_decision(
     make_action, generator, make_planner, actions
 ):
     planner = make_planner(make_action(actions))
     world = FunctionWorld(lambda state, plans: plans[..., 0].sum(-1))
     first = decide(planner, world, generator, num_envs=2)
-    moved = torch.cat([first.actions[:, 1:], first.actions[:, -1:]], dim=1)
+    shifted = torch.cat([first.actions[:, 1:], first.actions[:, -1:]], dim=1)
     again = FunctionWorld(lambda state, plans: plans[..., 0].sum(-1))
     second = decide(planner, again, generator, num_envs=2, memory=first.memory)
-    same = (again.asked[0] == moved[:, None]).flatten(2).all(-1)  # [2, N]
+    same = (again.plans[0] == shifted[:, None]).flatten(2).all(-1)  # [2, N]
     assert same.any(1).all()  # it is among the candidates
-    assert (second.predicted_return >= moved[..., 0].sum(-1)).all()
+    assert (second.predicted_return >= shifted[..., 0].sum(-1)).all()
 
 
-def test_cem_refits_with_momentum_and_moves_the_mean_on(make_action, generator):
+def test_cem_refits_with_momentum_and_shifts_the_mean(make_action, generator):
     world = FunctionWorld(below_target)
     planner = make_cem(make_action(2), iterations=1, elite_ratio=0.05, momentum=0.25)
     start = planner.initial_memory(1)
     start["mean"] = torch.full_like(start["mean"], 0.4)
     plan = decide(planner, world, generator, memory=start)
-    elites = world.asked[0][0, world.told[0][0, :, 0].argsort(descending=True)[:5]]
+    elites = world.plans[0][0, world.results[0][0, :, 0].argsort(descending=True)[:5]]
     refitted = 0.25 * 0.4 + 0.75 * elites.mean(0)  # [H, A]
-    moved = torch.cat([refitted[1:], refitted[-1:]])
-    torch.testing.assert_close(plan.memory["mean"][0], moved)
+    shifted = torch.cat([refitted[1:], refitted[-1:]])
+    torch.testing.assert_close(plan.memory["mean"][0], shifted)
     # Without any spread the next samples are that mean itself.
     exact = make_cem(make_action(2), iterations=1, initial_spread=0.0)
     again = FunctionWorld(below_target)
     decide(exact, again, generator, memory=plan.memory)
-    torch.testing.assert_close(again.asked[0][0, 1:], moved.expand(99, -1, -1))
+    torch.testing.assert_close(again.plans[0][0, 1:], shifted.expand(99, -1, -1))
 
 
 def test_the_spread_of_cem_shrinks_but_not_below_its_minimum(make_action, generator):
@@ -284,31 +267,31 @@ def test_the_spread_of_cem_shrinks_but_not_below_its_minimum(make_action, genera
         make_cem(make_action(1), iterations=12, population=500, elite_ratio=0.04, momentum=0.0),
         world, generator,
     )  # fmt: skip
-    spreads = [float(plans[0].std(0).mean()) for plans in world.asked]
-    assert spreads[0] == pytest.approx(0.5, abs=0.06)  # a little is clipped
+    spreads = [float(plans[0].std(0).mean()) for plans in world.plans]
+    assert spreads[0] == pytest.approx(0.5, abs=0.06)  # clipping reduces it a little
     assert spreads[1] < 0.9 * spreads[0]
     assert spreads[-1] == pytest.approx(0.05, abs=0.005)
 
 
-def test_discrete_cem_keeps_drawing_every_choice(make_action, generator):
+def test_min_spread_keeps_every_choice_of_discrete_cem_possible(make_action, generator):
     world = FunctionWorld(lambda state, plans: plans[..., 0].sum(-1))  # always choice 0
     planner = make_cem(make_action((4,)), iterations=10, population=2000, min_spread=0.2)
     decide(planner, world, generator)
-    # Converged: 0.8 + 0.2 / 4 for the choice 0, 0.05 for each other.
-    share = world.asked[-1].mean((0, 1, 2)).tolist()
-    assert share == pytest.approx([0.85, 0.05, 0.05, 0.05], abs=0.01)
+    # Converged: 0.8 + 0.2 / 4 for choice 0, 0.05 for each other choice.
+    frequency = world.plans[-1].mean((0, 1, 2)).tolist()
+    assert frequency == pytest.approx([0.85, 0.05, 0.05, 0.05], abs=0.01)
 
 
 @pytest.mark.parametrize("actions", [3, (2, 3)], ids=["continuous", "discrete"])
 @pytest.mark.parametrize("beta", [0.0, 1.0, 2.5])
-def test_coloured_noise_leaves_each_step_s_distribution_as_it_is(
+def test_coloured_noise_has_the_same_distribution_at_every_step(
     make_action, generator, actions, beta
 ):
     planner = make_cem(make_action(actions), noise_beta=beta)
     noise = planner.sample_noise(2, 20_000, generator)  # [2, N, H, A]
     # Of the standard normal and the standard Gumbel distribution (Euler's constant, pi / sqrt 6).
     mean, std = (0.5772, math.pi / 6**0.5) if isinstance(actions, tuple) else (0.0, 1.0)
-    # 40,000 draws a step: standard errors 0.005 and less
+    # 40,000 draws per step: standard errors of at most 0.005.
     torch.testing.assert_close(
         noise.mean((0, 1)), torch.full(noise.shape[2:], mean), atol=0.02, rtol=0.0
     )
@@ -329,44 +312,41 @@ def test_the_power_of_coloured_noise_falls_with_the_frequency(beta, horizon):
         torch.testing.assert_close(colour, torch.eye(horizon).double())
 
 
-# --- iCEM and MPPI ----------------------------------------------------------------------------
-
-
-def test_icem_samples_fewer_plans_each_time_but_twice_the_elites(make_action, generator):
+def test_icem_decays_the_population_down_to_twice_the_elites(make_action, generator):
     world = FunctionWorld(below_target)
     planner = make_icem(make_action(2), population=50, population_decay=2.0)
     decide(planner, world, generator)
-    assert [plans.shape[1] for plans in world.asked] == [50, 25, 12, 10, 10]
+    assert [plans.shape[1] for plans in world.plans] == [50, 25, 12, 10, 10]
 
 
-def test_icem_keeps_its_elites_and_tries_the_mean_last(make_action, generator):
+def test_icem_keeps_elites_and_evaluates_the_mean_last(make_action, generator):
     world = FunctionWorld(below_target)
     planner = make_icem(make_action(2), iterations=2, momentum=0.0)
     plan = decide(planner, world, generator)
-    first, last = world.asked  # [1, N, H, A]
-    order = world.told[0][0, :, 0].argsort(descending=True)
+    first, last = world.plans  # [1, N, H, A]
+    order = world.results[0][0, :, 0].argsort(descending=True)
     assert torch.equal(last[0, :3], first[0, order[:3]])
     torch.testing.assert_close(last[0, -1], first[0, order[:10]].mean(0))
-    best = last[0, world.told[1][0, :, 0].argsort(descending=True)[:3]]  # [3, H, A]
+    best = last[0, world.results[1][0, :, 0].argsort(descending=True)[:3]]  # [3, H, A]
     again = FunctionWorld(below_target)
     decide(planner, again, generator, memory=plan.memory)
-    moved = torch.cat([best[:, 1:], best[:, -1:]], dim=1)
-    assert torch.equal(again.asked[0][0, :3], moved)
+    shifted = torch.cat([best[:, 1:], best[:, -1:]], dim=1)
+    assert torch.equal(again.plans[0][0, :3], shifted)
 
 
 def test_mppi_weighs_plans_by_their_returns(make_action, generator):
     world = FunctionWorld(lambda state, plans: plans[..., 0, 0])
     plan = decide(make_mppi(make_action(1), iterations=1, temperature=0.5), world, generator)
-    returns = world.told[0][0, :, 0]
+    returns = world.results[0][0, :, 0]
     weights = torch.exp(returns / (0.5 * returns.std(unbiased=False)))
     weights /= weights.sum()
-    torch.testing.assert_close(plan.actions[0, :, 0], weights @ world.asked[0][0, :, :, 0])
+    torch.testing.assert_close(plan.actions[0, :, 0], weights @ world.plans[0][0, :, :, 0])
 
 
 def test_mppi_finds_the_optimum_of_a_quadratic(make_action, generator):
     planner = make_mppi(make_action(2), iterations=40, spread=0.2, noise_beta=0.0, temperature=0.2)
     plan = decide(planner, FunctionWorld(below_target), generator)
-    # Optimum 0, doing nothing -4.49; the mean of noisy plans stays a little off.
+    # Optimum 0, all actions zero -4.49.
     assert float(below_target(None, plan.actions)) > -0.2
 
 
@@ -379,11 +359,8 @@ def test_mppi_ignores_diverged_plans(make_action, generator):
     assert int(plan.nonfinite) > 0
 
 
-# --- budgets ----------------------------------------------------------------------------------
-
-
 @ALL
-def test_plans_move_on_by_as_many_steps_as_are_executed(make_action, generator, make_planner):
+def test_plans_are_shifted_by_the_number_of_executed_steps(make_action, generator, make_planner):
     planner = make_planner(make_action(1), replan_every=2)
     ramp = torch.arange(float(HORIZON)).view(1, HORIZON, 1)
     assert planner.shifted(ramp).flatten().tolist() == [2, 3, 4, 5, 5, 5]
@@ -392,7 +369,7 @@ def test_plans_move_on_by_as_many_steps_as_are_executed(make_action, generator, 
 
 
 class Clock:
-    """A clock that the world moves: `cost` milliseconds for each time that it is asked."""
+    """A clock that advances by `cost` milliseconds with every evaluation of plans."""
 
     def __init__(self, cost):
         self.now, self.cost = 0.0, cost
@@ -406,7 +383,7 @@ class Clock:
 
 
 @ALL
-def test_iterations_stop_before_the_budget_is_over(
+def test_iterations_stop_before_the_time_budget_is_exceeded(
     make_action, generator, make_planner, monkeypatch
 ):
     clock = Clock(cost=10.0)
@@ -417,58 +394,53 @@ def test_iterations_stop_before_the_budget_is_over(
         before, world = clock.now, FunctionWorld(clock.returns)
         plan = decide(planner, world, generator, memory=memory)
         memory = plan.memory
-        assert len(world.asked) == (1 if make_planner is make_shooting else 2)
+        assert len(world.plans) == (1 if make_planner is make_shooting else 2)
         assert clock.now - before <= 25e-3
         assert not planner.deadline.was_late
-    # Work that has become too slow is late once, then left out; the old plan goes on.
+    # If an iteration becomes too slow, one decision is late. The next ones skip it and continue the
+    # old plan.
     clock.cost = 30.0
     decide(planner, FunctionWorld(clock.returns), generator, memory=memory)
     assert planner.deadline.was_late
     world = FunctionWorld(clock.returns)
     plan = decide(planner, world, generator, memory=memory)
-    assert not world.asked
+    assert not world.plans
     assert plan.predicted_return.isnan().all()
     assert plan.actions.shape == (1, HORIZON, 2)
 
 
-# --- risk and bonus ---------------------------------------------------------------------------
-
-
 def gamble(state, plans):
-    """Choice 0 is safe: 4 for sure. Choice 1 is risky: 0 in half of the worlds, 10 in the other."""
+    """Choice 0 is safe and returns 4. Choice 1 returns 0 or 10, each for half of the particles."""
     risky = plans[..., 0, 1, None]  # [B, N, 1]
     return 4.0 * (1.0 - risky) + risky * torch.tensor([0.0, 10.0, 0.0, 10.0, 0.0, 10.0])
 
 
 @BEST
-@pytest.mark.parametrize(("risk", "choice", "worth"), [(None, 1, 5.0), (0.25, 0, 4.0)])
-def test_a_low_quantile_picks_the_safe_plan_where_the_mean_picks_the_risky_one(
-    make_action, generator, make_planner, risk, choice, worth
+@pytest.mark.parametrize(("risk", "choice", "predicted"), [(None, 1, 5.0), (0.25, 0, 4.0)])
+def test_risk_chooses_between_a_safe_and_a_risky_plan(
+    make_action, generator, make_planner, risk, choice, predicted
 ):
     planner = make_planner(make_action((2,)), risk=risk)
     plan = decide(planner, FunctionWorld(gamble), generator)
     assert int(plan.actions[:, 0].argmax()) == choice
-    assert float(plan.predicted_return) == worth
+    assert float(plan.predicted_return) == predicted
 
 
 @BEST
-@pytest.mark.parametrize(("bonus", "choice", "worth"), [(0.0, 0, 5.0), (0.5, 1, 4.0)])
-def test_a_disagreement_bonus_changes_the_choice_but_not_what_is_predicted(
-    make_action, generator, make_planner, bonus, choice, worth
+@pytest.mark.parametrize(("bonus", "choice", "predicted"), [(0.0, 0, 5.0), (0.5, 1, 4.0)])
+def test_a_disagreement_bonus_changes_the_plan_but_not_the_prediction(
+    make_action, generator, make_planner, bonus, choice, predicted
 ):
     world = FunctionWorld(
         lambda state, plans: 5.0 * plans[..., 0, 0] + 4.0 * plans[..., 0, 1],
-        spread=lambda plans: 3.0 * plans[..., 0, 1],  # 4 + 0.5 * 3 > 5
+        disagreement=lambda plans: 3.0 * plans[..., 0, 1],  # 4 + 0.5 * 3 > 5
     )
     plan = decide(make_planner(make_action((2,))), world, generator, bonus=bonus)
     assert int(plan.actions[:, 0].argmax()) == choice
-    assert float(plan.predicted_return) == worth
+    assert float(plan.predicted_return) == predicted
 
 
-# --- batches and seeds ------------------------------------------------------------------------
-
-
-def test_environments_planned_together_do_as_well_as_alone(make_action, generator):
+def test_a_batch_of_environments_is_planned_as_well_as_each_alone(make_action, generator):
     goals = torch.tensor([[-0.8], [0.1], [0.7]])
 
     def to_goal(state, plans):
@@ -479,14 +451,14 @@ def test_environments_planned_together_do_as_well_as_alone(make_action, generato
     alone = [
         decide(planner, FunctionWorld(to_goal), generator, 1, {"obs": goal[None]}) for goal in goals
     ]
-    # Doing nothing: -3.84, -0.06, -2.94; optimum 0; measured -0.004 and better in either way.
+    # All actions zero: -3.84, -0.06, -2.94; optimum 0; measured at least -0.004 in both cases.
     assert (together.predicted_return > -0.01).all()
     assert all(float(plan.predicted_return) > -0.01 for plan in alone)
     torch.testing.assert_close(together.actions[:, 0], goals, atol=0.1, rtol=0.0)
 
 
 @BEST
-def test_a_seed_decides_the_plan(make_action, make_planner):
+def test_plans_are_determined_by_the_seed(make_action, make_planner):
     def plan(seed):
         generator = torch.Generator().manual_seed(seed)
         return decide(make_planner(make_action(2)), FunctionWorld(below_target), generator).actions
@@ -496,18 +468,18 @@ def test_a_seed_decides_the_plan(make_action, make_planner):
 
 
 @pytest.mark.parametrize("iterations", [1, 4])
-def test_the_world_is_asked_once_an_iteration_for_the_whole_population(
+def test_each_iteration_evaluates_the_whole_population_in_one_call(
     make_action, generator, iterations
 ):
     world = FunctionWorld(below_target)
     decide(make_cem(make_action(2), iterations=iterations), world, generator, num_envs=3)
-    assert [tuple(plans.shape) for plans in world.asked] == [(3, 100, HORIZON, 2)] * iterations
+    assert [tuple(plans.shape) for plans in world.plans] == [(3, 100, HORIZON, 2)] * iterations
     world = FunctionWorld(below_target)
     decide(make_shooting(make_action(2)), world, generator, num_envs=3)
-    assert [tuple(plans.shape) for plans in world.asked] == [(3, 200, HORIZON, 2)]
+    assert [tuple(plans.shape) for plans in world.plans] == [(3, 200, HORIZON, 2)]
 
 
-def test_there_are_two_elites_at_least_and_one_is_kept(make_action):
+def test_at_least_two_elites_and_at_least_one_is_kept(make_action):
     planner = make_cem(make_action(1), population=9)
     assert (planner.num_elites, planner.num_kept) == (2, 1)
     assert make_cem(make_action(1), population=1).num_elites == 1

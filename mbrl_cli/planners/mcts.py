@@ -155,29 +155,18 @@ class MCTS(Planner):
         generator: torch.Generator,
         noise: bool = False,
     ) -> SearchResult:
-        """Search from B observed states; with `noise` at the root, for exploration."""
-        root = world.branch(state, 1)  # [B, P, ...]
-        num_trees, num_particles = next(iter(root.values())).shape[:2]
-        num_outcomes = _largest_divisor(num_particles, self.outcomes)
-        num_nodes = 1 + self.num_simulations * num_outcomes
-        actions = self._node_actions(num_nodes, num_trees, generator)
-        leaf_plans = None
-        if self.leaf_plans and world.value is None and world.rollout_returns is not None:
-            leaf_plans = LeafPlans(
-                self.shooting, world.rollout_returns, memory["best"], num_nodes, generator
-            )
-        path = new_path(num_trees, self.num_simulations)
-        outcomes = new_outcomes(num_trees, num_outcomes, self.num_actions)
-        predictor = OutcomePredictor(
-            world=world,
-            states=NodeStates(root, num_outcomes, self.num_simulations, self.device),
-            actions=actions,
-            path=path,
-            outcomes=outcomes,
-            leaf_plans=leaf_plans,
-            transpositions=TranspositionTable(num_trees) if self.transpositions else None,
-        )
-        predictor.predict_root(root)
+        """Search from B observed states.
+
+        Args:
+            world: functions of the model.
+            state: observed states, leading axis B.
+            memory: `SearchResult.memory` of the decision before, or `initial_memory`.
+            generator: source of all random numbers.
+            noise: whether to add noise at the roots, for exploration.
+        """
+        predictor = self._predictor(world, state, memory, generator)
+        path, outcomes, leaf_plans = predictor.path, predictor.outcomes, predictor.leaf_plans
+        num_trees, num_outcomes = outcomes.probability.shape
         tree = new_tree(
             prior=outcomes.prior[:, 0],
             value=outcomes.value.mean(1),
@@ -200,19 +189,15 @@ class MCTS(Planner):
                 nonfinite += expand(tree, path, outcomes, first_node, world.discount, horizon)
             backup(tree, path)
         if self.show_tree and self._at_episode_start:
-            print(principal_variations(tree, actions))
+            print(principal_variations(tree, predictor.actions))
         self._at_episode_start = False
-        if self.select == "gumbel":
-            policy, action = recommend_by_gumbel(tree, gumbel)
-        else:
-            policy, action = recommend_by_visits(tree)
+        policy, action = self._recommend(tree, gumbel, leaf_plans)
         if leaf_plans is not None:
-            memory = {"best": self.shooting.shifted(leaf_plans.best_plan(tree, actions))}
-            if self.enumerates_actions:
-                action = self._break_ties(tree, action, leaf_plans)
+            best_plan = leaf_plans.best_plan(tree, predictor.actions)  # [B, H, A]
+            memory = {"best": self.shooting.shifted(best_plan)}
         return SearchResult(
             tree=tree,
-            root_actions=actions.root,
+            root_actions=predictor.actions.root,
             action=action,
             policy=policy,
             visit_count=tree.visit_count[:, 0],
@@ -220,6 +205,44 @@ class MCTS(Planner):
             nonfinite=nonfinite,
             memory=memory,
         )
+
+    def _predictor(
+        self, world: World, state: State, memory: State, generator: torch.Generator
+    ) -> OutcomePredictor:
+        """Return the model side of a search, with the predictions for the roots."""
+        root = world.branch(state, 1)  # [B, P, ...]
+        num_trees, num_particles = next(iter(root.values())).shape[:2]
+        num_outcomes = _largest_divisor(num_particles, self.outcomes)
+        num_nodes = 1 + self.num_simulations * num_outcomes
+        actions = self._node_actions(num_nodes, num_trees, generator)
+        leaf_plans = None
+        if self.leaf_plans and world.value is None and world.rollout_returns is not None:
+            leaf_plans = LeafPlans(
+                self.shooting, world.rollout_returns, memory["best"], num_nodes, generator
+            )
+        predictor = OutcomePredictor(
+            world=world,
+            states=NodeStates(root, num_outcomes, self.num_simulations, self.device),
+            actions=actions,
+            path=new_path(num_trees, self.num_simulations),
+            outcomes=new_outcomes(num_trees, num_outcomes, self.num_actions),
+            leaf_plans=leaf_plans,
+            transpositions=TranspositionTable(num_trees) if self.transpositions else None,
+        )
+        predictor.predict_root(root)
+        return predictor
+
+    def _recommend(
+        self, tree: Tree, gumbel: Floats, leaf_plans: LeafPlans | None
+    ) -> tuple[Floats, Ints]:
+        """Return the search policy [B, K] and the recommended actions [B] of the roots."""
+        if self.select == "gumbel":
+            policy, action = recommend_by_gumbel(tree, gumbel)
+        else:
+            policy, action = recommend_by_visits(tree)
+        if leaf_plans is not None and self.enumerates_actions:
+            action = self._break_ties(tree, action, leaf_plans)
+        return policy, action
 
     def _node_actions(
         self, num_nodes: int, num_trees: int, generator: torch.Generator
