@@ -24,7 +24,7 @@ def build_on_gpu(compose_run, *overrides):
 @pytest.mark.parametrize("planner", PLANNERS)
 def test_a_cuda_graph_decides_as_the_planner_itself(compose_run, planner, env):
     agent = build_on_gpu(compose_run, f"env={env}", f"planner={planner}").agent
-    state = {"obs": torch.zeros(3, agent.spec.obs_dim, device="cuda")}
+    state = {"obs": torch.zeros(3, agent.model.spec.obs_dim, device="cuda")}
     decided = []
     for use_graph in (False, True):
         generator = torch.Generator("cuda").manual_seed(1)
