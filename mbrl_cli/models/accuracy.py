@@ -1,4 +1,4 @@
-"""How good a fitted model is on held-out real episodes: k-step error, coverage, disagreement."""
+"""Accuracy of a fitted Markov model: k-step error, coverage, disagreement, residuals."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mbrl_cli.models.markov import MarkovModel
 from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.types import Batch
 
-MAX_WINDOWS = 256  # windows of one length that are imagined; more would only cost time
+MAX_WINDOWS = 256  # windows of one length that are imagined; more would cost time
 
 
 class Accuracy(NamedTuple):
-    """Accuracy of a model on held-out episodes; empty while no episode is held out."""
+    """Accuracy of a model on held-out episodes; empty if no episode is held out."""
 
     errors: dict[int, float]  # k -> k-step error, see `measure_accuracy`
-    metrics: dict[str, float]  # everything that is logged, by name
+    metrics: dict[str, float]  # all logged values by name
 
 
 @torch.no_grad()
@@ -27,24 +29,25 @@ def measure_accuracy(
     """Measure errors, coverage and disagreement on held-out episodes.
 
     - `error_k1`, `error_k5`, `error_k<horizon>`: root mean squared error of the observation after
-      k imagined steps with the real actions, each entry in standard deviations of the held-out
-      data; `baseline_k...`: the same of predicting that nothing changes. A model is worth
-      planning with while the first is well below the second.
-    - `coverage_1sigma`, `coverage_2sigma`: share of one-step errors within 1 and 2 predicted
+      k imagined steps with the real actions. The unit of each entry is its standard deviation in
+      the held-out data.
+    - `baseline_k1`, ...: the same error for the prediction that nothing changes. A model is useful
+      for planning only if its error is well below this one.
+    - `coverage_1sigma`, `coverage_2sigma`: fraction of one-step errors within 1 and 2 predicted
       standard deviations (0.683 and 0.954 for a calibrated Gaussian).
-    - `disagreement`: spread of the members' one-step predictions, in data deviations.
+    - `disagreement`: mean of `Prediction.disagreement`.
 
     Args:
         model: the fitted model.
         replay: holds the held-out episodes.
-        horizon: the longest k; 0 leaves it at 1 and 5.
-        generator: for the windows and the model's noise.
+        horizon: the longest k; 0: only 1 and 5.
+        generator: draws the windows and the model's noise.
     """
     errors: dict[int, float] = {}
     metrics: dict[str, float] = {}
     scale = None
     for length in sorted({1, 5, max(horizon, 1)}):
-        windows = replay.held_out_windows(length)
+        windows = replay.held_out_windows(length)  # [w, length] rows
         if not len(windows):
             continue
         if len(windows) > MAX_WINDOWS:
@@ -54,9 +57,9 @@ def measure_accuracy(
         last = replay.batch(windows[:, -1], model.device)
         if scale is None:
             std = start.obs.std(0, unbiased=False)
-            scale = torch.where(std > 1e-6, std, torch.ones_like(std))
+            scale = torch.where(std > 1e-6, std, torch.ones_like(std))  # [O]
             prediction = model.predict(start.obs, start.action)
-            ratio = (prediction.mean - start.next_obs).abs() / prediction.std
+            ratio = (prediction.mean - start.next_obs).abs() / prediction.std  # [w, O]
             metrics["coverage_1sigma"] = float((ratio <= 1.0).float().mean())
             metrics["coverage_2sigma"] = float((ratio <= 2.0).float().mean())
             metrics["disagreement"] = float(prediction.disagreement.mean())
@@ -71,5 +74,13 @@ def measure_accuracy(
     return Accuracy(errors, metrics)
 
 
-def _rms(error: torch.Tensor) -> float:
+@torch.no_grad()
+def residual_std(model: MarkovModel, batch: Batch) -> Tensor:
+    """Return the root mean squared error [O] of one-step predictions, at least 1e-8."""
+    error = model.predict(batch.obs, batch.action).mean - batch.next_obs  # [n, O]
+    return error.square().mean(0).sqrt().clamp_min(1e-8)
+
+
+def _rms(error: Tensor) -> float:
+    """Return the root mean square of all entries."""
     return float(error.square().mean().sqrt())

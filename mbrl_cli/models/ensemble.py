@@ -1,41 +1,33 @@
 """Neural Markov models: one MLP, a deterministic ensemble, or the probabilistic ensemble of PETS.
 
 Source: Chua et al. 2018, "Deep Reinforcement Learning in a Handful of Trials using Probabilistic
-Dynamics Models": Gaussian heads with learned bounds on the variance (appendix A.1), trajectory
-sampling TS1, TS-infinity and expectation (section 5). The likelihood may be weighted as in Seitzer
-et al. 2022, "On the Pitfalls of Heteroscedastic Uncertainty Estimation" (beta-NLL): the plain one
-explains rare surprises, such as a blocked move, away as noise.
+Dynamics Models" (PETS): ensembles with Gaussian heads (section 4), trajectory sampling TS1 and
+TS-infinity, and expectation (section 5).
+
+This file has more than 300 lines because of the list of hyperparameters.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mbrl_cli.errors import UserError
-from mbrl_cli.models.accuracy import measure_accuracy
+from mbrl_cli.models.accuracy import measure_accuracy, residual_std
 from mbrl_cli.models.base import Trajectories
-from mbrl_cli.models.fitting import FitResult, FitSettings, fit_members
+from mbrl_cli.models.dynamics_net import DynamicsNet
+from mbrl_cli.models.fitting import FitSettings, fit_members
 from mbrl_cli.models.folded_ensemble import FoldedEnsemble
 from mbrl_cli.models.markov import MarkovModel, Prediction
-from mbrl_cli.models.targets import Targets
-from mbrl_cli.nets.ensemble_mlp import EnsembleMLP
-from mbrl_cli.nets.termination import (
-    TerminationNet,
-    factor_logits,
-    log_continue_probability,
-    termination_loss,
-)
+from mbrl_cli.models.particle_shuffles import ParticleShuffles
+from mbrl_cli.models.termination_model import TerminationModel
+from mbrl_cli.models.transition_normalizer import TransitionNormalizer
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import (
     Activation,
-    Batch,
     Count,
     CountOrZero,
     EnvSpec,
@@ -47,15 +39,18 @@ from mbrl_cli.types import (
 
 
 class Ensemble(MarkovModel):
-    """E MLPs that predict the change of the observation, the reward and whether the task goes on.
+    """Networks that predict the change of the observation, the reward and the termination.
 
-    Axes: E members in use (the `num_elites`), M rows, P particles, O obs_dim, A action dim,
-    G = E networks that imagine with J = P / G particles each (`expectation`: G = 1, their mean),
-    D outputs of a member: [change O | reward 1 | log variance O (gaussian only)].
+    All members are fitted. The elites, those with the lowest held-out loss, imagine. With
+    trajectory sampling, particle e * P / E + j follows elite e, for a whole rollout (`ts_inf`) or
+    after a random shuffle of the particles at every step (`ts1`). With `expectation` there is one
+    particle, which follows the mean of the elites without noise.
 
-    With trajectory sampling particle e * J + j belongs to member e, for a whole imagined rollout
-    (`ts_inf`) or by a fresh shuffle at every step (`ts1`); with `expectation` there is one
-    particle, which follows the mean over members.
+    `configs/model/ensemble.yaml` explains the hyperparameters.
+
+    Axes: E elites, M rows, P particles, H horizon, O obs_dim, A action dim, n transitions;
+    G networks that imagine, each with J = P / G particles: the elites, each once or twice, or one
+    that computes their mean; D outputs of a network, see `FoldedEnsemble`.
     """
 
     def __init__(
@@ -63,25 +58,25 @@ class Ensemble(MarkovModel):
         spec: EnvSpec,
         device: torch.device,
         generator: torch.Generator,
-        head: Literal["point", "gaussian"],
-        nll_beta: Fraction,
-        num_members: Count,
-        num_elites: Count,
-        propagation: Literal["ts1", "ts_inf", "expectation"],
-        num_particles: Count,
-        hidden: list[Count],
-        activation: Activation,
-        bootstrap: bool,
-        fit_from: Literal["last", "scratch"],
-        batch_size: Count,
-        max_steps: Count,
-        check_every: Count,
-        patience: Count,
-        learning_rate: LearningRate,
-        weight_decay: NonNegativeFloat,
-        termination_steps: Count,
-        termination_learning_rate: LearningRate,
-        accuracy_horizon: CountOrZero,
+        head: Literal["point", "gaussian"] = "point",
+        nll_beta: Fraction = 0.0,
+        num_members: Count = 5,
+        num_elites: Count = 5,
+        propagation: Literal["ts1", "ts_inf", "expectation"] = "expectation",
+        num_particles: Count = 5,
+        hidden: Sequence[Count] = (64, 64),
+        activation: Activation = "silu",
+        bootstrap: bool = True,
+        fit_from: Literal["last", "scratch"] = "last",
+        batch_size: Count = 256,
+        max_steps: Count = 500,
+        check_every: Count = 50,
+        patience: Count = 3,
+        learning_rate: LearningRate = 3e-3,
+        weight_decay: NonNegativeFloat = 1e-2,
+        termination_steps: Count = 300,
+        termination_learning_rate: LearningRate = 1e-2,
+        accuracy_horizon: CountOrZero = 25,
     ) -> None:
         super().__init__(spec, device)
         if num_elites > num_members:
@@ -97,42 +92,44 @@ class Ensemble(MarkovModel):
             )
         self.num_particles = num_particles
         self.has_disagreement = num_elites > 1
-        self.gaussian = head == "gaussian"
-        self.noisy = self.gaussian and propagation != "expectation"  # in imagination
-        self.nll_beta = nll_beta
         self.num_members = num_members
         self.propagation = propagation
+        self.is_noisy = head == "gaussian" and propagation != "expectation"  # while imagining
         self.fit_from = fit_from
         self.accuracy_horizon = accuracy_horizon
         self.settings = FitSettings(
-            batch_size, max_steps, check_every, patience, learning_rate, weight_decay, bootstrap
+            batch_size=batch_size,
+            max_steps=max_steps,
+            check_every=check_every,
+            patience=patience,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            bootstrap=bootstrap,
         )
-        self.ending_settings = FitSettings(
-            batch_size,
-            termination_steps,
-            termination_steps,
-            1,
-            termination_learning_rate,
-            0.0,
-            False,
+        self.normalizer = TransitionNormalizer(spec, device)
+        self.net = DynamicsNet(
+            spec,
+            num_members,
+            hidden=hidden,
+            activation=activation,
+            gaussian=head == "gaussian",
+            nll_beta=nll_beta,
+            generator=generator,
+            device=device,
         )
-        self.targets = Targets(spec, device)
-        out_dim = spec.obs_dim * (2 if self.gaussian else 1) + 1
-        self.net = EnsembleMLP(
-            num_members, spec.obs_dim + spec.action.dim, out_dim, generator, hidden, activation,
-            device,
-        )  # fmt: skip
-        self.ending = TerminationNet(num_members, spec.obs_dim, generator, device)
-        # Bounds on the log variance, learned for each member and entry as in PETS.
-        bounds = torch.ones(num_members, spec.obs_dim, 1, device=device)
-        self.max_logvar = nn.Parameter(0.5 * bounds)
-        self.min_logvar = nn.Parameter(-10.0 * bounds)
-        self.best = torch.arange(num_elites, device=device)  # members in use
-        # Point heads: the spread of the held-out residuals stands in for a predicted variance.
-        self.residual_std = torch.ones(spec.obs_dim, device=device)
-        self._prepare()
-
-    # --- imagination ------------------------------------------------------------------------
+        self.termination = TerminationModel(
+            spec,
+            num_members,
+            batch_size=batch_size,
+            steps=termination_steps,
+            learning_rate=termination_learning_rate,
+            generator=generator,
+            device=device,
+        )
+        self.elites = torch.arange(num_elites, device=device)  # [E] indices of members
+        # Of one-step predictions; a point head has no other measure of its noise.
+        self.residual_std = torch.ones(spec.obs_dim, device=device)  # [O]
+        self.fold_weights()
 
     def transition(
         self, obs: Tensor, action: Tensor, generator: torch.Generator, common_noise: bool
@@ -145,44 +142,36 @@ class Ensemble(MarkovModel):
             shuffle = torch.randperm(particles, generator=generator, device=generator.device)
             shuffle = shuffle.to(self.device)
             x = x[:, shuffle]
-        out = self._planned(self._by_group(x))  # [G, D, J*M]
-        reached = out[:, : 1 + obs_dim]  # [reward | next observation]
-        if self.noisy:
+        out = self._rollout_nets(self._by_net(x))  # [G, D, J*M]
+        predicted = out[:, : 1 + obs_dim]  # [reward | next observation]
+        if self.is_noisy:
             shape = (1 if common_noise else rows, particles, obs_dim)
-            noise = self._noise(shape, generator).expand(rows, -1, -1)  # [M, P, O]
-            std = self._planned.std(out[:, 1 + obs_dim :])  # [G, O, J*M]
-            next_obs = torch.addcmul(reached[:, 1:], std, self._by_group(noise))
-            reached = torch.cat([reached[:, :1], next_obs], dim=1)
-        reached = reached.view(len(out), 1 + obs_dim, -1, rows).permute(3, 0, 2, 1)
-        reached = reached.flatten(1, 2)  # [M, P, 1+O]
+            noise = self._sample_noise(shape, generator).expand(rows, -1, -1)  # [M, P, O]
+            std = self._rollout_nets.std(out[:, 1 + obs_dim :])  # [G, O, J*M]
+            next_obs = torch.addcmul(predicted[:, 1:], std, self._by_net(noise))
+            predicted = torch.cat([predicted[:, :1], next_obs], dim=1)
+        predicted = predicted.view(len(out), 1 + obs_dim, -1, rows).permute(3, 0, 2, 1)
+        predicted = predicted.flatten(1, 2)  # [M, P, 1+O]
         if shuffle is not None:
-            reached = reached[:, shuffle.argsort()]
-        return reached[..., 1:], self.targets.limit_reward(reached[..., 0])
+            predicted = predicted[:, shuffle.argsort()]
+        return predicted[..., 1:], self.normalizer.clip_reward(predicted[..., 0])
 
-    def _by_group(self, x: Tensor) -> Tensor:
-        """Map [M, P, F] to the networks' order [G, F, J * M]."""
-        by_group = x.view(len(x), len(self._planned.last), -1, x.shape[-1])  # [M, G, J, F]
-        return by_group.permute(1, 3, 2, 0).flatten(2)
+    def _by_net(self, x: Tensor) -> Tensor:
+        """Map [M, P, F] to the axes of the networks, [G, F, J * M]."""
+        by_net = x.view(len(x), len(self._rollout_nets), -1, x.shape[-1])  # [M, G, J, F]
+        return by_net.permute(1, 3, 2, 0).flatten(2)
 
-    def _noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """Draw standard normal numbers [..., O]; a whole number has none: members alone differ."""
+    def _sample_noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Return standard normal numbers [..., O], 0 for integer entries, which are rounded."""
         noise = torch.randn(shape, generator=generator, device=generator.device).to(self.device)
         return noise.masked_fill_(self._integer, 0.0) if self._any_integer else noise
 
     def continues(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor | None:
-        """Return the chance [..., P] for next_obs [..., P, O]; all members judge a mean."""
-        if not self.targets.ends_seen:
+        """Return the continue probability; see `MarkovModel.continues`."""
+        if not self.termination.has_seen_termination:
             return None
-        *rows, particles, obs_dim = next_obs.shape
-        groups = 1 if self.propagation == "expectation" else len(self.best)
-        by_group = next_obs.view(*rows, groups, particles // groups, obs_dim)
-        x = by_group.transpose(-3, -2)  # [..., J, G, O]
-        x = x.flatten(0, -3).permute(1, 2, 0).expand(len(self._planned_ending[0]), -1, -1)
-        chance = log_continue_probability(factor_logits(x, *self._planned_ending)).exp()  # [E, n]
-        if groups < len(chance):
-            chance = chance.mean(0, keepdim=True)  # [G, n]
-        by_row = chance.T.reshape(*rows, -1, groups)  # [..., J, G]
-        return by_row.transpose(-2, -1).flatten(-2)
+        expectation = self.propagation == "expectation"
+        return self.termination.continue_probability(next_obs, mean_over_members=expectation)
 
     def unroll(
         self,
@@ -191,221 +180,134 @@ class Ensemble(MarkovModel):
         generator: torch.Generator,
         with_disagreement: bool = False,
     ) -> Trajectories:
-        """Imagine all steps in one go; see `Model.unroll`. What it returns carries no gradient."""
+        """Imagine all steps in preallocated memory; see `Model.unroll`. There is no gradient."""
         obs, obs_dim, horizon = state["obs"], self.spec.obs_dim, len(actions)
         particles = obs.shape[1]
-        noise = self._noise((horizon, particles, obs_dim), generator) if self.noisy else None
-        places = shuffles = None
+        shape = (horizon, particles, obs_dim)
+        noise = self._sample_noise(shape, generator) if self.is_noisy else None
+        shuffles = None
         if self.propagation == "ts1":
-            draw = torch.rand(horizon, particles, generator=generator, device=generator.device)
-            # In their own order before the first step and after the last.
-            inside = torch.arange(particles, device=draw.device).expand(1, -1)
-            owners = torch.cat([inside, draw.argsort(1), inside]).to(self.device)  # who is where
-            places = owners.argsort(1)  # [H+2, P] where is who
-            obs = obs[:, owners[1]]
-            # After step t a place takes over the particle that it holds in step t + 1.
-            shuffles = places[1:-1].gather(1, owners[2:])  # [H, P]
-        whole = self._integer if self._any_integer else None
-        path = self._planned.unroll(obs, actions, noise, shuffles, whole)  # [H+1, 1+O+A+1, P, M]
-        if places is not None:
-            path = path.gather(2, places[1:, None, :, None].expand_as(path))
-        reward = path[1:, 0].mT  # [H, M, P]
-        if self.targets.learns_reward:
-            reward = self.targets.limit_reward(reward)
-        by_row = path.permute(0, 3, 2, 1)  # [H+1, M, P, 1+O+A+1]
+            shuffles = ParticleShuffles(horizon, particles, generator, self.device)
+            obs = obs[:, shuffles.first]
+        trajectory = self._rollout_nets.unroll(
+            obs,
+            actions,
+            noise=noise,
+            shuffles=None if shuffles is None else shuffles.after_step,
+            integer=self._integer if self._any_integer else None,
+        )  # [H+1, 1+O+A+1, P, M]
+        if shuffles is not None:
+            trajectory = shuffles.in_particle_order(trajectory)
+        reward = trajectory[1:, 0].mT  # [H, M, P]
+        if self.spec.known_reward is None:
+            reward = self.normalizer.clip_reward(reward)
+        by_row = trajectory.permute(0, 3, 2, 1)  # [H+1, M, P, 1+O+A+1]
         obs, action = by_row[:-1, ..., 1 : 1 + obs_dim], by_row[:-1, ..., 1 + obs_dim : -1]
-        next_obs = by_row[1:, ..., 1 : 1 + obs_dim]
+        next_obs = by_row[1:, ..., 1 : 1 + obs_dim]  # [H, M, P, O]
         reward, continues = self.reward_and_continues(obs, action, next_obs, reward)
-        spread = self._unrolled_spread(obs, action, next_obs) if with_disagreement else None
-        return Trajectories(reward, continues, spread, {"obs": next_obs[-1]})
+        return Trajectories(
+            reward=reward,
+            continues=continues,
+            disagreement=self._disagreement(obs, action, next_obs) if with_disagreement else None,
+            last_state={"obs": next_obs[-1]},
+        )
 
-    def _unrolled_spread(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
-        """Return the spread [H, M] of the members, in standard deviations of the data's change.
+    def _disagreement(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
+        """Return the disagreement [H, M] along trajectories [H, M, P, .].
 
-        With `expectation` it is the spread of the members' one-step predictions; with trajectory
-        sampling, of the places to which the members' particles have drifted apart.
+        With `expectation` it is that of the one-step predictions; with trajectory sampling, that of
+        the observations which the elites' particles have reached.
         """
         if self.propagation == "expectation":
             flat = obs.flatten(0, -2), action.flatten(0, -2)  # [H*M, O] and [H*M, A]
             return self.predict(*flat).disagreement.view(obs.shape[:2])
-        members, obs_dim = len(self.best), self.spec.obs_dim
-        by_member = next_obs.reshape(*next_obs.shape[:2], members, -1, obs_dim).mean(3)
-        return self._relative_spread(by_member.movedim(2, 0))  # of [E, H, M, O]
+        horizon, rows, _, obs_dim = next_obs.shape
+        by_elite = next_obs.reshape(horizon, rows, len(self.elites), -1, obs_dim).mean(3)
+        return self._relative_std(by_elite.movedim(2, 0))  # of [E, H, M, O]
 
     def predict(self, obs: Tensor, action: Tensor) -> Prediction:
-        """Return the moments of the equal mixture of the members in use."""
+        """Return the moments of the equally weighted mixture of the elites' predictions."""
         obs_dim = obs.shape[-1]
-        x = torch.cat([obs, action], dim=-1).T.expand(len(self.best), -1, -1)  # [E, O+A, n]
-        out = self._members(x)  # [E, D, n]
+        x = torch.cat([obs, action], dim=-1).T.expand(len(self.elites), -1, -1)  # [E, O+A, n]
+        out = self._elite_nets(x)  # [E, D, n]
         next_obs = out[:, 1 : 1 + obs_dim].mT  # [E, n, O]
-        between = next_obs.var(0, unbiased=False)
-        if self.gaussian:
-            within = self._members.std(out[:, 1 + obs_dim :]).square().mean(0).T  # [n, O]
+        variance_of_means = next_obs.var(0, unbiased=False)  # [n, O]
+        if self.net.gaussian:
+            std = self._elite_nets.std(out[:, 1 + obs_dim :])  # [E, O, n]
+            noise_variance = std.square().mean(0).T  # [n, O]
         else:
-            within = self.residual_std.square().expand_as(between)
-        spread = self._relative_spread(next_obs)
-        return Prediction(next_obs.mean(0), (within + between).sqrt(), spread)
+            noise_variance = self.residual_std.square().expand_as(variance_of_means)
+        return Prediction(
+            mean=next_obs.mean(0),
+            std=(noise_variance + variance_of_means).sqrt(),
+            disagreement=self._relative_std(next_obs),
+        )
 
-    def _relative_spread(self, by_member: Tensor) -> Tensor:
-        """Map [E, ..., O] to the spread over members [...], averaged over entries."""
-        return (by_member.std(0, unbiased=False) / self.targets.delta.std).mean(-1)
+    def _relative_std(self, by_elite: Tensor) -> Tensor:
+        """Map [E, ..., O] to the standard deviation over elites [...], averaged over entries.
+
+        Its unit is the standard deviation of the change in the data.
+        """
+        return (by_elite.std(0, unbiased=False) / self.normalizer.change.std).mean(-1)
 
     @torch.no_grad()
-    def _prepare(self) -> None:
-        """Copy the weights of the members in use into the form that imagination runs."""
-        t = self.targets
-        self._members = FoldedEnsemble.fold(self.net, self.best, t)
-        if self.gaussian:
-            bounds = self.max_logvar[self.best], self.min_logvar[self.best]
-            self._members.with_noise(*bounds, t.delta.std)
-        expected = self.propagation == "expectation"
-        self._planned = self._members.mean_of_members() if expected else self._members
-        each = self.num_particles // len(self.best)
-        if not expected and each % 2 == 0:
-            self._planned = self._members.in_halves()
-        w1, b1, w2, b2 = (layer[self.best] for layer in self.ending.masked_weights())
-        w1 = w1 / t.obs.std
-        self._planned_ending = w1, b1 - (w1 @ t.obs.mean)[..., None], w2, b2
-
-    # --- fitting ----------------------------------------------------------------------------
+    def fold_weights(self) -> None:
+        """Copy the elites' weights into the form that imagines; call it when they have changed."""
+        self._elite_nets = FoldedEnsemble.fold(self.net, self.elites, self.normalizer)
+        if self.propagation == "expectation":
+            self._rollout_nets = self._elite_nets.mean_of_members()
+        elif self.num_particles // len(self.elites) % 2 == 0:
+            self._rollout_nets = self._elite_nets.duplicated()
+        else:
+            self._rollout_nets = self._elite_nets
+        self.termination.fold_weights(self.elites, self.normalizer.obs)
 
     def fit(self, replay: ReplayBuffer, generator: torch.Generator) -> dict[str, float]:
-        """Fit all members to the replay, pick the best by held-out loss, measure accuracy."""
+        """Fit all members to the replay, select the elites, measure the accuracy."""
         train_rows, holdout_rows = replay.split()
         train = replay.batch(train_rows, self.device)
-        self.targets.fit(train)
+        holdout = replay.batch(holdout_rows, self.device) if len(holdout_rows) else None
+        self.normalizer.fit(train)
         if self.fit_from == "scratch" or not self.is_fitted:
             self.net.reset(generator)
-            self.ending.reset(generator)
-            with torch.no_grad():
-                self.max_logvar.fill_(0.5)
-                self.min_logvar.fill_(-10.0)
-        held = replay.batch(holdout_rows, self.device) if len(holdout_rows) else None
-        parameters = list(self.net.parameters())
-        if self.gaussian:
-            parameters += [self.max_logvar, self.min_logvar]
+            self.termination.reset(generator)
         result = fit_members(
-            parameters,
-            self._likelihood_loss if self.gaussian else self._squared_loss,
-            self._squared_loss,
-            self.targets.transitions(train),
-            None if held is None else self.targets.transitions(held),
-            self.num_members,
-            self.settings,
-            generator,
+            self.net.trained_parameters(),
+            training_loss=self.net.training_loss,
+            selection_loss=self.net.squared_error_loss,
+            train=self.normalizer.inputs_and_targets(train),
+            holdout=None if holdout is None else self.normalizer.inputs_and_targets(holdout),
+            num_members=self.num_members,
+            settings=self.settings,
+            generator=generator,
         )
-        ending_metrics = self._fit_ending(train, held, generator)
+        termination_metrics = self.termination.fit(train, holdout, self.normalizer.obs, generator)
         if result.holdout_loss is not None:
-            self.best = result.holdout_loss.argsort()[: len(self.best)].sort().values
+            self.elites = result.holdout_loss.argsort()[: len(self.elites)].sort().values
         self.is_fitted = True
-        self._prepare()
-        self._measure_residuals(replay, holdout_rows if len(holdout_rows) else train_rows)
+        self.fold_weights()
+        self.residual_std = residual_std(self, train if holdout is None else holdout)
         accuracy = measure_accuracy(self, replay, self.accuracy_horizon, generator)
         self.errors = accuracy.errors
-        return {**_loss_metrics(result), **ending_metrics, **accuracy.metrics}
-
-    def _likelihood_loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the loss [E] of inputs x [E, in, n] and targets y [E, O + 1, n]."""
-        obs_dim = self.spec.obs_dim
-        out = self.net(x)  # [E, D, n]
-        error: Tensor = (out[:, : obs_dim + 1] - y).square()
-        raw = out[:, obs_dim + 1 :]
-        logvar = self.max_logvar - F.softplus(self.max_logvar - raw)
-        logvar = self.min_logvar + F.softplus(logvar - self.min_logvar)
-        likelihood = 0.5 * (error[:, :obs_dim] * torch.exp(-logvar) + logvar)  # [E, O, n]
-        loss = (likelihood * torch.exp(self.nll_beta * logvar.detach())).mean((1, 2))
-        # Pull the bounds together a little, or they never move (PETS, appendix A.1).
-        loss = loss + 0.01 * (self.max_logvar - self.min_logvar).mean((1, 2))
-        total: Tensor = loss + self._reward_loss(error)
-        return total
-
-    def _squared_loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the loss [E] of inputs x [E, in, n] and targets y [E, O + 1, n].
-
-        Held-out data are always judged by it: on few of them one surprise ruins a likelihood.
-        """
-        obs_dim = self.spec.obs_dim
-        error: Tensor = (self.net(x)[:, : obs_dim + 1] - y).square()  # [E, O + 1, n]
-        return error[:, :obs_dim].mean((1, 2)) + self._reward_loss(error)
-
-    def _reward_loss(self, error: Tensor) -> Tensor:
-        """Return the mean squared error [E] of the reward, 0 where it is known."""
-        return error[:, -1].mean(1) * float(self.targets.learns_reward)
-
-    def _ending_loss(self, next_obs: Tensor, continues: Tensor, weight: float) -> Tensor:
-        """Return the loss [E] of next_obs [E, O, n] normalised and continues [E, 1, n]."""
-        return termination_loss(self.ending(next_obs), continues[:, 0], weight)
-
-    def _fit_ending(
-        self, train: Batch, held: Batch | None, generator: torch.Generator
-    ) -> dict[str, float]:
-        """Fit the chance to go on, on its own: ends are rare, and resampling would lose some."""
-        if not (self.targets.learns_termination and self.targets.ends_seen):
-            return {}
-        loss = partial(self._ending_loss, weight=self.targets.termination_weight)
-        result = fit_members(
-            list(self.ending.parameters()),
-            loss,
-            loss,
-            self.targets.endings(train),
-            None,
-            self.num_members,
-            self.ending_settings,
-            generator,
-        )
-        metrics = {"termination_loss": float(result.train_loss.mean())}
-        if held is not None:
-            x, y = (part.mT.expand(self.num_members, -1, -1) for part in self.targets.endings(held))
-            with torch.no_grad():
-                metrics["termination_holdout_loss"] = float(self._ending_loss(x, y, 1.0).mean())
-        return metrics
-
-    @torch.no_grad()
-    def _measure_residuals(self, replay: ReplayBuffer, rows: Any) -> None:
-        batch = replay.batch(rows, self.device)
-        error = self.predict(batch.obs, batch.action).mean - batch.next_obs
-        self.residual_std = error.square().mean(0).sqrt().clamp_min(1e-8)
-
-    # --- saving -----------------------------------------------------------------------------
+        return {**result.metrics(), **termination_metrics, **accuracy.metrics}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return weights, variance bounds, statistics and the members in use."""
+        """Return weights, statistics and the indices of the elites."""
         return {
-            "net": {name: value.detach().clone() for name, value in self.net.named_parameters()},
-            "ending": {
-                name: value.detach().clone() for name, value in self.ending.named_parameters()
-            },
-            "max_logvar": self.max_logvar.detach().clone(),
-            "min_logvar": self.min_logvar.detach().clone(),
-            "targets": self.targets.state_dict(),
-            "best": self.best,
+            "net": {name: value.clone() for name, value in self.net.state_dict().items()},
+            "termination": self.termination.state_dict(),
+            "normalizer": self.normalizer.state_dict(),
+            "elites": self.elites,
             "residual_std": self.residual_std,
             "is_fitted": self.is_fitted,
         }
 
-    @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore the values that `state_dict` returned."""
         self.net.load_state_dict(state["net"])
-        self.ending.load_state_dict(state["ending"])
-        self.max_logvar.copy_(state["max_logvar"])
-        self.min_logvar.copy_(state["min_logvar"])
-        self.targets.load_state_dict(state["targets"])
-        self.best = state["best"].to(self.device)
+        self.termination.load_state_dict(state["termination"])
+        self.normalizer.load_state_dict(state["normalizer"])
+        self.elites = state["elites"].to(self.device)
         self.residual_std = state["residual_std"].to(self.device)
         self.is_fitted = state["is_fitted"]
-        self._prepare()
-
-
-def _loss_metrics(result: FitResult) -> dict[str, float]:
-    metrics = {
-        "train_loss": float(result.train_loss.mean()),
-        "fit_steps": float(result.steps),
-        "rolled_back": float(result.rolled_back),
-    }
-    if result.holdout_loss is not None:
-        losses: Sequence[float] = result.holdout_loss.tolist()
-        metrics["holdout_loss"] = math.fsum(losses) / len(losses)
-        if len(losses) > 1:
-            metrics |= {f"holdout_loss/member_{i}": loss for i, loss in enumerate(losses)}
-    return metrics
+        self.fold_weights()

@@ -22,7 +22,7 @@ class Prediction(NamedTuple):
 
     mean: Tensor  # [n, O]
     std: Tensor  # [n, O] of noise and disagreement together
-    disagreement: Tensor  # [n] spread of the members' means, in standard deviations of the data
+    disagreement: Tensor  # [n] of the members' means, in standard deviations of the data
 
 
 class MarkovModel(Model):
@@ -63,7 +63,7 @@ class MarkovModel(Model):
     def predict(self, obs: Tensor, action: Tensor) -> Prediction:
         """Return the moments of the next observation for obs [n, O] and action [n, A].
 
-        This default takes them over the model's particles, with random numbers of a fixed seed.
+        This default computes them over the model's particles, with a generator of a fixed seed.
         """
         generator = torch.Generator().manual_seed(0)
         state = self.branch({"obs": obs}, 1)  # [n, P, O]
@@ -72,7 +72,7 @@ class MarkovModel(Model):
         return Prediction(mean, std, torch.zeros_like(mean[:, 0]))
 
     def initial(self, num_rows: int) -> State:
-        """Return zeros: the first observation replaces them."""
+        """Return zeros, which the first observation replaces."""
         return {"obs": torch.zeros(num_rows, self.spec.obs_dim, device=self.device)}
 
     def observe(
@@ -86,16 +86,17 @@ class MarkovModel(Model):
     ) -> Step:
         """Imagine one step; see `Model.step`."""
         obs = state["obs"]
-        each = action[:, None].expand(-1, obs.shape[1], -1) if action.dim() == 2 else action
-        next_obs, reward = self.transition(obs, each, generator, common_noise)
+        if action.dim() == 2:
+            action = action[:, None].expand(-1, obs.shape[1], -1)  # [M, P, A]
+        next_obs, reward = self.transition(obs, action, generator, common_noise)
         if self._all_integer:
             next_obs = next_obs.round()
         elif self._any_integer:
             next_obs = torch.where(self._integer, next_obs.round(), next_obs)
-        reward, continues = self.reward_and_continues(obs, each, next_obs, reward)
+        reward, continues = self.reward_and_continues(obs, action, next_obs, reward)
         if continues is None:
             continues = torch.ones_like(reward)
-        return Step({"obs": next_obs}, reward, continues)
+        return Step(state={"obs": next_obs}, reward=reward, continues=continues)
 
     def reward_and_continues(
         self, obs: Tensor, action: Tensor, next_obs: Tensor, reward: Tensor

@@ -1,4 +1,4 @@
-"""The true simulator as a model: what planning could reach if the model were perfect."""
+"""The environment itself as a model: what planning can reach with a perfect model."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ from mbrl_cli.types import Count, EnvSpec, Simulator, State, Step
 
 
 class Oracle(MarkovModel):
-    """Step the environment's own dynamics.
+    """Imagine with the environment's true dynamics.
 
-    Where the environment has a batched simulator, imagination is one computation; if it is random,
-    every particle has luck of its own. Any other environment is copied, once for every imagined
-    step: right, but slow; a copy goes on with luck of its own, so what chance will bring stays
-    unknown.
+    If the environment has a batched simulator, a step of all rows is one computation. A random
+    simulator draws one outcome for each particle.
 
-    Args:
-        spec: the environment.
-        device: where states live.
-        generator: unused; there is nothing to draw.
-        num_particles: futures of each plan, where the simulator is random; else there is one.
+    Any other environment is copied once for every imagined step of every row, which is slow. Each
+    copy is reseeded, so that the model knows the distribution of random outcomes, but not the
+    outcomes that the environment itself will draw. A state is then {"obs": [M, 1, O],
+    "copy": [M, 1] index of a copy, "terminated": [M, 1] bool}.
+
+    Axes: B environments, M rows, P particles, O obs_dim, A action dim.
     """
 
     is_fitted = True
@@ -36,50 +35,63 @@ class Oracle(MarkovModel):
         spec: EnvSpec,
         device: torch.device,
         generator: torch.Generator,
-        num_particles: Count = 1,
+        num_particles: Count = 10,
     ) -> None:
+        """Choose between the simulator and copies.
+
+        Args:
+            spec: the environment.
+            device: where states live.
+            generator: unused; nothing is drawn.
+            num_particles: P if the simulator is random; otherwise P is 1.
+        """
         super().__init__(spec, device)
         simulator = spec.simulator
         self.state_source = "environment" if simulator is None else "observation"
         if simulator is not None and simulator.is_random:
             self.num_particles = num_particles
-        self._copies: list[Env] = []  # one for each state imagined since the last observation
+        self._copies: list[Env] = []  # of all states imagined since the last observation
 
     def observe(
         self, state: State, action: Tensor, obs: Tensor, envs: Sequence[Env] | None = None
     ) -> State:
-        """Take the observations and, where environments are copied, the environments themselves."""
+        """Return the state after an observation; see `Model.observe`."""
         observed = super().observe(state, action, obs)
         if self.spec.simulator is not None:
             return observed
         if envs is None:
             raise ValueError("an oracle without a batched simulator needs the environments")
-        self._copies = list(envs)  # never stepped, only copied
-        slots = torch.arange(len(envs), device=self.device)
-        return {**observed, "slot": slots, "ended": torch.zeros_like(slots, dtype=torch.bool)}
+        self._copies = list(envs)  # the environments themselves: only copied, never stepped
+        index = torch.arange(len(envs), device=self.device)  # [B]
+        return {**observed, "copy": index, "terminated": torch.zeros_like(index, dtype=torch.bool)}
 
     def step(
         self, state: State, action: Tensor, generator: torch.Generator, common_noise: bool = False
     ) -> Step:
-        """Take one true step; see `Model.step`."""
+        """Imagine one step; see `Model.step`. Rows that have terminated stay as they are."""
         if self.spec.simulator is not None:
             return super().step(state, action, generator, common_noise)
         next_obs = state["obs"].clone()  # [M, 1, O]
-        slot, ended = state["slot"].clone(), state["ended"].clone()  # [M, 1]
-        reward = torch.zeros_like(slot, dtype=torch.float32)
-        luck = torch.randint(2**31, (1 if common_noise else len(slot),), generator=generator)
-        for row in (~ended[:, 0]).nonzero()[:, 0].tolist():
-            env = self._copy(self._copies[int(slot[row, 0])])
-            env.reseed(int(luck[row % len(luck)]))
-            obs, reward_now, terminated, _ = env.step(action[row].flatten().cpu().numpy())
+        index, terminated = state["copy"].clone(), state["terminated"].clone()  # [M, 1]
+        reward = torch.zeros_like(index, dtype=torch.float32)
+        seeds = torch.randint(2**31, (1 if common_noise else len(index),), generator=generator)
+        for row in (~terminated[:, 0]).nonzero()[:, 0].tolist():
+            env = self._copy(self._copies[int(index[row, 0])])
+            env.reseed(int(seeds[row % len(seeds)]))
+            obs, row_reward, row_terminated, _ = env.step(action[row].flatten().cpu().numpy())
             next_obs[row, 0] = torch.from_numpy(obs)
-            reward[row, 0] = reward_now
-            ended[row, 0] = terminated
-            slot[row, 0] = len(self._copies)
+            reward[row, 0] = row_reward
+            terminated[row, 0] = row_terminated
+            index[row, 0] = len(self._copies)
             self._copies.append(env)
-        return Step({"obs": next_obs, "slot": slot, "ended": ended}, reward, 1.0 - ended.float())
+        return Step(
+            state={"obs": next_obs, "copy": index, "terminated": terminated},
+            reward=reward,
+            continues=1.0 - terminated.float(),
+        )
 
     def _copy(self, env: Env) -> Env:
+        """Return an independent copy of an environment in its present state."""
         try:
             return copy.deepcopy(env)
         except (TypeError, RuntimeError, ValueError) as error:
@@ -91,7 +103,7 @@ class Oracle(MarkovModel):
     def transition(
         self, obs: Tensor, action: Tensor, generator: torch.Generator, common_noise: bool
     ) -> tuple[Tensor, Tensor]:
-        """Predict the next observation and the reward; see `MarkovModel.transition`."""
+        """Return the next observation and the reward; see `MarkovModel.transition`."""
         simulator = self._simulator()
         if simulator.is_random:
             rows = 1 if common_noise else len(obs)
@@ -107,11 +119,12 @@ class Oracle(MarkovModel):
         return 1.0 - self._simulator().terminated(obs, action, next_obs).float()
 
     def _simulator(self) -> Simulator:
+        """Return the batched simulator, or raise ValueError if there is none."""
         if self.spec.simulator is None:
-            raise ValueError("this environment has no batched simulator, only copies of itself")
+            raise ValueError(f"{self.spec.id} has no batched simulator")
         return self.spec.simulator
 
     def predict(self, obs: Tensor, action: Tensor) -> Prediction:
-        """Return the true next observation, without doubt."""
+        """Return the next observation, the most likely one if it is random, without uncertainty."""
         mean = self._simulator().step(obs, action)
         return Prediction(mean, torch.zeros_like(mean), torch.zeros_like(mean[:, 0]))
