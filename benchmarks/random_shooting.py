@@ -109,23 +109,20 @@ class GridDistance(Ensemble):
             known_reward=reward,
         )
         super().__init__(
-            spec, torch.device("cpu"), torch.Generator(), head="point", nll_beta=0.0,
-            num_members=1, num_elites=1, propagation="expectation", num_particles=1,
-            hidden=[HIDDEN, HIDDEN], activation="relu", bootstrap=False, fit_from="last",
-            batch_size=1, max_steps=1, check_every=1, patience=1, learning_rate=1e-3,
-            weight_decay=0.0, termination_steps=1, termination_learning_rate=1e-3,
-            accuracy_horizon=0,
+            spec, torch.device("cpu"), torch.Generator(), num_members=1, num_elites=1,
+            hidden=[HIDDEN, HIDDEN], activation="relu",
         )  # fmt: skip
         layers = [layer for layer in network if isinstance(layer, nn.Linear)]
         with torch.no_grad():
-            for weight, bias, layer in zip(self.net.weights, self.net.biases, layers, strict=True):
+            net = self.net.mlp
+            for weight, bias, layer in zip(net.weights, net.biases, layers, strict=True):
                 weight[0].zero_()
                 weight[0, : layer.out_features] = layer.weight
                 bias[0].zero_()
                 bias[0, : layer.out_features, 0] = layer.bias
             # The model predicts the change of the position: its skip connection subtracts it.
-            self.net.skip[0, :2, :2] = -torch.eye(2)
-        self._prepare()
+            net.skip[0, :2, :2] = -torch.eye(2)
+        self.fold_weights()
 
 
 def batched_planner(network: nn.Sequential, seed: int) -> Decide:

@@ -1,4 +1,4 @@
-"""What the tests of several rooms share: small specs, filled replays, a model written by hand."""
+"""Fixtures: small specs, filled replays, models, and runs of the command line."""
 
 import sys
 from collections.abc import Callable
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import OmegaConf
 
 from mbrl_cli.cli import main
 from mbrl_cli.config.composition import compose_config
@@ -153,26 +152,35 @@ def make_hand_made() -> type[HandMadeModel]:
 
 @pytest.fixture
 def make_ensemble() -> Callable[..., Ensemble]:
-    """Return a builder of small ensembles; one deterministic member unless told otherwise.
+    """Return a builder of small ensembles with one deterministic member, as `model=mlp`.
 
-    What is not named here is as in the real `configs/model/mlp.yaml`.
+    Arguments of `Ensemble` can be changed by name.
     """
-    register_resolvers()
-    real = OmegaConf.create(
-        OmegaConf.to_container(compose_config(["model=mlp"]), resolve=True)
-    ).model
     small = {
-        "hidden": [16], "activation": "silu", "batch_size": 64, "max_steps": 300,
-        "check_every": 50, "patience": 3, "learning_rate": 1e-2, "weight_decay": 0.0,
+        "num_members": 1, "num_elites": 1, "num_particles": 1, "bootstrap": False, "hidden": [16],
+        "batch_size": 64, "max_steps": 300, "learning_rate": 1e-2, "weight_decay": 0.0,
         "accuracy_horizon": 1,
     }  # fmt: skip
 
     def make(spec, seed=0, **changes):
-        settings = OmegaConf.to_container(OmegaConf.merge(real, small, changes))
-        del settings["_target_"]
-        return Ensemble(spec, CPU, torch.Generator().manual_seed(seed), **settings)
+        return Ensemble(spec, CPU, torch.Generator().manual_seed(seed), **small | changes)
 
     return make
+
+
+@pytest.fixture
+def one_step() -> Callable[..., tuple[torch.Tensor, Step]]:
+    """Return a function that imagines one step from obs [B, O], one plan each.
+
+    It returns the next observations [B, P, O] and the step.
+    """
+
+    def imagine(model, obs, action, generator, **options):
+        state = model.observe(model.initial(len(obs)), action, obs)
+        step = model.step(model.branch(state, 1), action, generator, **options)
+        return model.decode(step.state), step
+
+    return imagine
 
 
 @pytest.fixture

@@ -1,0 +1,46 @@
+"""The weight of terminations, and what a termination model predicts before it has seen one."""
+
+import pytest
+import torch
+
+from mbrl_cli.models.termination_model import MAX_TERMINATION_WEIGHT, balanced_weight
+
+
+@pytest.mark.parametrize(
+    ("rows", "terminated", "weight"),
+    [(100, 20, 4.0), (100, 80, 1.0), (100_000, 1, MAX_TERMINATION_WEIGHT)],
+)
+def test_all_terminations_weigh_as_much_as_all_other_rows_within_limits(rows, terminated, weight):
+    assert balanced_weight(rows, terminated) == weight  # 80 / 20; at least 1; at most the maximum
+
+
+def test_everything_continues_until_the_data_have_a_termination(
+    make_spec, make_ensemble, one_step, generator
+):
+    model = make_ensemble(make_spec(2))
+    _, step = one_step(model, torch.zeros(3, 2), torch.zeros(3, 1), generator)
+    assert step.continues.eq(1.0).all()
+    model.termination.has_seen_termination = True
+    _, step = one_step(model, torch.zeros(3, 2), torch.zeros(3, 1), generator)
+    assert step.continues.lt(1.0).all()  # the untrained network
+
+
+def test_a_fit_without_terminations_keeps_the_weight_of_the_last_one(
+    make_spec, make_ensemble, fill, generator
+):
+    def replay(limit):
+        return fill(
+            lambda obs, action, rng: (obs + 1.0, 0.0, bool(obs[0] > limit)), 10, 5,
+            lambda rng: rng.uniform(0, 1, 1), holdout_ratio=0.0,
+        )  # fmt: skip
+
+    model = make_ensemble(make_spec(), max_steps=1, termination_steps=1)
+    model.fit(replay(limit=2.0), generator)  # obs > 2 at step 3 or 4, the last of an episode
+    weight = model.termination.termination_weight
+    assert 1.0 < weight < MAX_TERMINATION_WEIGHT
+    restored = make_ensemble(make_spec(), max_steps=1, termination_steps=1)
+    restored.load_state_dict(model.state_dict())
+    for each in (model, restored):
+        metrics = each.fit(replay(limit=100.0), generator)
+        assert "termination_loss" in metrics
+        assert each.termination.termination_weight == weight
