@@ -89,6 +89,11 @@ def hostile_termination(obs, action, next_obs):
     return never_ends(obs, action, next_obs)
 
 
+class RequiresWidth:
+    def __init__(self, spec, device, width: int):
+        """A model with a hyperparameter that has no default."""
+
+
 class HostilePickle:
     def __reduce__(self):
         return EXECUTED.append, ("pickle",)
@@ -196,7 +201,6 @@ COMMAND_LINE = [
     ("train model.hidden=[99999999999]", 2, "model=Ensemble: cannot be built"),
     ("train model.activation=gelu", 2, "model.activation=gelu: must be one of silu, relu"),
     ("train +model.foo=1", 2, "model.foo: unknown key; allowed are"),
-    ("train ~model.hidden", 2, "model.hidden: missing; add model.hidden=VALUE"),
     ("train model.num_elites=9", 2, "model.num_elites=9: more than model.num_members=5"),
     ("train model.num_particles=7", 2, "model.num_particles=7: must be a multiple"),
     ("train planner.replan_every=999", 2, "planner.replan_every=999"),
@@ -246,8 +250,8 @@ YAML = [
     (MINE, 2, "is not a class or function", "a _target_ that is a module",
      write_model_yaml("_target_: mbrl_cli.models\n")),
     (
-        MINE, 2, "model.ridge: missing; add model.ridge=VALUE", "a key left out",
-        write_model_yaml("_target_: mbrl_cli.models.linear.Linear\naccuracy_horizon: 1\n"),
+        MINE, 2, "model.width: missing; add model.width=VALUE", "a key left out",
+        write_model_yaml("_target_: test_mistakes.RequiresWidth\n"),
     ),
     (MINE, 2, "model: has no _target_", "a list instead of a mapping",
      write_model_yaml("- 1\n- 2\n")),
@@ -261,8 +265,6 @@ FOLDERS = [
     ("resume run total_steps=5", 2, "must be >= 60, the steps that the run has taken", "",
      no_set_up),
     ("resume run planner.horizn=3", 2, "planner.horizn: unknown key", "", no_set_up),
-    ("eval run", 2, "model.hidden: missing; add model.hidden=VALUE", "a key younger than the run",
-     change_config(lambda config: config.model.pop("hidden"))),
     ("eval run model.hidden=[16]", 2, "run: the saved state does not fit: agent.model.net", "",
      no_set_up),
     ("eval run eval_episodes=0", 2, "eval_episodes=0: must be a whole number >= 1", "", no_set_up),
