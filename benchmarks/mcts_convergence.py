@@ -19,7 +19,7 @@ from timing import report
 
 from mbrl_cli.envs.make import make_env
 from mbrl_cli.planners.mcts import MCTS
-from mbrl_cli.planners.tree import root_q
+from mbrl_cli.planners.tree_search.tree import root_q
 from mbrl_cli.planners.world import World
 from mbrl_cli.types import ActionSpec, State, Step
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from mbrl_cli.planners import backup, expansion, mcts, recommendation, selection
 from mbrl_cli.planners.mcts import MCTS
-from mbrl_cli.planners.node_actions import NodeActions
-from mbrl_cli.planners.principal_variations import principal_variations
-from mbrl_cli.planners.sequential_halving import considered_visits
-from mbrl_cli.planners.tree import root_q
+from mbrl_cli.planners.tree_search import backup, expansion, mcts, recommendation, selection
+from mbrl_cli.planners.tree_search.node_actions import NodeActions
+from mbrl_cli.planners.tree_search.principal_variations import principal_variations
+from mbrl_cli.planners.tree_search.sequential_halving import considered_visits
+from mbrl_cli.planners.tree_search.tree import root_q
 from mbrl_cli.planners.world import World
 from mbrl_cli.types import Step
 

@@ -13,23 +13,23 @@ from typing import Literal
 import numpy as np
 import torch
 
-from mbrl_cli.planners.backup import backup
 from mbrl_cli.planners.base import Plan, Planner
-from mbrl_cli.planners.expansion import expand
-from mbrl_cli.planners.leaf_plans import LeafPlans
-from mbrl_cli.planners.node_actions import NodeActions
-from mbrl_cli.planners.node_states import NodeStates
-from mbrl_cli.planners.outcome_predictor import OutcomePredictor
-from mbrl_cli.planners.outcomes import new_outcomes
-from mbrl_cli.planners.principal_variations import principal_variations
 from mbrl_cli.planners.random_shooting import RandomShooting
-from mbrl_cli.planners.recommendation import recommend_by_gumbel, recommend_by_visits
-from mbrl_cli.planners.search_result import SearchResult
-from mbrl_cli.planners.selection import Q_TOLERANCE, simulate
-from mbrl_cli.planners.sequential_halving import considered_visits
-from mbrl_cli.planners.simulation_path import new_path
-from mbrl_cli.planners.transposition_table import TranspositionTable
-from mbrl_cli.planners.tree import Floats, Ints, Tree, new_tree, root_q
+from mbrl_cli.planners.tree_search.backup import backup
+from mbrl_cli.planners.tree_search.expansion import expand
+from mbrl_cli.planners.tree_search.leaf_plans import LeafPlans
+from mbrl_cli.planners.tree_search.node_actions import NodeActions
+from mbrl_cli.planners.tree_search.node_states import NodeStates
+from mbrl_cli.planners.tree_search.outcome_predictor import OutcomePredictor
+from mbrl_cli.planners.tree_search.outcomes import new_outcomes
+from mbrl_cli.planners.tree_search.principal_variations import principal_variations
+from mbrl_cli.planners.tree_search.recommendation import recommend_by_gumbel, recommend_by_visits
+from mbrl_cli.planners.tree_search.search_result import SearchResult
+from mbrl_cli.planners.tree_search.selection import Q_TOLERANCE, simulate
+from mbrl_cli.planners.tree_search.sequential_halving import considered_visits
+from mbrl_cli.planners.tree_search.simulation_path import new_path
+from mbrl_cli.planners.tree_search.transposition_table import TranspositionTable
+from mbrl_cli.planners.tree_search.tree import Floats, Ints, Tree, new_tree, root_q
 from mbrl_cli.planners.world import World
 from mbrl_cli.types import (
     ActionSpec,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from mbrl_cli.planners.expansion import MIN_CONTINUES
-from mbrl_cli.planners.outcomes import Outcomes
-from mbrl_cli.planners.tree import Ints
+from mbrl_cli.planners.tree_search.expansion import MIN_CONTINUES
+from mbrl_cli.planners.tree_search.outcomes import Outcomes
+from mbrl_cli.planners.tree_search.tree import Ints
 
 
 class TranspositionTable:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from mbrl_cli.planners.tree import Floats, Ints, Tree
+from mbrl_cli.planners.tree_search.tree import Floats, Ints, Tree
 from mbrl_cli.types import State
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from mbrl_cli.planners.numba_jit import numba_jit
-from mbrl_cli.planners.simulation_path import SimulationPath
-from mbrl_cli.planners.tree import Tree
+from mbrl_cli.planners.tree_search.numba_jit import numba_jit
+from mbrl_cli.planners.tree_search.simulation_path import SimulationPath
+from mbrl_cli.planners.tree_search.tree import Tree
 
 
 @numba_jit

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mbrl_cli.planners.node_actions import NodeActions
-from mbrl_cli.planners.tree import Tree
+from mbrl_cli.planners.tree_search.node_actions import NodeActions
+from mbrl_cli.planners.tree_search.tree import Tree
 
 MAX_LINES = 5
 MIN_VISITS = 2  # of the next action, for a line to continue

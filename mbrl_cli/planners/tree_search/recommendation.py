@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mbrl_cli.planners.selection import root_improved_logits
-from mbrl_cli.planners.tree import Floats, Ints, Tree, root_q
+from mbrl_cli.planners.tree_search.selection import root_improved_logits
+from mbrl_cli.planners.tree_search.tree import Floats, Ints, Tree, root_q
 
 
 def recommend_by_visits(tree: Tree) -> tuple[Floats, Ints]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from mbrl_cli.planners.tree import Ints
+from mbrl_cli.planners.tree_search.tree import Ints
 
 
 class NodeActions:

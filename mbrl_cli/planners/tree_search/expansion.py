@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from mbrl_cli.planners.numba_jit import numba_jit
-from mbrl_cli.planners.outcomes import Outcomes
-from mbrl_cli.planners.simulation_path import SimulationPath
-from mbrl_cli.planners.tree import Tree
+from mbrl_cli.planners.tree_search.numba_jit import numba_jit
+from mbrl_cli.planners.tree_search.outcomes import Outcomes
+from mbrl_cli.planners.tree_search.simulation_path import SimulationPath
+from mbrl_cli.planners.tree_search.tree import Tree
 
 MIN_CONTINUES = 1e-2  # a node that is reached with a smaller probability is terminal
 

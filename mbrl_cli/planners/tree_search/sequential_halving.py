@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mbrl_cli.planners.tree import Ints
+from mbrl_cli.planners.tree_search.tree import Ints
 
 
 def considered_visits(num_considered: int, num_simulations: int) -> Ints:

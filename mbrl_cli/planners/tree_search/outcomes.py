@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mbrl_cli.planners.tree import Floats, Ints
+from mbrl_cli.planners.tree_search.tree import Floats, Ints
 
 
 class Outcomes(NamedTuple):

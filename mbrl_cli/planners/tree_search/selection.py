@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from mbrl_cli.planners.numba_jit import numba_jit
-from mbrl_cli.planners.simulation_path import SimulationPath
-from mbrl_cli.planners.tree import Floats, Tree
+from mbrl_cli.planners.tree_search.numba_jit import numba_jit
+from mbrl_cli.planners.tree_search.simulation_path import SimulationPath
+from mbrl_cli.planners.tree_search.tree import Floats, Tree
 
 # sigma(q) = (C_VISIT + largest visit count) * C_SCALE * q (equation 8).
 C_VISIT = 50.0

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mbrl_cli.planners.leaf_plans import LeafPlans
-from mbrl_cli.planners.node_actions import NodeActions
-from mbrl_cli.planners.node_states import NodeStates
-from mbrl_cli.planners.outcomes import Outcomes
-from mbrl_cli.planners.simulation_path import SimulationPath
-from mbrl_cli.planners.transposition_table import TranspositionTable
-from mbrl_cli.planners.tree import Ints
+from mbrl_cli.planners.tree_search.leaf_plans import LeafPlans
+from mbrl_cli.planners.tree_search.node_actions import NodeActions
+from mbrl_cli.planners.tree_search.node_states import NodeStates
+from mbrl_cli.planners.tree_search.outcomes import Outcomes
+from mbrl_cli.planners.tree_search.simulation_path import SimulationPath
+from mbrl_cli.planners.tree_search.transposition_table import TranspositionTable
+from mbrl_cli.planners.tree_search.tree import Ints
 from mbrl_cli.planners.world import World
 from mbrl_cli.types import State
 

@@ -1,0 +1,1 @@
+"""Parts of Monte-Carlo tree search; `planners/mcts.py` puts them together."""
