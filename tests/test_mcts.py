@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from mbrl_cli.planners import mcts
 from mbrl_cli.planners.mcts import MCTS
-from mbrl_cli.planners.tree_search import backup, expansion, mcts, recommendation, selection
+from mbrl_cli.planners.tree_search import backup, expansion, recommendation, selection
 from mbrl_cli.planners.tree_search.node_actions import NodeActions
 from mbrl_cli.planners.tree_search.principal_variations import principal_variations
 from mbrl_cli.planners.tree_search.sequential_halving import considered_visits
