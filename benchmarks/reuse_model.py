@@ -1,7 +1,10 @@
-"""A model learned on Pendulum-v1, reused for another goal angle, beside a run from scratch.
+"""Return with a model that was learned for another reward, compared with a run from scratch.
 
-Both runs know the new reward and take the same number of real steps of the new environment; the
-reused model is frozen, so its run never fits.
+The source run learns Pendulum-v1. The new environment has the same dynamics and another goal angle,
+see `pendulum_angle.py`; its reward function is known. The reused model is frozen. The run from
+scratch takes the same number of real steps of the new environment.
+
+    python benchmarks/reuse_model.py --seeds 5
 """
 
 from __future__ import annotations
@@ -16,51 +19,61 @@ from pathlib import Path
 from mbrl_cli.checkpoint_store import load_final_checkpoint
 
 HERE = Path(__file__).parent
-NEW = [
+NEW_ENV = [
     "env=gym", "env.id=pendulum_angle:PendulumAngle-v0", "env.reward=pendulum_angle:reward",
-    "planner.horizon=20", "planner.population=60", "planner.iterations=2", "eval_every=0",
 ]  # fmt: skip
+PLANNER = ["planner.horizon=20", "planner.population=60", "planner.iterations=2"]
 
 
-def run(folder: Path, *words: str) -> float:
-    """Run `mbrl train WORDS`; return the mean return of the final evaluation."""
+def train(folder: Path, *words: str) -> float:
+    """Run `mbrl train WORDS` in `folder`; return the mean return of the final evaluation."""
     path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
-    subprocess.run(
-        [sys.executable, "-m", "mbrl_cli", "train", *words, f"hydra.run.dir={folder}",
-         "console=false", "threads=1"],
-        check=True, env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    command = [
+        sys.executable, "-m", "mbrl_cli", "train", *words, f"hydra.run.dir={folder}",
+        "eval_every=0", "console=false", "threads=1",
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, check=True, env=environment)
     state = load_final_checkpoint(folder)
     assert state is not None
     return float(state["result"])
 
 
-def main(arguments: list[str]) -> None:
-    """Print the returns, a line for each seed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--source-steps", type=int, default=1500)
+def measure(root: Path, seed: int, options: argparse.Namespace) -> dict[str, float]:
+    """Return the final return of a reused model, of a run from scratch and of random actions."""
+    common = [f"final_eval_episodes={options.episodes}", f"seed={seed}"]
+    train(
+        root / "source", "env=pendulum", "model=gaussian_ensemble", "planner=cem",
+        f"total_steps={options.source_steps}", *common,
+    )  # fmt: skip
+    new = [*NEW_ENV, f"total_steps={options.steps}", *common]
+    return {
+        "reused": train(
+            root / "reused", *new, *PLANNER, "prefill_steps=0", f"model_from={root / 'source'}",
+            "model_from_frozen=true",
+        ),
+        "scratch": train(
+            root / "scratch", *new, *PLANNER, f"prefill_steps={options.steps // 2}",
+            "agent.fit_every=25",
+        ),
+        "random": train(root / "random", *new, "agent=random"),
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Print the returns, one line for each seed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
+    parser.add_argument("--source-steps", type=int, default=1500, help="real steps of Pendulum-v1")
     parser.add_argument("--steps", type=int, default=200, help="real steps of the new environment")
-    parser.add_argument("--episodes", type=int, default=20, help="of each evaluation")
-    options = parser.parse_args(arguments)
-    more = [f"final_eval_episodes={options.episodes}"]
+    parser.add_argument("--episodes", type=int, default=20, help="episodes per evaluation")
+    options = parser.parse_args()
     for seed in range(options.seeds):
-        with tempfile.TemporaryDirectory() as name:
-            root, own = Path(name), [*more, f"seed={seed}"]
-            run(root / "source", "env=pendulum", "model=gaussian_ensemble", "planner=cem",
-                f"total_steps={options.source_steps}", "eval_every=0", *own)  # fmt: skip
-            new = [*NEW, *own, f"total_steps={options.steps}"]
-            reused = run(
-                root / "reused", *new, f"model_from={root / 'source'}", "model_from_frozen=true",
-                "prefill_steps=0",
-            )  # fmt: skip
-            half = f"prefill_steps={options.steps // 2}"
-            scratch = run(root / "scratch", *new, half, "agent.fit_every=25")
-            random = run(root / "random", *new[:3], *own, f"total_steps={options.steps}",
-                         "eval_every=0", "agent=random")  # fmt: skip
-        print(f"seed {seed}: reused {reused:.1f}  scratch {scratch:.1f}  random {random:.1f}",
-              flush=True)  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            returns = measure(Path(folder), seed, options)
+        columns = "  ".join(f"{name} {value:.1f}" for name, value in returns.items())
+        print(f"seed {seed}: {columns}", flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

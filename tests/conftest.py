@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
-    torch.set_num_threads(1)  # small tensors: more threads only wait for each other
+    torch.set_num_threads(1)  # with small tensors more threads are slower
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -46,7 +46,7 @@ def generator():
 
 @pytest.fixture
 def make_action() -> Callable[..., ActionSpec]:
-    """Return a builder: `3` are three continuous entries, `(4, 2)` blocks of 4 and 2 choices."""
+    """Return a builder. 3: three continuous entries; (4, 2): two components of 4 and 2 choices."""
 
     def make(actions):
         if isinstance(actions, int):
@@ -58,21 +58,21 @@ def make_action() -> Callable[..., ActionSpec]:
 
 @pytest.fixture
 def make_spec(make_action) -> Callable[..., EnvSpec]:
-    """Return a builder of specs of environments that need not exist."""
+    """Return a builder of specs without an environment."""
 
     def make(obs_dim=1, actions=1, integer=False, **changes):
-        whole = (integer,) * obs_dim if isinstance(integer, bool) else integer
-        return EnvSpec("toy", obs_dim, whole, make_action(actions), None, **changes)
+        is_integer = (integer,) * obs_dim if isinstance(integer, bool) else integer
+        return EnvSpec("toy", obs_dim, is_integer, make_action(actions), None, **changes)
 
     return make
 
 
 @pytest.fixture
 def fill() -> Callable[..., ReplayBuffer]:
-    """Return a builder of replays: each episode is a list of transitions in one dynamics.
+    """Return a builder of replays with episodes of uniformly drawn actions.
 
-    `dynamics` maps (obs [O], action [A], rng) to (next_obs [O], reward, terminated); an episode
-    starts where `start` says and is truncated after `length` steps.
+    `dynamics` maps (obs [O], action [A], rng) to (next_obs [O], reward, terminated); `start` maps
+    rng to the first observation [O]. An episode is truncated after `length` steps.
     """
 
     def make(dynamics, num_episodes, length, start, action_dim=1, holdout_ratio=0.2, seed=0):
@@ -228,7 +228,7 @@ def compose_run() -> Callable[..., object]:
 
 
 class Done(NamedTuple):
-    """What a person sees of a command."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -237,7 +237,7 @@ class Done(NamedTuple):
 
 @pytest.fixture
 def mbrl(monkeypatch, capfd, tmp_path) -> Callable[..., Done]:
-    """Return a function that runs `mbrl WORDS` in this process, in the test's own folder."""
+    """Return a function that runs `mbrl WORDS` in this process, in a temporary folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
 
@@ -257,7 +257,7 @@ def mbrl(monkeypatch, capfd, tmp_path) -> Callable[..., Done]:
     return run
 
 
-# A run of a second, with everything in it: prefill, fits, plans, evaluations, checkpoints.
+# Overrides of a run that takes a second: prefill, fits, plans, evaluations and checkpoints.
 TINY_RUN = [
     "agent=mpc", "planner=cem", "total_steps=60", "prefill_steps=20", "eval_every=25",
     "eval_episodes=1", "final_eval_episodes=1", "planner.horizon=3", "planner.population=12",

@@ -1,4 +1,4 @@
-"""The contract of models: what agents and planners may ask of a model of the environment."""
+"""Base class of models of the environment: the interface for agents and planners."""
 
 from __future__ import annotations
 
