@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mbrl_cli.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 SUFFIX = ".safetensors"
 # One metadata entry holds everything, because safetensors writes several in random order.
 _ENTRY = "mbrl"
