@@ -139,8 +139,8 @@ def test_any_truncation_is_refused(tmp_path: Path) -> None:
 
 def test_another_format_version_is_named(tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path, "last", small_state())
-    rewrite(path, rb"\"format\": 1", rb"\"format\": 2")
-    with pytest.raises(UserError, match=r"last\.safetensors has checkpoint format 2; .* format 1"):
+    rewrite(path, rb"\"format\": 2", rb"\"format\": 3")
+    with pytest.raises(UserError, match=r"last\.safetensors has checkpoint format 3; .* format 2"):
         load_checkpoint(path)
 
 
