@@ -59,4 +59,5 @@ def _compose_planner(config: DictConfig, name: str, user_dir: Path | None) -> An
     """Compose the YAML of a planner with the values that the run's environment recommends."""
     composed = compose_config([f"planner={name}"], user_dir)
     composed.env = config.env
+    composed.agent_name = config.get("agent_name")  # it selects a section of env.recommended
     return OmegaConf.create(OmegaConf.to_container(composed.planner, resolve=True))
