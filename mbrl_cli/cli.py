@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -202,6 +205,7 @@ def _complete(argv: list[str], commands: list[str]) -> None:
     """Answer the shell's completion query.
 
     Hydra completes commands of one word only, so `train` is removed from the line that it reads.
+    From its answer the shared blocks (planner=_trajectory) are removed, which are not choices.
     """
     line = os.environ.get("COMP_LINE", "")
     program, _, rest = line.partition(" ")
@@ -217,4 +221,6 @@ def _complete(argv: list[str], commands: list[str]) -> None:
         point = int(os.environ.get("COMP_POINT", len(line)))
         os.environ["COMP_POINT"] = str(max(0, point - removed))
         os.environ["COMP_LINE"] = short
-    _train(["-sc", *argv])
+    with contextlib.redirect_stdout(io.StringIO()) as answer:
+        _train(["-sc", *argv])
+    print(re.sub(r"\w+=_\w+ *", "", answer.getvalue()), end="")

@@ -135,6 +135,16 @@ def test_hydra_help_is_still_there(mbrl):
     assert "--hydra-help" in mbrl("train", "--hydra-help").out
 
 
+def test_shell_completion_offers_commands_and_choices_but_no_shared_blocks(mbrl, monkeypatch):
+    def complete(line):
+        monkeypatch.setenv("COMP_LINE", line)
+        monkeypatch.setenv("COMP_POINT", str(len(line)))
+        return mbrl("-sc", "query=bash").out.split()
+
+    assert complete("mbrl ") == ["train", "resume", "eval", "list"]
+    assert complete("mbrl train planner=") == [f"planner={name}" for name in choices("planner")]
+
+
 def test_a_comment_stands_behind_its_key_or_above_it_and_may_continue(tmp_path):
     path = tmp_path / "x.yaml"
     path.write_text(

@@ -25,7 +25,7 @@ class Constant(Planner):
     def plan(self, world, state, memory, generator, disagreement_bonus=0.0):
         rows = len(next(iter(state.values())))
         actions = torch.zeros(rows, self.horizon, self.action.dim)
-        actions[..., 0] = self.speed
+        actions[..., 0] = 1.0
         return Plan(actions, memory=memory)
 
 

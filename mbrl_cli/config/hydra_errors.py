@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 from yaml import YAMLError
 
@@ -20,17 +20,32 @@ def explain_hydra_error(error: Exception) -> str | None:
         return _one_line(error)
     if isinstance(error, MissingConfigException):
         return _explain_choice(error)
-    if not isinstance(error, HydraException):
-        return None
-    text = " ".join(str(part) for part in (error, error.__cause__) if part)
-    key = _between(text, "Could not override '", "'") or _between(text, "Key '", "'")
-    if key is None:
-        return _one_line(text)[:MAX_LENGTH]
-    key = key.lstrip("+~").split("@")[0]
-    section, dot, _ = key.partition(".")
-    if dot and section in GROUPS:
-        return f"{key}: unknown key; to see the keys type: mbrl list {section} CHOICE"
-    return unknown_key(key, section, run_level_keys())
+    if isinstance(error, OverrideParseException):
+        word = _one_line(error.override).removeprefix("++")
+        reason = _one_line(error).partition(" See https://")[0]
+        return f"{word}: cannot be read ({reason}); type key=value"
+    if isinstance(error, HydraException):
+        return _explain_text(_one_line(" ".join(str(e) for e in (error, error.__cause__) if e)))
+    return None
+
+
+def _explain_text(text: str) -> str:
+    """Return our own text for those messages of Hydra that a user is likely to see."""
+    several = _between(text, "Ambiguous value for argument '", "' 1.")
+    if several is not None:
+        key, _, values = several.lstrip("+").partition("=")
+        return (
+            f"{key}={values}: several values; for one run with each of them add -m, for a list "
+            f"type {key}=[{values}]"
+        )
+    deleted = _between(text, "Could not delete from config. '", "'")
+    if deleted is not None:
+        return f"~{deleted}: does not exist, so it cannot be deleted"
+    for start in ("Could not override '", "Key '"):
+        key_in_text = _between(text, start, "'")
+        if key_in_text is not None:
+            return _explain_key(key_in_text.lstrip("+~").split("@")[0])
+    return text[:MAX_LENGTH]
 
 
 def run_level_keys() -> list[str]:
@@ -39,9 +54,20 @@ def run_level_keys() -> list[str]:
     return [*GROUPS, *(str(key) for key in keys if key not in ("defaults", "hydra"))]
 
 
+def _explain_key(key: str) -> str:
+    if not key:
+        return "=: must have the form key=value"
+    section, dot, _ = key.partition(".")
+    if section == "hydra":
+        return f"{key}: unknown key of Hydra; to see its keys type: mbrl train --cfg hydra"
+    if dot and section in GROUPS:
+        return f"{key}: unknown key; to see the keys type: mbrl list {section} CHOICE"
+    return unknown_key(key, section, run_level_keys())
+
+
 def _explain_choice(error: MissingConfigException) -> str:
     group, _, name = str(error.missing_cfg_file or "").rpartition("/")
-    if group not in GROUPS:
+    if not group:
         return _one_line(error)[:MAX_LENGTH]
     allowed = [option for option in error.options or () if not option.startswith("_")]
     return unknown_choice(group, name, allowed or choices(group))

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mbrl_cli.config.composition import compose_config, hydra_errors_as_user_errors
-from mbrl_cli.config.groups import GROUPS
+from mbrl_cli.config.groups import GROUPS, choices, unknown_choice
 from mbrl_cli.errors import UserError, unknown_key
 
 KEPT_GROUPS = ("env", "model", "agent")  # what was learned does not fit another choice of these
@@ -37,13 +37,15 @@ def apply_overrides(
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     # A choice replaces the whole group, so it goes before single keys.
     for override in sorted(parsed, key=lambda o: o.key_or_group not in GROUPS):
-        key, value = override.key_or_group, override.value()
+        key, value, word = override.key_or_group, override.value(), override.input_line
+        if override.is_delete() or override.is_sweep_override():
+            raise UserError(f"{word}: a saved run needs one value for each key; use {key}=VALUE")
         if key in KEPT_GROUPS:
             raise UserError(
                 f"{key}={value}: a saved run keeps its {key}; only planner=NAME can change"
             )
         if key == "planner":
-            config.planner = _compose_planner(config, str(value), user_dir)
+            config.planner = _compose_planner(config, value, user_dir)
             continue
         group, dot, _ = key.partition(".")
         is_group_key = bool(dot) and group in GROUPS
@@ -51,12 +53,18 @@ def apply_overrides(
             raise UserError(unknown_key(key, group, [str(name) for name in config]))
         try:
             OmegaConf.update(config, key, value, merge=False, force_add=is_group_key)
+        except ValueError as error:  # a name where a list has a number
+            section = key.rpartition(".")[0]
+            raise UserError(f"{word}: {section} is a list; use {section}=[...]") from error
         except OmegaConfBaseException as error:
             raise UserError(f"{key}={value}: {str(error).splitlines()[0]}") from error
 
 
-def _compose_planner(config: DictConfig, name: str, user_dir: Path | None) -> Any:
+def _compose_planner(config: DictConfig, name: Any, user_dir: Path | None) -> Any:
     """Compose the YAML of a planner with the values that the run's environment recommends."""
+    allowed = choices("planner", user_dir)
+    if not isinstance(name, str) or name not in allowed:
+        raise UserError(unknown_choice("planner", str(name), allowed))
     composed = compose_config([f"planner={name}"], user_dir)
     composed.env = config.env
     composed.agent_name = config.get("agent_name")  # it selects a section of env.recommended

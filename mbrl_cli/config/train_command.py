@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from mbrl_cli.config.error_exit import exit_on_user_error
 from mbrl_cli.config.groups import GROUPS, check_user_dir, config_dir
 from mbrl_cli.config.hydra_errors import explain_hydra_error
-from mbrl_cli.config.key_check import check_group_keys
+from mbrl_cli.config.override_check import check_choices, check_group_keys
 from mbrl_cli.config.resolvers import register_resolvers
 from mbrl_cli.config.targets import make_current_folder_importable
 from mbrl_cli.config.train_help import train_help
@@ -36,8 +36,10 @@ def launch(argv: Sequence[str]) -> None:
     if options.help:
         print(train_help(options.config_dir), end="")
         return
+    overrides = [word for word in words if "=" in word]
+    check_choices(overrides, options.config_dir)
     if options.cfg is not None:
-        check_group_keys([word for word in words if "=" in word], options.config_dir)
+        check_group_keys(overrides, options.config_dir)
     # Hydra's shell completion knows commands of one word only.
     sys.argv = ["mbrl" if "-sc" in argv else "mbrl train", *map(_allow_new_group_key, argv)]
     shows_trace = "HYDRA_FULL_ERROR" in os.environ

@@ -1,4 +1,4 @@
-"""Refuse unknown keys of a group before `mbrl train --cfg` prints a config."""
+"""Check words of `mbrl train` whose mistakes Hydra does not report."""
 
 from __future__ import annotations
 
@@ -8,13 +8,23 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from mbrl_cli.config.composition import compose_config
-from mbrl_cli.config.groups import GROUPS
+from mbrl_cli.config.groups import GROUPS, choices, unknown_choice
 from mbrl_cli.config.targets import import_target
 from mbrl_cli.errors import UserError
 
 
+def check_choices(overrides: Sequence[str], user_dir: Path | None) -> None:
+    """Raise UserError for a choice that is null, a list or a mapping, such as planner=[cem]."""
+    for override in overrides:
+        group, _, name = override.partition("=")
+        if group in GROUPS and (name == "null" or name.startswith(("[", "{"))):
+            raise UserError(unknown_choice(group, name, choices(group, user_dir)))
+
+
 def check_group_keys(overrides: Sequence[str], user_dir: Path | None) -> None:
     """Raise UserError for `planner.key=...` if neither the YAML nor the class has the key.
+
+    For `mbrl train --cfg`, which prints a config without building it.
 
     Args:
         overrides: all `key=value` words of the command line.
@@ -24,12 +34,12 @@ def check_group_keys(overrides: Sequence[str], user_dir: Path | None) -> None:
     in_group = [key for key in keys if "." in key and key.partition(".")[0] in GROUPS]
     if not in_group:
         return
-    choices = [
+    chosen = [
         override
         for override, key in zip(overrides, keys, strict=True)
         if key in (*GROUPS, "experiment")
     ]
-    config = compose_config(choices, user_dir)
+    config = compose_config(chosen, user_dir)
     for full_key in in_group:
         group, _, key = full_key.partition(".")
         if full_key.startswith(("env.kwargs.", "env.recommended.")):
