@@ -22,11 +22,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from mbrl_cli.checkpoint import save_checkpoint
+from mbrl_cli.checkpoint import FORMAT, save_checkpoint
 from mbrl_cli.config.composition import compose_choice
 from mbrl_cli.config.groups import GROUPS, choices, config_dir
 
 TABLE = Path(__file__).parent.parent / "docs" / "mistakes.md"
+SAVED_FORMAT, OTHER_FORMAT = (rf"\"format\": {number}".encode() for number in (FORMAT, 9))
 EXECUTED = []  # names of code that was executed although it must not be
 
 
@@ -324,7 +325,7 @@ FOLDERS = [
      change_checkpoints(lambda old: old[: len(old) // 2])),
     ("eval run", 2, "damaged", "empty checkpoints", change_checkpoints(lambda old: b"")),
     ("eval run", 2, "has checkpoint format 9", "checkpoints of another version",
-     change_checkpoints(lambda old: old.replace(b'\\"format\\": 1', b'\\"format\\": 9'))),
+     change_checkpoints(lambda old: old.replace(SAVED_FORMAT, OTHER_FORMAT))),
     ("resume run total_steps=99", 2, "cannot read the checkpoint", "the replay deleted",
      delete_replay),
     ("resume run total_steps=99", 2, "is no checkpoint of a run", "checkpoints of something else",
