@@ -114,6 +114,19 @@ FAULTY = {
         "def fit(self, replay, generator): pass",
         "agent=MPC: update failed (AttributeError: ",
     ),
+    "model-that-cannot-predict-before-its-first-fit": (
+        "model", "nearest_neighbour.NearestNeighbour",
+        "def transition(self, *args):\n        assert self.is_fitted, 'not fitted'\n"
+        "        return super().transition(*args)",
+        "model=Faulty: step failed (AssertionError: not fitted; ",
+    ),
+    "model-whose-state-grows-a-key": (
+        "model", "nearest_neighbour.NearestNeighbour",
+        "def state_dict(self):\n        state = super().state_dict()\n"
+        "        return state if self.is_fitted else {'is_fitted': False}",
+        "agent=MPC: state_dict of a new agent has other keys or shapes: agent.model.inputs is not "
+        "in what is built now",
+    ),
     "model-that-does-not-restore": (
         "model", "nearest_neighbour.NearestNeighbour",
         "def state_dict(self):\n        self.n = getattr(self, 'n', 0) + 1\n"

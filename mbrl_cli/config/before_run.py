@@ -17,7 +17,7 @@ from mbrl_cli.config.error_exit import exit_on_user_error
 from mbrl_cli.config.groups import GROUPS, config_dir
 from mbrl_cli.config.output_folder import check_output_folder
 from mbrl_cli.config.recommended import check_recommended
-from mbrl_cli.config.rehearsal import rehearse
+from mbrl_cli.config.rehearsal import has_plugins, rehearse, rehearse_saving
 
 
 class CheckBeforeRun(Callback):
@@ -63,6 +63,12 @@ def _check(config: DictConfig, folders: list[Path], with_rehearsal: bool = True)
             rehearse(run.env, run.model, run.planner, run.agent, run.settings.check_known)
     finally:
         run.env.close()
+    if with_rehearsal:
+        # A plug-in must restore its state in a new object, as `mbrl resume` and `mbrl eval` do.
+        loaded = build(config) if has_plugins(run.model, run.agent) else run
+        rehearse_saving(run.agent, loaded.agent)
+        if loaded is not run:
+            loaded.env.close()
 
 
 def _folders(config: DictConfig) -> list[Path]:

@@ -21,6 +21,7 @@ from mbrl_cli.agents.random import random_actions
 from mbrl_cli.checkpoint import decode_checkpoint, encode_checkpoint
 from mbrl_cli.config.contract import check_members
 from mbrl_cli.config.failing_calls import failing_call
+from mbrl_cli.config.state_shapes import refuse_other_shapes
 from mbrl_cli.envs.env import Env
 from mbrl_cli.envs.known_function_check import check_known_functions
 from mbrl_cli.errors import UserError
@@ -54,23 +55,27 @@ def rehearse(
         UserError: if a part breaks its contract.
         EnvironmentFault: if the environment fails.
     """
-    plugins = [part for part in (model, agent) if part is not None and _is_plugin(part)]
+    plugins = has_plugins(model, agent)
     replay = _random_transitions(env, STEPS if plugins else 1)
     if check_known:
         check_known_functions(env.spec, replay.batch(np.arange(len(replay))))
     obs = env.reset(SEED)
     generator = torch.Generator().manual_seed(SEED)
-    if plugins:  # first, because a plug-in model may be unable to predict before its first fit
-        _rehearse_update(agent, model, replay)
     if model is not None:
         _rehearse_model(model, env, obs, generator)
+    if plugins:
+        _rehearse_update(agent, model, replay)
+        if model is not None:  # an evaluation may come before the first fit, so both must work
+            _rehearse_model(model, env, obs, generator)
     if model is not None and planner is not None:
         _rehearse_planner(planner, model, env, obs, generator)
     _rehearse_agent(agent, planner, env, obs, generator)
 
 
-def _is_plugin(part: object) -> bool:
-    return not type(part).__module__.startswith("mbrl_cli.")
+def has_plugins(model: Model | None, agent: Agent) -> bool:
+    """Return whether the model or the agent comes from outside of this package."""
+    parts = [part for part in (model, agent) if part is not None]
+    return any(not type(part).__module__.startswith("mbrl_cli.") for part in parts)
 
 
 def _random_transitions(env: Env, steps: int) -> ReplayBuffer:
@@ -198,20 +203,25 @@ def _rehearse_agent(
     with _named("policy", policy, "metrics"):
         metrics = policy.metrics()
     _check_metrics("policy", policy, "metrics", metrics)
-    _rehearse_saving(agent)
 
 
-def _rehearse_saving(agent: Agent) -> None:
-    """Save and load the agent's state in memory; the loaded state must be the saved one."""
+def rehearse_saving(agent: Agent, loaded: Agent) -> None:
+    """Save the agent's state and load it into `loaded`, whose state must then be the same.
+
+    Both happen in memory. Raises UserError if the state cannot be saved or is not restored.
+    """
     with _named("agent", agent, "state_dict"):
         state = agent.state_dict()
     _check_type("agent", agent, "state_dict", state, dict)
     with _named("agent", agent, "state_dict"):
         content = encode_checkpoint("agent", state)
+    restored = decode_checkpoint("agent", bytearray(content))
+    hint = f"agent={type(agent).__name__}: state_dict of a new agent has other keys or shapes"
+    refuse_other_shapes(restored, loaded.state_dict(), hint, "agent")
     with _named("agent", agent, "load_state_dict"):
-        agent.load_state_dict(decode_checkpoint("agent", bytearray(content)))
+        loaded.load_state_dict(restored)
     with _named("agent", agent, "state_dict"):
-        again = encode_checkpoint("agent", agent.state_dict())
+        again = encode_checkpoint("agent", loaded.state_dict())
     if content != again:
         _refuse("agent", agent, "load_state_dict: does not restore what state_dict returned")
 
