@@ -53,8 +53,8 @@ class HillClimbing(Planner):
         best = memory["plan"]  # [B, H, A]
         best_return = self._returns(world, state, best)  # [B]
         for _ in self.deadline.iterations(self.iterations, len(best)):
-            change = torch.randn(best.shape, generator=generator, device=self.device)
-            plan = (best + self.std * change).clamp(-1.0, 1.0)
+            noise = torch.randn(best.shape, generator=generator, device=generator.device)
+            plan = (best + self.std * noise.to(self.device)).clamp(-1.0, 1.0)
             predicted = self._returns(world, state, plan)
             better = predicted > best_return  # false for NaN: a diverged plan is never kept
             best = torch.where(better[:, None, None], plan, best)

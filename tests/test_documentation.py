@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 import sys
@@ -14,7 +15,9 @@ from mbrl_cli.agents.base import Agent, Decision, Policy
 from mbrl_cli.config.groups import GROUPS, choices
 from mbrl_cli.models.base import Model, Trajectories
 from mbrl_cli.models.markov import MarkovModel, Prediction
+from mbrl_cli.models.plan_evaluation import PlanEvaluation
 from mbrl_cli.planners.base import Plan, Planner
+from mbrl_cli.planners.trajectory import Scores, TrajectoryPlanner
 from mbrl_cli.planners.world import World
 from mbrl_cli.types import ActionSpec, Batch, EnvSpec, Simulator, Step
 
@@ -66,6 +69,8 @@ def test_a_command_composes(compose_run, words):
     compose_run(*(f"++{word}" if word.startswith(kwargs) else word for word in overrides))
 
 
+# Examples with a state of their own, which are also evaluated and resumed.
+SAVED_PLUGINS = {"model=nearest_neighbour", "agent=greedy"}
 PLUGIN_RUNS = [
     pytest.param(path, words, id=f"{path.name}: {' '.join(words)}")
     for path in (ROOT / "README.md", PLUGINS)
@@ -88,11 +93,30 @@ def test_a_plugin_of_the_documentation_runs(mbrl, tmp_path, path, words):
     done = mbrl("train", *words, *SMALL, "hydra.run.dir=run")
     assert done.code == 0, done.err
     assert (tmp_path / "run" / "checkpoint.safetensors").exists()
+    if SAVED_PLUGINS & set(words):
+        plugins = ("--config-dir", "my_configs")
+        done = mbrl("eval", "run", "eval_episodes=2", *plugins)
+        assert (done.code, done.err) == (0, "")
+        done = mbrl("resume", "run", "total_steps=60", *plugins)
+        assert (done.code, done.err) == (0, "")
+
+
+IMPORTS = re.findall(
+    r"^\| `(mbrl_cli[.\w]+)` \| (`.*`) \|$", PLUGINS.read_text(encoding="utf-8"), re.MULTILINE
+)
+
+
+def test_every_contract_can_be_imported_from_the_module_in_the_table():
+    listed = {}
+    for module, names in IMPORTS:
+        for name in re.findall(r"\w+", names):
+            listed[name] = getattr(importlib.import_module(module), name)
+    assert {contract.__name__: contract for contract in CONTRACTS}.items() <= listed.items()
 
 
 CONTRACTS = (
     Planner, Plan, World, Model, MarkovModel, Step, Trajectories, Prediction, Agent, Policy,
-    Decision, EnvSpec, ActionSpec, Simulator, Batch,
+    Decision, EnvSpec, ActionSpec, Simulator, Batch, TrajectoryPlanner, Scores, PlanEvaluation,
 )  # fmt: skip
 
 
