@@ -29,7 +29,7 @@ def decision_times(overrides: list[str], num_envs: int, decisions: int) -> list[
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         parts = build(compose("train", overrides=overrides))
     set_threads_and_malloc(parts.threads)
-    envs = parts.make_eval_envs(num_envs)
+    envs = parts.eval_envs.take(num_envs)
     obs = torch.stack([torch.from_numpy(env.reset(i)) for i, env in enumerate(envs)]).numpy()
     policy = parts.agent.policy(envs, False, torch_generator(0, "latency", parts.device))
     policy.reset()

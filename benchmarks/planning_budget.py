@@ -119,7 +119,7 @@ def _measure(
             run_objects = _build_new([*options.overrides, *overrides, f"seed={source}"])
         _time_decisions(run_objects.planner, seconds)
         steps = _count_steps(run_objects.model)
-        envs = run_objects.make_eval_envs(options.episodes)
+        envs = run_objects.eval_envs.take(options.episodes)
         evaluation = evaluate(run_objects.agent, envs, run_objects.settings.seed)
         returns.append(float(evaluation.returns.mean()))
         model_steps += sum(steps) / sum(evaluation.lengths)

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from mbrl_cli.agents.base import Agent
 from mbrl_cli.envs.env import Env
+from mbrl_cli.envs.global_random import restored_global_generators
 from mbrl_cli.seeding import child_seed, torch_generator
+from mbrl_cli.signals import raise_if_stop_requested
 
 
 class Evaluation(NamedTuple):
@@ -29,17 +32,36 @@ class Evaluation(NamedTuple):
         }
 
 
-def evaluate(agent: Agent, envs: Sequence[Env], seed: int) -> Evaluation:
-    """Play one episode in each environment, all in parallel, without exploration.
+def evaluate(
+    agent: Agent, envs: Sequence[Env], seed: int, episodes: int | None = None
+) -> Evaluation:
+    """Play episodes without exploration, as many in parallel as there are environments.
 
     Args:
         agent: the agent that acts; it is not changed.
-        envs: one environment for each episode.
+        envs: the environments; at least one.
         seed: run seed; reset seeds and the planner's random numbers depend on it alone, so every
             evaluation of a run plays the same episodes.
+        episodes: number of episodes; None: one for each environment.
     """
-    seeds = [child_seed(seed, "evaluation", episode) for episode in range(len(envs))]
-    policy = agent.policy(envs, explore=False, generator=torch_generator(seed, "evaluation"))
+    episodes = len(envs) if episodes is None else episodes
+    seeds = [child_seed(seed, "evaluation", episode) for episode in range(episodes)]
+    groups = []
+    with restored_global_generators():
+        for group, start in enumerate(range(0, episodes, len(envs))):
+            name = f"evaluation {group}" if group else "evaluation"
+            generator = torch_generator(seed, name)
+            group_seeds = seeds[start : start + len(envs)]
+            groups.append(_play(agent, envs[: len(group_seeds)], group_seeds, generator))
+    returns, lengths = (np.concatenate(parts) for parts in zip(*groups, strict=True))
+    return Evaluation(seeds, returns, lengths)
+
+
+def _play(
+    agent: Agent, envs: Sequence[Env], seeds: list[int], generator: torch.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Play one episode in each environment, in parallel; return returns and lengths [B]."""
+    policy = agent.policy(envs, explore=False, generator=generator)
     obs = np.stack([env.reset(s) for env, s in zip(envs, seeds, strict=True)])  # [B, O]
     policy.reset()
     returns, lengths = np.zeros(len(envs)), np.zeros(len(envs), np.int64)
@@ -47,6 +69,7 @@ def evaluate(agent: Agent, envs: Sequence[Env], seed: int) -> Evaluation:
     while len(running):
         action = policy.act(obs).action  # [running, A]
         steps = [envs[i].step(a) for i, a in zip(running.tolist(), action, strict=True)]
+        raise_if_stop_requested()
         returns[running] += [reward for _, reward, _, _ in steps]
         lengths[running] += 1
         continues = np.array([not (terminated or truncated) for *_, terminated, truncated in steps])
@@ -56,4 +79,4 @@ def evaluate(agent: Agent, envs: Sequence[Env], seed: int) -> Evaluation:
         running = running[continues]
         if len(running) and not continues.all():
             policy.retain(np.flatnonzero(continues))
-    return Evaluation(seeds, returns, lengths)
+    return returns, lengths

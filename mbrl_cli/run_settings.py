@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from mbrl_cli.types import Bounds, Count, CountOrZero, PositiveFloat
 
@@ -18,6 +18,7 @@ class RunSettings:
     eval_every: CountOrZero = 1000
     eval_episodes: Count = 5
     final_eval_episodes: Count = 20
+    eval_envs: CountOrZero | Literal["auto"] = "auto"
     holdout_ratio: Annotated[float, Bounds(0.0, 0.5)] = 0.1
     checkpoint_every: CountOrZero = 500
     checkpoint_minutes: PositiveFloat = 2.0
@@ -29,3 +30,8 @@ class RunSettings:
     model_from_replay: bool = False
     log_every: Count = 100
     console: bool = True
+
+    @property
+    def num_eval_envs(self) -> int | None:
+        """Return `eval_envs`, or None for "auto"."""
+        return None if self.eval_envs == "auto" else self.eval_envs

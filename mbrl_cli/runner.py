@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
+import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from mbrl_cli.checkpoint_store import CheckpointStore
 from mbrl_cli.envs.env import Env
 from mbrl_cli.envs.known_function_check import check_known_functions
 from mbrl_cli.evaluation import Evaluation, evaluate
+from mbrl_cli.evaluation_envs import EvaluationEnvs
 from mbrl_cli.logger import Logger
 from mbrl_cli.optimism_gap import optimism_gap
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.run_settings import RunSettings
 from mbrl_cli.seeding import child_seed, torch_generator
+from mbrl_cli.signals import raise_if_stop_requested
 from mbrl_cli.stopwatch import Stopwatch
 
 # The known functions are compared with at least this many transitions after a start or resume.
@@ -38,7 +40,7 @@ class Runner:
     def __init__(
         self,
         env: Env,
-        eval_envs: Sequence[Env],
+        eval_envs: EvaluationEnvs,
         agent: Agent,
         settings: RunSettings,
         logger: Logger,
@@ -60,6 +62,8 @@ class Runner:
         self._prefill_policy = prefill.policy([env], True, self._generators["prefill"])
         self._policy = agent.policy([env], True, self._generators["policy"])
         self._snapshot: dict[str, Any] = {}  # state of the run before the current episode
+        self._evaluation_waits = False  # for the end of the training episode
+        self._shown_notices: set[str] = set()
         self._checked_rows = range(0)  # rows of the replay that the known functions agreed with
         self._saved_time = time.monotonic()
 
@@ -69,6 +73,7 @@ class Runner:
         If the run is interrupted by any exception, the state before the current episode is saved.
         """
         settings = self.settings
+        self._show_notices()
         try:
             while self.env_step < settings.total_steps:
                 self._take_snapshot()
@@ -76,9 +81,14 @@ class Runner:
                 # The prefill ends with the episode in which it reaches `prefill_steps`.
                 prefilled = self.env_step >= settings.prefill_steps
                 policy = self._policy if prefilled else self._prefill_policy
-                self._play_episode(policy, learn=prefilled and not settings.model_from_frozen)
+                self._play_episode(policy, prefilled)
                 self._check_known_functions()
+                if self._evaluation_waits and self.env_step < settings.total_steps:
+                    self._evaluate(settings.eval_episodes)
+                self._show_notices()
             final = self._evaluate(settings.final_eval_episodes)
+            self.logger.scalars(self.env_step, self.stopwatch.metrics())
+            self._show_notices()
         finally:
             if self._snapshot and self._snapshot["env_step"] > self.store.saved_step:
                 self._save_snapshot()
@@ -147,9 +157,24 @@ class Runner:
             self.store.save(self._snapshot, self.replay)
         self._saved_time = time.monotonic()
 
-    def _play_episode(self, policy: Policy, learn: bool) -> None:
-        """Play one training episode; it ends early if the run reaches `total_steps`."""
+    def _show_notices(self) -> None:
+        """Print each notice of the environments on stderr, once."""
+        for line in self.eval_envs.notices():
+            if line not in self._shown_notices:
+                self._shown_notices.add(line)
+                print(f"mbrl: {line}", file=sys.stderr)
+
+    def _play_episode(self, policy: Policy, prefilled: bool) -> None:
+        """Play one training episode; it ends early if the run reaches `total_steps`.
+
+        An episode of the prefill is cut when it has taken two thirds of the steps that were meant
+        for learning.
+        """
         settings, env, replay = self.settings, self.env, self.replay
+        learn = prefilled and not settings.model_from_frozen
+        cuts_prefill = not prefilled and not isinstance(self.agent, Random)
+        steps_to_learn = max(0, settings.total_steps - settings.prefill_steps)
+        last_prefill_step = settings.prefill_steps + 2 * steps_to_learn // 3
         seed = child_seed(settings.seed, "episode", replay.num_episodes)
         rewards: list[float] = []
         predicted: list[float] = []
@@ -164,6 +189,9 @@ class Runner:
                 decision = policy.act(obs[None])
             with self.stopwatch("env"):
                 next_obs, reward, terminated, truncated = env.step(decision.action[0])
+            raise_if_stop_requested()
+            if cuts_prefill and self.env_step + 1 == last_prefill_step and not terminated:
+                truncated = True
             replay.add(obs, decision.action[0], reward, next_obs, terminated, truncated)
             obs = next_obs
             self.env_step += 1
@@ -198,7 +226,9 @@ class Runner:
         settings, step = self.settings, self.env_step
         is_last = step == settings.total_steps  # `run` does the final evaluation
         if settings.eval_every and step % settings.eval_every == 0 and not is_last:
-            self._evaluate(settings.eval_episodes)
+            self._evaluation_waits = self.eval_envs.uses_training_env()
+            if not self._evaluation_waits:
+                self._evaluate(settings.eval_episodes)
         if step % settings.log_every == 0:
             self.logger.scalars(step, self.stopwatch.metrics())
         self.logger.progress(step)
@@ -206,7 +236,9 @@ class Runner:
     def _evaluate(self, episodes: int) -> Evaluation:
         """Play evaluation episodes and log the result, tags `eval/...`."""
         with self.stopwatch("eval"):
-            result = evaluate(self.agent, self.eval_envs[:episodes], self.settings.seed)
+            envs = self.eval_envs.take(episodes)
+            result = evaluate(self.agent, envs, self.settings.seed, episodes)
+        self._evaluation_waits = False
         self.logger.scalars(self.env_step, result.metrics())
         # A generator of its own: a video changes no other random number.
         video = self.agent.video(self.replay, torch_generator(self.settings.seed, "video"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -14,10 +14,43 @@ from mbrl_cli.errors import StopRequested
 STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")
 
 
+class _StopState:
+    """State of the process's stop signals, which signal handlers and the run share."""
+
+    requested: int | None = None  # the signal that asked the current run to stop
+    # Called by the handler while code of an environment runs, which may swallow the exception.
+    repeat: Callable[[], None] | None = None
+
+
+_state = _StopState()
+
+
+def stop_requested() -> int | None:
+    """Return the number of the signal that asked the current run to stop, or None."""
+    return _state.requested
+
+
+def raise_if_stop_requested() -> None:
+    """Raise `StopRequested` if a stop signal arrived, also if an environment swallowed it."""
+    if _state.requested is not None:
+        raise StopRequested(_state.requested)
+
+
+@contextmanager
+def repeated_by(repeat: Callable[[], None]) -> Iterator[None]:
+    """Let a stop signal inside the block call `repeat`, which schedules its repetition."""
+    _state.repeat = repeat
+    try:
+        yield
+    finally:
+        _state.repeat = None
+
+
 @contextmanager
 def stop_on_signals() -> Iterator[None]:
     """Raise `StopRequested` inside the block when the first stop signal arrives.
 
+    Code of an environment may swallow the exception, so `raise_if_stop_requested` raises it again.
     Later stop signals are ignored, so that they do not interrupt the saving of the run. If another
     handler was installed before (for example that of a launcher which requeues its job), it is
     called after the block. Python delivers signals to the main thread only; in other threads this
@@ -31,6 +64,9 @@ def stop_on_signals() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         for stop_signal in previous:
             signal.signal(stop_signal, signal.SIG_IGN)
+        _state.requested = number
+        if _state.repeat is not None:
+            _state.repeat()
         raise StopRequested(number)
 
     for number in [getattr(signal, name) for name in STOP_SIGNALS if hasattr(signal, name)]:
@@ -43,6 +79,7 @@ def stop_on_signals() -> Iterator[None]:
         received = stopped.signal_number
         raise
     finally:
+        _state.requested = None
         for number, handler in previous.items():
             signal.signal(number, handler)
         if received is not None:

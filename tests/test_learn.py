@@ -37,7 +37,7 @@ def returns_of(compose_run, tmp_path):
         cfg = compose_run("eval_every=0", "checkpoint_every=0", "log_every=10000", *overrides)
         parts = build(cfg)
         settings = parts.settings
-        eval_envs = parts.make_eval_envs(settings.final_eval_episodes)
+        eval_envs = parts.eval_envs
         with Logger(tmp_path, settings.total_steps, console=False) as logger:
             runner = Runner(parts.env, eval_envs, parts.agent, settings, logger, tmp_path)
             return runner.run().returns

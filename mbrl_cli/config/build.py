@@ -21,12 +21,15 @@ from mbrl_cli.config.groups import GROUPS, choices
 from mbrl_cli.config.model_from import load_source_model
 from mbrl_cli.config.targets import import_target
 from mbrl_cli.envs.env import Env
+from mbrl_cli.envs.global_random import restored_global_generators, seed_global_generators
 from mbrl_cli.errors import UserError
+from mbrl_cli.evaluation_envs import EvaluationEnvs
 from mbrl_cli.models.base import Model
+from mbrl_cli.models.oracle import Oracle
 from mbrl_cli.planners.base import Planner
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.run_settings import RunSettings
-from mbrl_cli.seeding import torch_generator
+from mbrl_cli.seeding import child_seed, torch_generator
 from mbrl_cli.types import Bounds, EnvSpec
 
 
@@ -35,7 +38,7 @@ class RunObjects:
     """The objects of one run."""
 
     env: Env
-    make_eval_envs: Callable[[int], list[Env]]
+    eval_envs: EvaluationEnvs
     model: Model | None
     planner: Planner | None
     agent: Agent
@@ -62,7 +65,9 @@ def build(cfg: DictConfig, restored: bool = False) -> RunObjects:
     _check_roles(groups)
 
     def new_env() -> Env:
-        env: Env = groups["env"].build({})
+        with restored_global_generators():
+            seed_global_generators(child_seed(settings.seed, "environment"))
+            env: Env = groups["env"].build({})
         env.timeout = settings.env_timeout
         return env
 
@@ -76,6 +81,12 @@ def build(cfg: DictConfig, restored: bool = False) -> RunObjects:
             check_members(group, objects[group])
     model = objects["model"]
     _check_replay(settings, spec)
+    if isinstance(model, Oracle) and spec.simulator is None:
+        scratch = new_env()
+        try:
+            model.choose_copies(scratch)
+        finally:
+            scratch.close()
     if settings.model_from is not None and not restored:
         load_source_model(settings, model, groups["env"].arguments)
     if not restored and settings.prefill_steps == 0 and model is not None and not model.is_fitted:
@@ -84,7 +95,7 @@ def build(cfg: DictConfig, restored: bool = False) -> RunObjects:
         )
     return RunObjects(
         env=env,
-        make_eval_envs=lambda num: [new_env() for _ in range(num)],
+        eval_envs=EvaluationEnvs(new_env, env, settings.num_eval_envs),
         model=model,
         planner=objects["planner"],
         agent=objects["agent"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from rich.table import Table
 
 from mbrl_cli.config.saved_run import load_saved_run
 from mbrl_cli.evaluation import Evaluation, evaluate
+from mbrl_cli.signals import stop_on_signals
 
 
 def evaluate_saved_run(
@@ -20,10 +22,14 @@ def evaluate_saved_run(
     settings = run_objects.settings
     is_given = any(override.startswith("eval_episodes=") for override in overrides)
     episodes = settings.eval_episodes if is_given else settings.final_eval_episodes
-    envs = run_objects.make_eval_envs(episodes)
-    result = evaluate(run_objects.agent, envs, settings.seed)
-    for env in (run_objects.env, *envs):
-        env.close()
+    try:
+        with stop_on_signals():
+            envs = run_objects.eval_envs.take(episodes)
+            result = evaluate(run_objects.agent, envs, settings.seed, episodes)
+        for line in run_objects.eval_envs.notices():
+            print(f"mbrl: {line}", file=sys.stderr)
+    finally:
+        run_objects.eval_envs.close()
     _print(f"{folder.name} after {env_step:,} steps", result)
 
 

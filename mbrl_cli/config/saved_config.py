@@ -66,6 +66,8 @@ def _refuse_foreign_code(config: DictConfig, path: Path, user_dir: Path | None) 
             is_class = name == "_target_" and group in GROUPS
             if not is_class or value not in _named_values(key, user_dir):
                 raise UserError(f"{path}: {key}={value} is not one of mbrl's classes; {remedy}")
+        if key == "env.wrappers" and value and value not in _given_wrappers(user_dir):
+            raise UserError(f"{path}: {key}={value} imports other code; {remedy}")
         imports = key in IMPORTING_KEYS and ":" in str(value)
         if imports and value not in _named_values(key, user_dir):
             raise UserError(f"{path}: {key}={value} imports other code; {remedy}")
@@ -84,6 +86,20 @@ def _named_values(key: str, user_dir: Path | None) -> set[Any]:
                 settings = flatten(raw)
                 values |= {settings.get(name, ""), settings.get(key, "")}
     return values
+
+
+def _given_wrappers(user_dir: Path | None) -> list[Any]:
+    """Return the lists of wrappers that the YAML files of mbrl and of the user name."""
+    lists = []
+    for folder in config_dirs(user_dir):
+        for path in [*(folder / "env").glob("*.yaml"), *(folder / "experiment").glob("*.yaml")]:
+            content = _load(path)
+            if isinstance(content, DictConfig):
+                raw = OmegaConf.to_container(content, resolve=False)
+                assert isinstance(raw, dict)
+                settings = flatten(raw)
+                lists += [settings.get("wrappers"), settings.get("env.wrappers")]
+    return lists
 
 
 def _load(path: Path) -> DictConfig | ListConfig:

@@ -145,9 +145,8 @@ def _run_to_end(
     """
     set_threads_and_malloc(run_objects.threads)
     settings = run_objects.settings
-    eval_envs = run_objects.make_eval_envs(
-        max(settings.eval_episodes, settings.final_eval_episodes)
-    )
+    eval_envs = run_objects.eval_envs
+    runner: Runner | None = None
     start_step, position = (state["env_step"], state["log"]) if state else (0, None)
     try:
         with (
@@ -172,17 +171,27 @@ def _run_to_end(
     except (EnvironmentFault, Diverged) as fault:
         (folder / TRACE).write_text(traceback.format_exc(), encoding="utf-8")
         saved = (
-            f"the state before the episode is saved, the trace is in {TRACE}; "
+            f"{_what_is_saved(runner)}, the trace is in {TRACE}; "
             f"to resume type: mbrl resume {folder}"
         )
         raise type(fault)(f"{fault}; {saved}") from fault
     except StopRequested:
-        print(f"mbrl: stopped and saved; to resume type: mbrl resume {folder}", file=sys.stderr)
+        print(
+            f"mbrl: stopped; {_what_is_saved(runner)}; to resume type: mbrl resume {folder}",
+            file=sys.stderr,
+        )
         raise
     finally:
-        for env in (run_objects.env, *eval_envs):
-            env.close()
+        eval_envs.close()
     return float(final.returns.mean())
+
+
+def _what_is_saved(runner: Runner | None) -> str:
+    """Return what a resumed run can start from, in words."""
+    step = -1 if runner is None else runner.store.saved_step
+    if step <= 0:
+        return "no episode had ended, so nothing is saved and it starts again from step 0"
+    return f"the state of step {step:,}, before the episode, is saved"
 
 
 def _resolved(cfg: DictConfig) -> dict[str, Any]:

@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces
 from gymnasium.wrappers import TimeLimit
 from numpy.typing import NDArray
 
+from mbrl_cli.envs.checked_values import flag, flatten_obs, scalar_reward
+from mbrl_cli.envs.global_random import seed_global_generators
 from mbrl_cli.envs.known_functions import known_function
 from mbrl_cli.envs.pixels import Pixels
 from mbrl_cli.envs.simulators.builtin import builtin_simulator
 from mbrl_cli.envs.simulators.user import user_simulator
-from mbrl_cli.envs.spaces import ActionCodec, check_spaces, flatten_obs, obs_integer
-from mbrl_cli.envs.time_limit import time_limit
+from mbrl_cli.envs.spaces import ActionCodec, check_spaces, obs_integer
+from mbrl_cli.envs.time_limit import EnvTimeout, time_limit
 from mbrl_cli.errors import EnvironmentFault
 from mbrl_cli.types import EnvSpec
 
 _Result = TypeVar("_Result")
+
+# Steps after which an episode is truncated if the environment has no known time limit.
+STEPS_WITHOUT_LIMIT = 1000
+# Attributes in which environments that truncate their episodes themselves keep the limit.
+_OWN_LIMITS = ("max_episode_steps", "_max_episode_steps", "max_steps", "_max_steps")
 
 
 class Env:
     """Adapter around a gymnasium environment; not itself a `gymnasium.Env`.
 
     Observations are flat float32 vectors [O], actions are encoded vectors [A] (see `ActionSpec`),
-    and `terminated` and `truncated` stay separate. If the environment raises an exception, does not
-    return within `timeout` seconds (None: no limit) or returns an invalid value, `reset` and `step`
-    raise `EnvironmentFault`.
+    and `terminated` and `truncated` stay separate. If the environment raises an exception, exits,
+    does not return within `timeout` seconds (None: no limit) or returns an invalid value, `reset`
+    and `step` raise `EnvironmentFault`.
+
+    An episode of an environment without a known time limit is truncated after 1,000 steps.
+
+    Attributes:
+        num_cut: number of episodes that were truncated for this reason.
+        has_action_mask: whether `info` holds action masks, which are ignored.
     """
 
     timeout: float | None = None
@@ -60,6 +74,10 @@ class Env:
             codec=self._codec,
             simulator=loaded_simulator,
         )
+        self._has_limit = _has_limit(gym_env)
+        self._steps = 0  # of the current episode
+        self.num_cut = 0
+        self.has_action_mask = False
         shape: Any = gym_env.observation_space.shape
         self.spec = EnvSpec(
             id=env_id,
@@ -76,13 +94,18 @@ class Env:
     def reset(self, seed: int | None) -> NDArray[np.float32]:
         """Start an episode and return its first obs [O].
 
-        If `seed` is None, the environment's random generator is not reseeded.
+        `seed` also seeds the process's global generators, from which some environments draw. If it
+        is None, no random generator is reseeded.
         """
 
         def reset() -> NDArray[np.float32]:
-            obs, _ = self.gym.reset(seed=seed)
+            obs, info = self.gym.reset(seed=seed)
+            self.has_action_mask |= isinstance(info, Mapping) and "action_mask" in info
             return self._flatten(obs)
 
+        self._steps = 0
+        if seed is not None:
+            seed_global_generators(seed)
         return self._guard("reset", reset)
 
     def step(self, action: NDArray[Any]) -> tuple[NDArray[np.float32], float, bool, bool]:
@@ -90,42 +113,102 @@ class Env:
 
         def step() -> tuple[NDArray[np.float32], float, bool, bool]:
             obs, reward, terminated, truncated, _ = self.gym.step(self._codec.to_env(action))
-            reward = float(reward)
-            if not math.isfinite(reward):
-                raise ValueError(f"the reward is {reward}")
-            return self._flatten(obs), reward, bool(terminated), bool(truncated)
+            return (
+                self._flatten(obs),
+                scalar_reward(reward),
+                flag("terminated", terminated),
+                flag("truncated", truncated),
+            )
 
-        return self._guard("step", step)
+        obs, reward, terminated, truncated = self._guard("step", step)
+        self._steps += 1
+        over = not self._has_limit and self._steps >= STEPS_WITHOUT_LIMIT
+        if over and not terminated and not truncated:
+            truncated = True
+            self.num_cut += 1
+        return obs, reward, terminated, truncated
 
     def reseed(self, seed: int) -> None:
         """Reseed the environment's random generator in the middle of an episode."""
         self.gym.unwrapped.np_random = np.random.default_rng(seed)
 
+    def notices(self) -> list[str]:
+        """Return one line for each property of the environment that a user should know."""
+        lines = []
+        if self.num_cut:
+            lines.append(
+                f"has no time limit, so its episodes are cut after {STEPS_WITHOUT_LIMIT:,} steps; "
+                "to change this: env.max_episode_steps=N"
+            )
+        if self.has_action_mask:
+            lines.append("returns action masks in info; they are ignored")
+        if self._codec.num_unbounded:
+            lines.append(
+                f"{self._codec.num_unbounded} of {self.spec.action.dim} action entries lack a "
+                "bound, so they are not scaled: without bounds they get [-1, 1], with one bound "
+                "the interval of length 2 at it; if they need more, give the action space bounds"
+            )
+        if _is_sparse_goal_env(self.gym):
+            lines.append(
+                "is a goal environment with sparse rewards: random steps may never reach a goal; "
+                "env.kwargs.reward_type=dense, where it has this argument, gives dense rewards"
+            )
+        return [f"env.id={self.spec.id}: {line}" for line in lines]
+
     def close(self) -> None:
-        """Free the environment's resources, such as windows."""
-        self.gym.close()
+        """Free the environment's resources, such as windows; report a failure on stderr."""
+        try:
+            self.gym.close()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit too; the run has its result already
+            print(
+                f"mbrl: env.id={self.spec.id}: close failed ({_described(error)})", file=sys.stderr
+            )
 
     def _guard(self, name: str, call: Callable[[], _Result]) -> _Result:
-        """Return `call()`; turn its exceptions, and a time-out, into EnvironmentFault."""
+        """Return `call()`; turn its exceptions, a time-out and an exit into EnvironmentFault."""
         try:
             with time_limit(self.timeout):
                 return call()
-        except Exception as error:
-            reason = " ".join(str(error).split())[:200]
+        except KeyboardInterrupt:  # a stop signal, too
+            raise
+        except BaseException as error:
             raise EnvironmentFault(
-                f"env.id={self.spec.id}: {name} failed ({type(error).__name__}: {reason})"
+                f"env.id={self.spec.id}: {name} failed ({_described(error)})"
             ) from error
 
     def _flatten(self, obs: Any) -> NDArray[np.float32]:
         flat = flatten_obs(self.gym.observation_space, obs)
-        if flat.shape != (self.spec.obs_dim,):
-            raise ValueError(
-                f"an observation has {flat.size} entries, "
-                f"its observation_space says {self.spec.obs_dim}"
-            )
         if not np.isfinite(flat).all():
             raise ValueError(f"an observation is not finite: {flat.tolist()}")
         return flat
+
+
+def _described(error: BaseException) -> str:
+    """Return the type and text of an exception in one line."""
+    reason = " ".join(str(error).split())[:200]
+    if isinstance(error, SystemExit):
+        reason = f"the environment called sys.exit({reason})"
+    name = "TimeoutError" if isinstance(error, EnvTimeout) else type(error).__name__
+    return f"{name}: {reason}"
+
+
+def _has_limit(gym_env: gymnasium.Env[Any, Any]) -> bool:
+    """Return whether the environment is known to truncate its episodes."""
+    if _max_episode_steps(gym_env) is not None:
+        return True
+    spec_kwargs = gym_env.spec.kwargs if gym_env.spec else {}
+    if "max_num_frames_per_episode" in spec_kwargs:  # Atari
+        return True
+    return any(isinstance(getattr(gym_env.unwrapped, name, None), int) for name in _OWN_LIMITS)
+
+
+def _is_sparse_goal_env(gym_env: gymnasium.Env[Any, Any]) -> bool:
+    space, env = gym_env.observation_space, gym_env.unwrapped
+    keys = {"observation", "achieved_goal", "desired_goal"}
+    is_goal_env = isinstance(space, spaces.Dict) and keys <= space.spaces.keys()
+    return is_goal_env and getattr(env, "reward_type", "sparse") == "sparse"
 
 
 def _max_episode_steps(gym_env: gymnasium.Env[Any, Any]) -> int | None:

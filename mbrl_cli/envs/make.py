@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
+import os
+import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import gymnasium
-from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.envs.registration import EnvSpec, load_env_creator, parse_env_id
 from gymnasium.error import DependencyNotInstalled
 
 from mbrl_cli.envs.action_repeat import ActionRepeat
 from mbrl_cli.envs.env import Env
+from mbrl_cli.envs.interface_check import with_interface_check
 from mbrl_cli.envs.pixels import Pixels
+from mbrl_cli.envs.user_wrappers import apply_wrappers
 from mbrl_cli.errors import EnvironmentFault, UserError, nearest
 from mbrl_cli.types import Count
 
@@ -38,6 +43,7 @@ for _id, (_entry_point, _limit) in _OWN.items():
 def make_env(
     id: str,
     kwargs: dict[str, Any] | None = None,
+    wrappers: list[Any] | None = None,
     max_episode_steps: int | None = None,
     reward: str = "learned",
     termination: str = "learned",
@@ -54,6 +60,8 @@ def make_env(
     Args:
         id: The gymnasium id.
         kwargs: Arguments of the environment's constructor.
+        wrappers: Wrappers of gymnasium around the environment, the first one innermost: each
+            `package.Wrapper`, or {_target_: package.Wrapper, argument: value}.
         max_episode_steps: Replaces the registered time limit.
         reward: `learned` by the model, `known` from the simulator, or `package.module:function` of
             the torch tensors obs [..., O], action in the environment's own units (see
@@ -73,12 +81,15 @@ def make_env(
         UserError: If the id is unknown, its package is missing, or an argument is wrong.
         EnvironmentFault: If the environment cannot be built with its default arguments.
     """
-    kwargs = dict(kwargs or {})
+    user_kwargs = dict(kwargs or {})
+    _refuse_nan("env.kwargs", user_kwargs)
     if max_episode_steps is not None and max_episode_steps < 1:
         raise UserError(f"env.max_episode_steps={max_episode_steps}: must be >= 1 or null")
+    kwargs = user_kwargs
     if obs == "pixels":
         _check_pixels(pixel_size, {"reward": reward, "termination": termination})
-        kwargs["render_mode"] = "rgb_array"
+        kwargs = {**user_kwargs, "render_mode": "rgb_array"}
+        _choose_headless_rendering()
     spec = _registered(id)
     try:
         _check_kwargs(spec, kwargs)
@@ -88,20 +99,74 @@ def make_env(
             gym_env = gymnasium.make(
                 spec, max_episode_steps=max_episode_steps, disable_env_checker=True, **kwargs
             )
+            gym_env = with_interface_check(gym_env)
+            if not wrappers:
+                _check_reward(id, gym_env)
+            if obs == "vector":
+                _refuse_atari_images(id, gym_env, wrappers or ())
+            gym_env = apply_wrappers(gym_env, wrappers or ())
             if action_repeat > 1:
                 gym_env = ActionRepeat(gym_env, action_repeat)
             if obs == "pixels":
                 gym_env = Pixels(gym_env, pixel_size, pixel_grey, frame_stack)
     except (ImportError, DependencyNotInstalled) as error:
-        raise UserError(f"env.id={id}: {_reason(error)}") from error
-    except UserError:
+        raise UserError(f"env.id={id}: {_reason(error)}{_rendering_hint(obs)}") from error
+    except (UserError, KeyboardInterrupt):
         raise
-    except Exception as error:
-        reason = f"{type(error).__name__}: {_first_line(error)}"
-        if not kwargs:  # so the fault is not in the user's arguments
+    except BaseException as error:  # SystemExit too
+        reason = f"{type(error).__name__}: {_first_line(error)}{_rendering_hint(obs)}"
+        if not user_kwargs:  # so the fault is not in the user's arguments
             raise EnvironmentFault(f"env.id={id}: cannot be built ({reason})") from error
-        raise UserError(f"env.kwargs={kwargs}: {id} refused them: {reason}") from error
+        raise UserError(f"env.kwargs={user_kwargs}: {id} refused them: {reason}") from error
     return Env(gym_env, reward=reward, termination=termination, simulator=simulator)
+
+
+def _refuse_nan(key: str, value: Any) -> None:
+    if isinstance(value, float) and math.isnan(value):
+        raise UserError(f"{key}=nan: must be a number")
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            _refuse_nan(f"{key}.{name}", part)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for index, part in enumerate(value):
+            _refuse_nan(f"{key}[{index}]", part)
+
+
+def _check_reward(id: str, gym_env: gymnasium.Env[Any, Any]) -> None:
+    """Refuse an environment of multi-objective RL, whose rewards are vectors."""
+    shape = getattr(getattr(gym_env.unwrapped, "reward_space", None), "shape", None)
+    if shape and math.prod(shape) > 1:
+        raise UserError(
+            f"env.id={id}: its rewards are vectors {list(shape)}; weigh their entries with a "
+            "wrapper: env.wrappers=[mo_gymnasium.wrappers.LinearReward]"
+        )
+
+
+def _refuse_atari_images(
+    id: str, gym_env: gymnasium.Env[Any, Any], wrappers: Sequence[Any]
+) -> None:
+    shape = gym_env.observation_space.shape
+    if "ale_py" in type(gym_env.unwrapped).__module__ and not wrappers and len(shape or ()) > 1:
+        raise UserError(
+            f"env.id={id}: its observations are images {list(shape or ())}; use env.obs=pixels, "
+            "or env.kwargs.obs_type=ram"
+        )
+
+
+def _choose_headless_rendering() -> None:
+    """Let MuJoCo render without a display, unless the user has chosen how."""
+    has_display = "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
+    if sys.platform == "linux" and not has_display:
+        os.environ.setdefault("MUJOCO_GL", "egl")
+
+
+def _rendering_hint(obs: str) -> str:
+    """Return what to try if images cannot be rendered."""
+    backend = os.environ.get("MUJOCO_GL")
+    if obs != "pixels" or backend is None:
+        return ""
+    other = "osmesa" if backend == "egl" else "egl"
+    return f"; rendering used MUJOCO_GL={backend}, try MUJOCO_GL={other}"
 
 
 def _check_pixels(size: int, known: Mapping[str, str]) -> None:
@@ -122,21 +187,41 @@ def _registered(id: str) -> EnvSpec:
     for module in (package,) if package else by_prefix:
         try:
             importlib.import_module(module)
-        except ImportError as error:
-            reason = f"cannot import {module}: {_reason(error)}"
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # an import may raise anything, SystemExit too
+            kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
+            reason = f"cannot import {module}: {kind}{_reason(error)}"
             raise UserError(f"env.id={id}: {reason}") from error
     spec = gymnasium.registry.get(name)
     if spec is None:
-        # Only ids of the same namespace: another namespace means a missing package, not a typo.
-        namespace = name.rpartition("/")[0]
-        close = nearest(name, [key for key in gymnasium.registry if key.startswith(namespace)])
-        hint = (
-            f"did you mean {', '.join(close)}?"
-            if close
-            else "where a package registers it, write env.id=package:Name-v0"
-        )
+        prefix = f"{package}:" if package else ""
+        close = [f"{prefix}{other}" for other in _similar_ids(name)]
+        hint = "where a package registers it, write env.id=package:Name-v0"
+        if package:
+            hint = f"{package} does not register it"
+        if close:
+            hint = f"did you mean {', '.join(close)}?"
         raise UserError(f"env.id={id}: unknown environment; {hint}")
     return spec
+
+
+def _similar_ids(name: str) -> list[str]:
+    """Return other versions of the same name, newest first, or else similar names."""
+    try:
+        namespace, base, _ = parse_env_id(name)
+    except gymnasium.error.Error:
+        namespace, base = None, name
+    versions = [
+        spec
+        for spec in gymnasium.registry.values()
+        if (spec.namespace, spec.name) == (namespace, base)
+    ]
+    if versions:
+        versions.sort(key=lambda spec: spec.version or 0, reverse=True)
+        return [spec.id for spec in versions[:1]]
+    # Only ids of the same namespace: another namespace means a missing package, not a typo.
+    return nearest(name, [key for key in gymnasium.registry if key.startswith(namespace or "")])
 
 
 def _check_kwargs(spec: EnvSpec, kwargs: dict[str, Any]) -> None:
@@ -151,7 +236,7 @@ def _check_kwargs(spec: EnvSpec, kwargs: dict[str, Any]) -> None:
         raise UserError(f"env.kwargs={kwargs}: {error}; {spec.id} takes {allowed}") from error
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Return the error's first line, or for a missing extra the command that installs it."""
     reason = _first_line(error)
     if isinstance(error, ModuleNotFoundError | DependencyNotInstalled):
@@ -161,5 +246,5 @@ def _reason(error: Exception) -> str:
     return reason
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0]

@@ -32,9 +32,11 @@ class ActionCodec:
 
     def __init__(self, space: gymnasium.Space[Any]):
         self._space = space
+        self.num_unbounded = 0  # entries without bounds
         if isinstance(space, spaces.Box):
             low_known = space.bounded_below & (space.low > -_NO_BOUND)
             high_known = space.bounded_above & (space.high < _NO_BOUND)
+            self.num_unbounded = int((~(low_known & high_known)).sum())
             low, high = space.low.astype(np.float64), space.high.astype(np.float64)
             low = np.where(low_known, low, np.where(high_known, high - 2.0, -1.0))
             high = np.where(high_known, high, low + 2.0)
@@ -71,8 +73,8 @@ class ActionCodec:
     def to_env(self, action: NDArray[Any]) -> Any:
         """Return the argument of `gym.step` for one encoded action [A]."""
         value = self.decode(torch.as_tensor(action, dtype=torch.float64)).numpy()
-        if isinstance(self._space, spaces.Discrete):
-            return int(value)
+        if isinstance(self._space, spaces.Discrete):  # the type that `sample` returns
+            return self._space.dtype.type(value)
         value = value.reshape(self._space.shape).astype(self._space.dtype)
         if isinstance(self._space, spaces.Box):  # the cast may round past a bound
             value = np.asarray(value.clip(self._space.low, self._space.high))
@@ -97,17 +99,14 @@ def obs_integer(space: gymnasium.Space[Any]) -> tuple[bool, ...]:
     return (not is_float,) * spaces.flatdim(space)
 
 
-def flatten_obs(space: gymnasium.Space[Any], obs: Any) -> NDArray[np.float32]:
-    """Return an observation as a new float32 vector [O]; discrete parts become one-hot."""
-    return np.asarray(spaces.flatten(space, obs)).astype(np.float32, copy=False)
-
-
 def _check(role: str, env_id: str, space: gymnasium.Space[Any], allowed: tuple[type, ...]) -> None:
     if not isinstance(space, allowed):
         names = ", ".join(kind.__name__ for kind in allowed)
+        pixels = ", or use env.obs=pixels" if role == "observation" else ""
         raise UserError(
             f"env.id={env_id}: {role} space {type(space).__name__} is not supported; "
-            f"supported are {names}"
+            f"supported are {names}; convert it with a wrapper: "
+            f"env.wrappers=[package.Wrapper]{pixels}"
         )
     if isinstance(space, _NESTED_SPACES):
         parts = space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces

@@ -28,8 +28,13 @@ def load_user_function(key: str, path: str, other_choices: str) -> Callable[...,
         raise UserError(f"{key}={path}: allowed are {other_choices}, package.module:function")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise UserError(f"{key}={path}: cannot import {module_name}: {error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # an import may raise anything, SystemExit too
+        reason = " ".join(str(error).split())[:200]
+        if not isinstance(error, ImportError):
+            reason = f"{type(error).__name__}: {reason}"
+        raise UserError(f"{key}={path}: cannot import {module_name}: {reason}") from error
     function = getattr(module, name, None)
     if not callable(function):
         close = nearest(name, [other for other in vars(module) if not other.startswith("_")])

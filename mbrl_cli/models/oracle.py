@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from mbrl_cli.envs.env import Env
+from mbrl_cli.envs.env_copies import DeepCopies, EnvCopies, EnvState, choose_copies
+from mbrl_cli.envs.global_random import restored_global_generators
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.markov import MarkovModel, Prediction
 from mbrl_cli.types import Count, EnvSpec, Simulator, State, Step
@@ -50,7 +51,17 @@ class Oracle(MarkovModel):
         self.state_source = "environment" if simulator is None else "observation"
         if simulator is not None and simulator.is_random:
             self.num_particles = num_particles
-        self._copies: list[Env] = []  # of all states imagined since the last observation
+        self._copies: EnvCopies = DeepCopies()
+        self._states: list[EnvState] = []  # all that were imagined since the last observation
+
+    def choose_copies(self, env: Env) -> None:
+        """Choose how environments are copied, by a test in `env`, which cannot be used afterwards.
+
+        Raises:
+            UserError: if no copy behaves as the original, or if copies change the original.
+        """
+        if self.spec.simulator is None:
+            self._copies = choose_copies(env)
 
     def observe(
         self, state: State, action: Tensor, obs: Tensor, envs: Sequence[Env] | None = None
@@ -61,7 +72,13 @@ class Oracle(MarkovModel):
             return observed
         if envs is None:
             raise ValueError("an oracle without a batched simulator needs the environments")
-        self._copies = list(envs)  # the environments themselves: only copied, never stepped
+        try:
+            self._states = [self._copies.take(env) for env in envs]
+        except (TypeError, RuntimeError, ValueError) as error:
+            raise UserError(
+                f"model=oracle: {self.spec.id} cannot be copied ({error}); "
+                "use a learned model: linear, mlp, ensemble, gaussian_ensemble"
+            ) from error
         index = torch.arange(len(envs), device=self.device)  # [B]
         return {**observed, "copy": index, "terminated": torch.zeros_like(index, dtype=torch.bool)}
 
@@ -75,30 +92,21 @@ class Oracle(MarkovModel):
         index, terminated = state["copy"].clone(), state["terminated"].clone()  # [M, 1]
         reward = torch.zeros_like(index, dtype=torch.float32)
         seeds = torch.randint(2**31, (1 if common_noise else len(index),), generator=generator)
-        for row in (~terminated[:, 0]).nonzero()[:, 0].tolist():
-            env = self._copy(self._copies[int(index[row, 0])])
-            env.reseed(int(seeds[row % len(seeds)]))
-            obs, row_reward, row_terminated, _ = env.step(action[row].flatten().cpu().numpy())
-            next_obs[row, 0] = torch.from_numpy(obs)
-            reward[row, 0] = row_reward
-            terminated[row, 0] = row_terminated
-            index[row, 0] = len(self._copies)
-            self._copies.append(env)
-        return Step(
-            state={"obs": next_obs, "copy": index, "terminated": terminated},
-            reward=reward,
-            continues=1.0 - terminated.float(),
-        )
-
-    def _copy(self, env: Env) -> Env:
-        """Return an independent copy of an environment in its present state."""
-        try:
-            return copy.deepcopy(env)
-        except (TypeError, RuntimeError, ValueError) as error:
-            raise UserError(
-                f"model=oracle: {self.spec.id} cannot be copied ({error}); "
-                "use a learned model: linear, mlp, ensemble, gaussian_ensemble"
-            ) from error
+        with restored_global_generators():
+            for row in (~terminated[:, 0]).nonzero()[:, 0].tolist():
+                outcome, env_state = self._copies.step(
+                    self._states[int(index[row, 0])],
+                    action[row].flatten().cpu().numpy(),
+                    int(seeds[row % len(seeds)]),
+                )
+                obs, row_reward, row_terminated, _ = outcome
+                next_obs[row, 0] = torch.from_numpy(obs)
+                reward[row, 0] = row_reward
+                terminated[row, 0] = row_terminated
+                index[row, 0] = len(self._states)
+                self._states.append(env_state)
+        next_state = {"obs": next_obs, "copy": index, "terminated": terminated}
+        return Step(next_state, reward, 1.0 - terminated.float())
 
     def transition(
         self, obs: Tensor, action: Tensor, generator: torch.Generator, common_noise: bool

@@ -20,6 +20,7 @@ from gymnasium.envs.toy_text.taxi import TaxiEnv
 
 from mbrl_cli.envs.cartpole_continuous import CartPoleContinuous
 from mbrl_cli.envs.gridworld import GridWorld
+from mbrl_cli.envs.interface_check import InterfaceCheck
 from mbrl_cli.envs.simulators.acrobot import AcrobotSimulator
 from mbrl_cli.envs.simulators.cartpole import CartPoleSimulator
 from mbrl_cli.envs.simulators.gridworld import GridWorldSimulator
@@ -54,7 +55,8 @@ _SIMULATOR_OF: dict[type, Callable[[Any], Simulator]] = {
 }
 
 # Wrappers that change neither observations nor actions nor rewards.
-_TRANSPARENT_WRAPPERS = {
+_TRANSPARENT_WRAPPERS: set[type] = {
+    InterfaceCheck,
     wrappers.HumanRendering,
     wrappers.OrderEnforcing,
     wrappers.PassiveEnvChecker,

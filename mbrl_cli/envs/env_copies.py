@@ -1,0 +1,303 @@
+"""Copies of an environment in the middle of an episode, for planning with the true dynamics.
+
+A copy is right only if it holds the whole state, shares nothing with the original, and draws random
+numbers of its own. `choose_copies` tests this by stepping copies and the original alike.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+import sys
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.utils import EzPickle
+from numpy.typing import NDArray
+
+from mbrl_cli.envs.env import Env
+from mbrl_cli.envs.global_random import restored_global_generators, seed_global_generators
+from mbrl_cli.envs.object_graph import find_objects
+from mbrl_cli.errors import EnvironmentFault, UserError
+from mbrl_cli.seeding import child_seed
+
+Outcome = tuple[NDArray[np.float32], float, bool, bool]  # as `Env.step` returns it
+_GENERATORS = (np.random.Generator, np.random.RandomState, random.Random, torch.Generator)
+SEED = 0  # of the test
+STEPS = 3  # before and after the copy is made
+
+
+class EnvState(NamedTuple):
+    """State of an environment in the middle of an episode."""
+
+    env: Env  # a copy that is never stepped, only copied
+    generators: list[Any]  # those that `env` holds, besides `Env.np_random`
+    arrays: list[NDArray[Any]]  # of a MuJoCo simulation
+
+
+class EnvCopies(ABC):
+    """Base class of the ways to copy an environment."""
+
+    @abstractmethod
+    def take(self, env: Env) -> EnvState:
+        """Return the state of a live environment, which is not changed."""
+
+    @abstractmethod
+    def step(self, state: EnvState, action: NDArray[Any], seed: int) -> tuple[Outcome, EnvState]:
+        """Take one encoded action [A] in a copy whose generators get `seed`; return its state."""
+
+
+class DeepCopies(EnvCopies):
+    """Copies by `copy.deepcopy`."""
+
+    def take(self, env: Env) -> EnvState:
+        """Return the state of a live environment."""
+        return EnvState(*self._copy(env, _nested_generators(env)), [])
+
+    def step(self, state: EnvState, action: NDArray[Any], seed: int) -> tuple[Outcome, EnvState]:
+        """Take one action in a copy."""
+        env, generators = self._copy(state.env, state.generators)
+        _reseed(env, generators, seed)
+        return env.step(action), EnvState(env, generators, [])
+
+    def _copy(self, env: Env, generators: list[Any]) -> tuple[Env, list[Any]]:
+        return copy.deepcopy((env, generators))
+
+
+class AttributeCopies(DeepCopies):
+    """Deep copies of the attributes, where `deepcopy` alone would build a new environment.
+
+    `EzPickle` lets `deepcopy` call the constructor, so the state is lost.
+    """
+
+    def _copy(self, env: Env, generators: list[Any]) -> tuple[Env, list[Any]]:
+        return _copy_attributes(env, generators, {})
+
+
+class MujocoCopies(EnvCopies):
+    """Attributes are copied, the simulation's state is read and set by MuJoCo's own functions.
+
+    All copies share one `MjData` of their own, into which a copy's state is loaded before it steps.
+    Besides the state (`mjSTATE_INTEGRATION`) the arrays that MuJoCo computes from it are kept,
+    because environments read them before they step.
+    """
+
+    def __init__(self) -> None:
+        self._mujoco = sys.modules["mujoco"]
+        self._scratch: dict[int, tuple[Any, Any]] = {}  # id(MjData) -> (it, the shared MjData)
+        self._models: list[Any] = []
+        self._shared: list[Any] = []
+
+    def take(self, env: Env) -> EnvState:
+        """Return the state of a live environment."""
+        mujoco = self._mujoco
+        datas = find_objects(env, (mujoco.MjData,))
+        models = find_objects(env, (mujoco.MjModel,))
+        self._models, self._shared = models, [*models, *_renderers(env)]
+        memo: dict[int, Any] = {id(item): item for item in self._shared}
+        arrays: list[NDArray[Any]] = []
+        for data in datas:
+            if id(data) not in self._scratch:
+                self._scratch[id(data)] = (data, copy.copy(data))
+            memo[id(data)] = self._scratch[id(data)][1]
+            arrays += self._read(data)
+        copied = _copy_attributes(env, _nested_generators(env), memo)
+        return EnvState(*copied, arrays)
+
+    def step(self, state: EnvState, action: NDArray[Any], seed: int) -> tuple[Outcome, EnvState]:
+        """Take one action in a copy."""
+        datas = find_objects(state.env, (self._mujoco.MjData,))
+        memo = {id(item): item for item in [*self._shared, *datas]}
+        env, generators = _copy_attributes(state.env, state.generators, memo)
+        saved = iter(state.arrays)
+        for data in datas:
+            self._write(data, saved)
+        _reseed(env, generators, seed)
+        outcome = env.step(action)
+        arrays = [array for data in datas for array in self._read(data)]
+        return outcome, EnvState(env, generators, arrays)
+
+    def _read(self, data: Any) -> list[NDArray[Any]]:
+        kind, model = self._mujoco.mjtState.mjSTATE_INTEGRATION, data.model
+        state = np.empty(self._mujoco.mj_stateSize(model, kind))
+        self._mujoco.mj_getState(model, data, state, kind)
+        return [state, *(getattr(data, name).copy() for name in self._array_names(data))]
+
+    def _write(self, data: Any, saved: Any) -> None:
+        kind = self._mujoco.mjtState.mjSTATE_INTEGRATION
+        self._mujoco.mj_setState(data.model, data, next(saved), kind)
+        for name in self._array_names(data):
+            getattr(data, name)[...] = next(saved)
+
+    def _array_names(self, data: Any) -> list[str]:
+        """Return the arrays of `MjData` whose sizes do not depend on the contacts."""
+        if not hasattr(self, "_names"):
+            variable = ("_", "efc_", "iefc_", "contact", "island", "map_", "iM", "iLD", "iA")
+            self._names = [
+                name
+                for name in dir(data)
+                if not name.startswith(variable)
+                and isinstance(getattr(data, name), np.ndarray)
+                and getattr(data, name).flags.writeable
+                and getattr(data, name).dtype.kind == "f"
+            ]
+        return self._names
+
+
+def choose_copies(env: Env) -> EnvCopies:
+    """Return a way to copy this environment that passes the test; the environment is used up.
+
+    Raises:
+        UserError: if there is none.
+    """
+    ways: list[type[EnvCopies]] = [DeepCopies]
+    mujoco = sys.modules.get("mujoco")
+    if mujoco is not None and find_objects(env, (mujoco.MjData,)):
+        ways.append(MujocoCopies)
+    elif find_objects(env, (EzPickle,)):
+        ways.append(AttributeCopies)
+    reason: str | None = None
+    with restored_global_generators():
+        for way in ways:
+            try:
+                copies = way()
+                reason = _fault(copies, env)
+            except (EnvironmentFault, TypeError, RuntimeError, ValueError, AttributeError) as error:
+                reason = f"cannot be copied ({' '.join(str(error).split())[:150]})"
+            if reason is None:
+                return copies
+    raise UserError(
+        f"model=oracle: {env.spec.id} {reason}; "
+        "use a learned model: linear, mlp, ensemble, gaussian_ensemble"
+    )
+
+
+def _fault(copies: EnvCopies, env: Env) -> str | None:
+    """Return what is wrong with the copies, or None.
+
+    In each part the environment starts from the same state. Equal actions with equal seeds must
+    then lead to equal outcomes.
+    """
+    rng = np.random.default_rng(SEED)
+    before, checked, other = (_actions(env, rng) for _ in range(3))
+
+    def start() -> None:
+        env.reset(SEED)
+        for action in before:
+            _, _, terminated, truncated = env.step(action)
+            if terminated or truncated:
+                env.reset(SEED)
+
+    def play(actions: list[NDArray[Any]]) -> list[Outcome]:
+        """Step the original."""
+        outcomes: list[Outcome] = []
+        for i, action in enumerate(actions):
+            _reseed(env, _nested_generators(env), child_seed(SEED, "copy", i))
+            outcomes.append(env.step(action))
+            if outcomes[-1][2] or outcomes[-1][3]:
+                break
+        return outcomes
+
+    def imagine(state: EnvState, actions: list[NDArray[Any]]) -> list[Outcome]:
+        """Step copies."""
+        outcomes: list[Outcome] = []
+        for i, action in enumerate(actions):
+            outcome, state = copies.step(state, action, child_seed(SEED, "copy", i))
+            outcomes.append(outcome)
+            if outcome[2] or outcome[3]:
+                break
+        return outcomes
+
+    start()
+    expected = play(checked)
+    start()
+    if not _equal(play(checked), expected):
+        return "does not repeat an episode under the same seed, so its copies cannot be tested"
+    start()
+    imagine(copies.take(env), other)
+    if not _equal(play(checked), expected):
+        return "shares its simulator with its copies: imagined steps move the real environment"
+    start()
+    state = copies.take(env)
+    imagine(state, other)
+    play(other)
+    if not _equal(imagine(state, checked), expected):
+        return "loses its state when it is copied"
+    return None
+
+
+def _actions(env: Env, rng: np.random.Generator) -> list[NDArray[Any]]:
+    """Return random encoded actions."""
+    action = env.spec.action
+    if action.kind == "continuous":
+        return [rng.uniform(-1, 1, action.dim).astype(np.float32) for _ in range(STEPS)]
+    return [
+        np.concatenate([np.eye(n, dtype=np.float32)[rng.integers(n)] for n in action.sizes])
+        for _ in range(STEPS)
+    ]
+
+
+def _equal(outcomes: list[Outcome], expected: list[Outcome]) -> bool:
+    return len(outcomes) == len(expected) and all(
+        np.array_equal(a[0], b[0]) and a[1:] == b[1:]
+        for a, b in zip(outcomes, expected, strict=True)
+    )
+
+
+def _nested_generators(env: Env) -> list[Any]:
+    """Return the generators that `env` holds, besides the one that `Env.reseed` replaces."""
+    own = getattr(env.gym.unwrapped, "_np_random", None)
+    wrappers_own = [own]
+    layer: Any = env.gym
+    while isinstance(layer, gymnasium.Wrapper):
+        wrappers_own.append(getattr(layer, "_np_random", None))
+        layer = layer.env
+    found = find_objects(env, _GENERATORS)
+    held = _held_elsewhere(env, own)
+    return [g for g in found if held or not any(g is other for other in wrappers_own)]
+
+
+def _held_elsewhere(env: Env, generator: Any) -> bool:
+    """Return whether another object of the environment refers to the same generator."""
+    base = env.gym.unwrapped
+    others = {name: value for name, value in vars(base).items() if name != "_np_random"}
+    return any(found is generator for found in find_objects(others, _GENERATORS))
+
+
+def _reseed(env: Env, generators: list[Any], seed: int) -> None:
+    """Give the environment and the process random numbers that depend on `seed` alone."""
+    env.reseed(seed)
+    seed_global_generators(seed)
+    for index, generator in enumerate(generators):
+        own_seed = child_seed(seed, "generator", index)
+        if isinstance(generator, np.random.Generator):
+            bits = generator.bit_generator
+            bits.state = type(bits)(own_seed).state
+        elif isinstance(generator, torch.Generator):
+            generator.manual_seed(own_seed)
+        else:  # RandomState, random.Random
+            generator.seed(own_seed)
+
+
+def _copy_attributes(
+    env: Env, generators: list[Any], memo: dict[int, Any]
+) -> tuple[Env, list[Any]]:
+    """Copy deeply without the constructors that EzPickle calls; `memo` as in `copy.deepcopy`."""
+    pickled = find_objects(env, (EzPickle,))
+    shells = []
+    for item in pickled:
+        shell = object.__new__(type(item))
+        memo[id(item)] = shell
+        shells.append(shell)
+    for item, shell in zip(pickled, shells, strict=True):
+        vars(shell).update(copy.deepcopy(vars(item), memo))
+    return copy.deepcopy((env, generators), memo)
+
+
+def _renderers(env: Env) -> list[Any]:
+    """Return the objects that draw images; copies share them, because they are never drawn."""
+    renderer = getattr(env.gym.unwrapped, "mujoco_renderer", None)
+    return [] if renderer is None else [renderer]

@@ -1,0 +1,59 @@
+"""The environments in which evaluation episodes are played, built when they are first needed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from mbrl_cli.envs.env import Env
+from mbrl_cli.errors import UserError
+
+
+class EvaluationEnvs:
+    """Builds and keeps up to `limit` environments; the others' episodes are played afterwards.
+
+    Args:
+        new_env: builds an environment.
+        training_env: the environment of the training, used if there can be no other.
+        limit: number of instances beside the training environment; 0: episodes are played in the
+            training environment; None: one for each episode, or 0 if a second instance cannot be
+            built.
+    """
+
+    def __init__(self, new_env: Callable[[], Env], training_env: Env, limit: int | None) -> None:
+        self._new_env = new_env
+        self._training_env = training_env
+        self._limit = limit
+        self._built: list[Env] = []
+
+    def uses_training_env(self) -> bool:
+        """Return whether evaluation must wait for the end of the training episode."""
+        self.take(1)
+        return self._limit == 0
+
+    def take(self, episodes: int) -> list[Env]:
+        """Return the environments for this number of episodes; at least one."""
+        wanted = episodes if self._limit is None else min(episodes, self._limit)
+        while len(self._built) < wanted:
+            try:
+                self._built.append(self._new_env())
+            except UserError as error:
+                if self._limit is not None:
+                    raise
+                self._limit = wanted = len(self._built)
+                print(
+                    f"mbrl: only {1 + wanted} instances of the environment can exist "
+                    f"({error}); evaluation uses {wanted or 'the training environment'}",
+                    file=sys.stderr,
+                )
+        return self._built[:wanted] if wanted else [self._training_env]
+
+    def notices(self) -> list[str]:
+        """Return the notices of all environments, each once."""
+        lines = (line for env in (self._training_env, *self._built) for line in env.notices())
+        return list(dict.fromkeys(lines))
+
+    def close(self) -> None:
+        """Close all environments, the training environment too."""
+        for env in (self._training_env, *self._built):
+            env.close()
