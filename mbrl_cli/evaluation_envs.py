@@ -42,8 +42,8 @@ class EvaluationEnvs:
                     raise
                 self._limit = wanted = len(self._built)
                 print(
-                    f"mbrl: only {1 + wanted} instances of the environment can exist "
-                    f"({error}); evaluation uses {wanted or 'the training environment'}",
+                    f"mbrl: a further instance of the environment cannot be built ({error}); "
+                    f"evaluation uses {wanted or 'the training environment'}",
                     file=sys.stderr,
                 )
         return self._built[:wanted] if wanted else [self._training_env]

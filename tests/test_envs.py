@@ -163,7 +163,10 @@ UNSUPPORTED = {
 
 @pytest.mark.parametrize("name", UNSUPPORTED)
 def test_an_unsupported_action_space_is_refused_by_name(name):
-    text = f"env.id=Fake: action space {name} is not supported; supported are {ACTION_NAMES}"
+    text = (
+        f"env.id=Fake: action space {name} is not supported; supported are {ACTION_NAMES}; "
+        "convert it with a wrapper: env.wrappers=[package.Wrapper]"
+    )
     with pytest.raises(UserError, match=re.escape(text) + "$"):
         Env(Fake(action_space=UNSUPPORTED[name]))
 

@@ -113,7 +113,7 @@ def _box_values(space: Any, obs: Any) -> NDArray[np.float32]:
     if lost.any():
         raise ValueError(
             f"an observation holds {before.reshape(-1)[lost][0]!s}, which observation_space "
-            f"{_space_name(space)} cannot hold; declare the values that the environment returns"
+            f"{_space_name(space)} cannot hold; give it the dtype of the values, such as float32"
         )
     return flat
 

@@ -19,7 +19,7 @@ from mbrl_cli.envs.action_repeat import ActionRepeat
 from mbrl_cli.envs.env import Env
 from mbrl_cli.envs.interface_check import with_interface_check
 from mbrl_cli.envs.pixels import Pixels
-from mbrl_cli.envs.user_wrappers import apply_wrappers
+from mbrl_cli.envs.user_wrappers import apply_wrappers, check_wrappers
 from mbrl_cli.errors import EnvironmentFault, UserError, nearest
 from mbrl_cli.types import Count
 
@@ -43,7 +43,7 @@ for _id, (_entry_point, _limit) in _OWN.items():
 def make_env(
     id: str,
     kwargs: dict[str, Any] | None = None,
-    wrappers: list[Any] | None = None,
+    wrappers: Any = (),
     max_episode_steps: int | None = None,
     reward: str = "learned",
     termination: str = "learned",
@@ -83,6 +83,7 @@ def make_env(
     """
     user_kwargs = dict(kwargs or {})
     _refuse_nan("env.kwargs", user_kwargs)
+    wrappers = check_wrappers(wrappers)
     if max_episode_steps is not None and max_episode_steps < 1:
         raise UserError(f"env.max_episode_steps={max_episode_steps}: must be >= 1 or null")
     kwargs = user_kwargs
@@ -103,8 +104,8 @@ def make_env(
             if not wrappers:
                 _check_reward(id, gym_env)
             if obs == "vector":
-                _refuse_atari_images(id, gym_env, wrappers or ())
-            gym_env = apply_wrappers(gym_env, wrappers or ())
+                _refuse_atari_images(id, gym_env, wrappers)
+            gym_env = apply_wrappers(gym_env, wrappers)
             if action_repeat > 1:
                 gym_env = ActionRepeat(gym_env, action_repeat)
             if obs == "pixels":
@@ -143,7 +144,7 @@ def _check_reward(id: str, gym_env: gymnasium.Env[Any, Any]) -> None:
 
 
 def _refuse_atari_images(
-    id: str, gym_env: gymnasium.Env[Any, Any], wrappers: Sequence[Any]
+    id: str, gym_env: gymnasium.Env[Any, Any], wrappers: Sequence[str | dict[str, Any]]
 ) -> None:
     shape = gym_env.observation_space.shape
     if "ale_py" in type(gym_env.unwrapped).__module__ and not wrappers and len(shape or ()) > 1:

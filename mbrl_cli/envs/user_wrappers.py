@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
@@ -13,21 +14,30 @@ from mbrl_cli.errors import UserError, nearest
 _FORMS = "allowed are package.Wrapper and {_target_: package.Wrapper, argument: value}"
 
 
+def check_wrappers(wrappers: Any) -> list[str | dict[str, Any]]:
+    """Return the value of `env.wrappers` as a list; UserError if it has another form."""
+    items = [] if wrappers is None else wrappers
+    if not isinstance(items, list | tuple):
+        raise UserError(f"env.wrappers={wrappers}: must be a list [...]; {_FORMS}")
+    for index, item in enumerate(items):
+        path = item.get("_target_") if isinstance(item, dict) else item
+        if not isinstance(path, str) or not re.fullmatch(r"\w+([.:]\w+)+", path):
+            raise UserError(f"env.wrappers[{index}]={item}: {_FORMS}")
+    return list(items)
+
+
 def apply_wrappers(
-    gym_env: gymnasium.Env[Any, Any], wrappers: Sequence[Any]
+    gym_env: gymnasium.Env[Any, Any], wrappers: Sequence[str | dict[str, Any]]
 ) -> gymnasium.Env[Any, Any]:
     """Return the environment in these wrappers, the first one innermost.
 
     Raises:
         UserError: if a wrapper does not exist, fails, or does not return an environment.
     """
-    for index, given in enumerate(wrappers):
+    for index, item in enumerate(wrappers):
         key = f"env.wrappers[{index}]"
-        arguments = {}
-        path = given
-        if isinstance(given, Mapping):
-            arguments = {str(name): value for name, value in given.items() if name != "_target_"}
-            path = given.get("_target_")
+        arguments = dict(item) if isinstance(item, dict) else {}
+        path = arguments.pop("_target_") if isinstance(item, dict) else item
         wrapper = _load(key, path)
         try:
             wrapped = wrapper(gym_env, **arguments)
@@ -44,10 +54,8 @@ def apply_wrappers(
     return gym_env
 
 
-def _load(key: str, path: Any) -> Callable[..., Any]:
-    module_name, _, name = str(path).replace(":", ".").rpartition(".")
-    if not isinstance(path, str) or not module_name:
-        raise UserError(f"{key}={path}: {_FORMS}")
+def _load(key: str, path: str) -> Callable[..., Any]:
+    module_name, _, name = path.replace(":", ".").rpartition(".")
     try:
         module = importlib.import_module(module_name)
     except KeyboardInterrupt:
