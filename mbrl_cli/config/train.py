@@ -32,6 +32,7 @@ from mbrl_cli.signals import stop_on_signals
 from mbrl_cli.threads_and_malloc import set_threads_and_malloc
 
 TRACE = "fault.txt"
+NOTHING_SAVED = "no episode had ended, so nothing is saved and it starts again from step 0"
 
 
 def train(cfg: DictConfig) -> float:
@@ -171,27 +172,23 @@ def _run_to_end(
     except (EnvironmentFault, Diverged) as fault:
         (folder / TRACE).write_text(traceback.format_exc(), encoding="utf-8")
         saved = (
-            f"{_what_is_saved(runner)}, the trace is in {TRACE}; "
+            f"{'the state before the episode is saved' if _is_saved(runner) else NOTHING_SAVED}, "
+            f"the trace is in {TRACE}; "
             f"to resume type: mbrl resume {folder}"
         )
         raise type(fault)(f"{fault}; {saved}") from fault
     except StopRequested:
-        print(
-            f"mbrl: stopped; {_what_is_saved(runner)}; to resume type: mbrl resume {folder}",
-            file=sys.stderr,
-        )
+        stopped = "stopped and saved" if _is_saved(runner) else f"stopped; {NOTHING_SAVED}"
+        print(f"mbrl: {stopped}; to resume type: mbrl resume {folder}", file=sys.stderr)
         raise
     finally:
         eval_envs.close()
     return float(final.returns.mean())
 
 
-def _what_is_saved(runner: Runner | None) -> str:
-    """Return what a resumed run can start from, in words."""
-    step = -1 if runner is None else runner.store.saved_step
-    if step <= 0:
-        return "no episode had ended, so nothing is saved and it starts again from step 0"
-    return f"the state of step {step:,}, before the episode, is saved"
+def _is_saved(runner: Runner | None) -> bool:
+    """Return whether a resumed run starts later than this one did."""
+    return runner is not None and runner.store.saved_step > 0
 
 
 def _resolved(cfg: DictConfig) -> dict[str, Any]:
