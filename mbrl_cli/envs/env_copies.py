@@ -10,9 +10,9 @@ import copy
 import random
 import sys
 from abc import ABC, abstractmethod
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-import gymnasium
 import numpy as np
 import torch
 from gymnasium.utils import EzPickle
@@ -89,15 +89,16 @@ class MujocoCopies(EnvCopies):
         self._mujoco = sys.modules["mujoco"]
         self._scratch: dict[int, tuple[Any, Any]] = {}  # id(MjData) -> (it, the shared MjData)
         self._models: list[Any] = []
-        self._shared: list[Any] = []
 
     def take(self, env: Env) -> EnvState:
         """Return the state of a live environment."""
         mujoco = self._mujoco
         datas = find_objects(env, (mujoco.MjData,))
-        models = find_objects(env, (mujoco.MjModel,))
-        self._models, self._shared = models, [*models, *_renderers(env)]
-        memo: dict[int, Any] = {id(item): item for item in self._shared}
+        self._models = find_objects(env, (mujoco.MjModel,))
+        memo: dict[int, Any] = {id(model): model for model in self._models}
+        renderer = getattr(env.gym.unwrapped, "mujoco_renderer", None)
+        if renderer is not None:  # it refers to the original's MjData; copies are never drawn
+            memo[id(renderer)] = SimpleNamespace()
         arrays: list[NDArray[Any]] = []
         for data in datas:
             if id(data) not in self._scratch:
@@ -110,7 +111,7 @@ class MujocoCopies(EnvCopies):
     def step(self, state: EnvState, action: NDArray[Any], seed: int) -> tuple[Outcome, EnvState]:
         """Take one action in a copy."""
         datas = find_objects(state.env, (self._mujoco.MjData,))
-        memo = {id(item): item for item in [*self._shared, *datas]}
+        memo = {id(item): item for item in [*self._models, *datas]}
         env, generators = _copy_attributes(state.env, state.generators, memo)
         saved = iter(state.arrays)
         for data in datas:
@@ -249,22 +250,11 @@ def _equal(outcomes: list[Outcome], expected: list[Outcome]) -> bool:
 
 def _nested_generators(env: Env) -> list[Any]:
     """Return the generators that `env` holds, besides the one that `Env.reseed` replaces."""
-    own = getattr(env.gym.unwrapped, "_np_random", None)
-    wrappers_own = [own]
-    layer: Any = env.gym
-    while isinstance(layer, gymnasium.Wrapper):
-        wrappers_own.append(getattr(layer, "_np_random", None))
-        layer = layer.env
-    found = find_objects(env, _GENERATORS)
-    held = _held_elsewhere(env, own)
-    return [g for g in found if held or not any(g is other for other in wrappers_own)]
-
-
-def _held_elsewhere(env: Env, generator: Any) -> bool:
-    """Return whether another object of the environment refers to the same generator."""
     base = env.gym.unwrapped
-    others = {name: value for name, value in vars(base).items() if name != "_np_random"}
-    return any(found is generator for found in find_objects(others, _GENERATORS))
+    own = getattr(base, "_np_random", None)
+    parts = {name: value for name, value in vars(base).items() if name != "_np_random"}
+    held_by_a_part = any(found is own for found in find_objects(parts, _GENERATORS))
+    return [g for g in find_objects(env, _GENERATORS) if held_by_a_part or g is not own]
 
 
 def _reseed(env: Env, generators: list[Any], seed: int) -> None:
@@ -295,9 +285,3 @@ def _copy_attributes(
     for item, shell in zip(pickled, shells, strict=True):
         vars(shell).update(copy.deepcopy(vars(item), memo))
     return copy.deepcopy((env, generators), memo)
-
-
-def _renderers(env: Env) -> list[Any]:
-    """Return the objects that draw images; copies share them, because they are never drawn."""
-    renderer = getattr(env.gym.unwrapped, "mujoco_renderer", None)
-    return [] if renderer is None else [renderer]
