@@ -34,7 +34,7 @@ def train(folder: Path, *words: str) -> float:
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     subprocess.run(command, check=True, env=environment)
-    state = load_final_checkpoint(folder)
+    state, _ = load_final_checkpoint(folder)
     assert state is not None
     return float(state["result"])
 

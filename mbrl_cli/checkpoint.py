@@ -20,11 +20,14 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from mbrl_cli.errors import UserError
+from mbrl_cli.run_files import read_regular, write_atomically
 
 FORMAT = 2
 SUFFIX = ".safetensors"
 # One metadata entry holds everything, because safetensors writes several in random order.
 _ENTRY = "mbrl"
+# Bytes of JSON in a file. JSON takes about 100 times its length in memory.
+MAX_HEADER = 2**23
 _BLANK_CHECKSUM = "0" * 64
 
 
@@ -41,24 +44,20 @@ def save_checkpoint(folder: Path, name: str, state: dict[str, Any]) -> Path:
 
 
 def encode_checkpoint(name: str, state: dict[str, Any]) -> bytearray:
-    """Return the content of a checkpoint file; see `save_checkpoint`."""
+    """Return the content of a checkpoint file; see `save_checkpoint`.
+
+    Raises UserError if the values that are not tensors are longer than `MAX_HEADER` bytes, because
+    such a file would be refused when it is loaded.
+    """
     tensors: dict[str, Tensor] = {}
     entry = {"checksum": _BLANK_CHECKSUM, "format": FORMAT, "state": _pack(state, name, tensors)}
     content = bytearray(safetensors.torch.save(tensors, {_ENTRY: json.dumps(entry)}))
+    length = int.from_bytes(content[:8], "little")
+    if length > MAX_HEADER:
+        raise UserError(f"checkpoint {name}: {length:,} bytes of plain values; use tensors")
     start = content.index(_BLANK_CHECKSUM.encode())
     content[start : start + len(_BLANK_CHECKSUM)] = _checksum(content)
     return content
-
-
-def write_atomically(path: Path, content: bytes | bytearray) -> None:
-    """Write a file; a crash or a power cut leaves the complete old file or the complete new one."""
-    unfinished = path.with_name(f".{path.name}.tmp")
-    with unfinished.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
-    _sync_folder(path.parent)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -67,7 +66,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises UserError if the file is missing, damaged or of another format version.
     """
     try:
-        content = bytearray(path.read_bytes())
+        content = bytearray(read_regular(path, _physical_memory()))
     except OSError as error:
         raise UserError(f"{path}: cannot read the checkpoint ({error.strerror})") from error
     return decode_checkpoint(path, content)
@@ -80,21 +79,38 @@ def decode_checkpoint(path: Path | str, content: bytearray) -> dict[str, Any]:
     """
     try:
         length = int.from_bytes(content[:8], "little")
+        if length > MAX_HEADER:
+            raise ValueError(f"a header of {length:,} bytes")
         entry = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_ENTRY])
         version, checksum = entry["format"], entry["checksum"].encode()
         start = content.index(checksum)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged, or not a checkpoint of mbrl") from error
     if version != FORMAT:
-        raise UserError(f"{path} has checkpoint format {version}; this mbrl reads format {FORMAT}")
+        shown = str(version)[:20]
+        raise UserError(f"{path} has checkpoint format {shown}; this mbrl reads format {FORMAT}")
+    if len(checksum) != len(_BLANK_CHECKSUM):
+        raise UserError(f"{path} is damaged: its checksum does not match")
     content[start : start + len(checksum)] = _BLANK_CHECKSUM.encode()
     if _checksum(content) != checksum:
         raise UserError(f"{path} is damaged: its checksum does not match")
     try:
-        state: dict[str, Any] = _unpack(entry["state"], safetensors.torch.load(bytes(content)))
-    except (ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
+        state = _unpack(entry["state"], safetensors.torch.load(bytes(content)))
+        if not isinstance(state, dict):
+            raise TypeError("the state is not a dict")
+    except (
+        ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError
+    ) as error:  # fmt: skip
         raise UserError(f"{path} is no checkpoint of mbrl, though its checksum matches") from error
     return state
+
+
+def _physical_memory() -> int:
+    """Return the memory of this machine in bytes, where the system tells it."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return 2**40
 
 
 def _checksum(content: bytearray) -> bytes:
@@ -141,14 +157,3 @@ def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
     if kind == "tuple":
         return tuple(_unpack(item, tensors) for item in content)
     return tensors[content] if kind == "tensor" else tensors[content].numpy()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Write a folder's entries to the disk, so that a rename survives a power cut (POSIX only)."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -6,6 +6,11 @@ writes its new transitions to one more segment file and lists all segments that 
     checkpoints/0000000500.safetensors         state after 500 environment steps; the last few stay
     replay/0000000000-0000000500.safetensors   the transitions up to then
     checkpoint.safetensors                     agent and result of the finished run
+
+Every checkpoint holds the config of its run as text, see `saved_config.config_record`: a resumed
+run must not continue with another config. The files may come from another person. So everything in
+them is checked before it is used, apart from the agent's state, which is compared with the state of
+a new agent later.
 """
 
 from __future__ import annotations
@@ -16,10 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from mbrl_cli.checkpoint import SUFFIX, load_checkpoint, save_checkpoint
 from mbrl_cli.errors import UserError
 from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.run_files import check_subfolder
+from mbrl_cli.stopwatch import PHASES
 
 FINAL_CHECKPOINT = "checkpoint"
 CHECKPOINTS = "checkpoints"
@@ -31,6 +39,8 @@ RESUMABLE_KEYS: dict[str, type] = {
     "rows": int, "episodes": int, "generators": dict, "seconds": dict, "log": dict,
     "segments": list,
 }  # fmt: skip
+CONFIGS = "configs"  # list of texts, see `CheckpointStore`; older checkpoints lack it
+LARGEST_COUNT = 10**12  # steps, rows or bytes; a run of a century has fewer
 
 
 class CheckpointStore:
@@ -40,16 +50,24 @@ class CheckpointStore:
     transitions that belong to it.
     """
 
-    def __init__(
-        self, folder: Path, num_kept: int, resumed_from: dict[str, Any] | None = None
-    ) -> None:
-        """Start with no checkpoints, or after the one that `load_newest_checkpoint` returned."""
+    def __init__(self, folder: Path, num_kept: int, config: str = "") -> None:
+        """Start with no checkpoints.
+
+        Args:
+            folder: the run folder.
+            num_kept: number of checkpoints that stay.
+            config: the run's config as text, stored in each checkpoint.
+        """
         self.folder = folder
         self.num_kept = num_kept
-        # [first row, last row + 1] of each segment on disk
-        self._segments: list[list[int]] = resumed_from["segments"] if resumed_from else []
-        # Environment step of the newest checkpoint; -1: there is none.
-        self.saved_step: int = resumed_from["env_step"] if resumed_from else -1
+        self._configs = {CONFIGS: [config]} if config else {}
+        self._segments: list[list[int]] = []  # [first row, last row + 1] of each segment on disk
+        self.saved_step = -1  # environment step of the newest checkpoint; -1: there is none
+
+    def continue_from(self, checkpoint: dict[str, Any]) -> None:
+        """Continue after the checkpoint that `load_newest_checkpoint` returned."""
+        self._segments = checkpoint["segments"]
+        self.saved_step = checkpoint["env_step"]
 
     def save(self, checkpoint: dict[str, Any], replay: ReplayBuffer) -> None:
         """Write a checkpoint and the transitions since the previous one.
@@ -64,14 +82,15 @@ class CheckpointStore:
             self._segments.append([saved_rows, rows])
         name = f"{checkpoint['env_step']:010d}"
         segments = [list(segment) for segment in self._segments]
-        save_checkpoint(self.folder / CHECKPOINTS, name, checkpoint | {"segments": segments})
+        state = checkpoint | {"segments": segments} | self._configs
+        save_checkpoint(self.folder / CHECKPOINTS, name, state)
         self.saved_step = checkpoint["env_step"]
         for old in _newest_first(self.folder)[self.num_kept :]:
             old.unlink()
 
     def finish(self, env_step: int, agent: dict[str, Any], result: float) -> None:
         """Write the agent's state at the end of the run, and the final evaluation's mean return."""
-        final = {"env_step": env_step, "agent": agent, "result": result}
+        final = {"env_step": env_step, "agent": agent, "result": result} | self._configs
         save_checkpoint(self.folder, FINAL_CHECKPOINT, final)
 
 
@@ -104,29 +123,52 @@ def mark_as_damaged(path: Path) -> None:
     path.rename(path.with_name(path.name + DAMAGED))
 
 
-def load_final_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """Return what `CheckpointStore.finish` wrote, or None if the run has not finished.
+def load_final_checkpoint(folder: Path) -> tuple[dict[str, Any] | None, str]:
+    """Return what `CheckpointStore.finish` wrote, None if the run has not finished, and a reason.
 
-    A damaged file counts as missing: a resumed run writes it again from the newest checkpoint.
+    A damaged file counts as missing: a resumed run writes it again from the newest checkpoint. The
+    reason then says what is wrong with it; otherwise it is empty.
     """
-    paths = [folder / f"{FINAL_CHECKPOINT}{SUFFIX}"]
-    return next(_intact(paths, []), None)
+    path = folder / f"{FINAL_CHECKPOINT}{SUFFIX}"
+    if not path.exists() and not path.is_symlink():
+        return None, ""
+    try:
+        return _load_checked(path), ""
+    except UserError as error:
+        return None, str(error)
 
 
-def load_newest_agent_state(folder: Path) -> dict[str, Any]:
+def load_newest_agent_state(folder: Path) -> tuple[dict[str, Any], list[str]]:
     """Return the intact checkpoint with the most environment steps, finished or not.
 
-    Its keys `env_step` and `agent` are always there.
+    Its keys `env_step` and `agent` are always there. The second value says what is wrong with each
+    damaged checkpoint that was passed over.
 
     Raises:
         UserError: if no checkpoint is intact.
     """
-    errors: list[str] = []
-    checkpoints = list(_intact([folder / f"{FINAL_CHECKPOINT}{SUFFIX}"], errors))
+    final, reason = load_final_checkpoint(folder)
+    errors = [reason] if reason else []
+    checkpoints = [final] if final is not None else []
     checkpoints += islice(_intact(_newest_first(folder), errors), 1)
     if not checkpoints:
-        raise UserError(errors[0])
-    return max(checkpoints, key=lambda checkpoint: int(checkpoint["env_step"]))
+        no_file = f"{folder}: has no checkpoint yet; to continue the run type: mbrl resume {folder}"
+        raise UserError(errors[0] if errors else no_file)
+    return max(checkpoints, key=lambda checkpoint: int(checkpoint["env_step"])), errors
+
+
+def accept_config(folder: Path, config: str) -> None:
+    """Let every intact checkpoint in the folder be continued with another config, too.
+
+    Called before the config of a run changes. If the process is killed in between, both the old and
+    the new config fit.
+    """
+    for path in [folder / f"{FINAL_CHECKPOINT}{SUFFIX}", *_newest_first(folder)]:
+        for checkpoint in _intact([path] if path.exists() else [], []):
+            configs = checkpoint.get(CONFIGS, [])
+            if configs and config not in configs:
+                changed = checkpoint | {CONFIGS: [*configs, config]}
+                save_checkpoint(path.parent, path.name.removesuffix(SUFFIX), changed)
 
 
 def load_newest_replay(folder: Path) -> tuple[dict[str, np.ndarray], int]:
@@ -146,15 +188,41 @@ def load_replay(folder: Path, checkpoint: dict[str, Any]) -> dict[str, np.ndarra
     """Return the transitions of a checkpoint by field.
 
     Raises:
-        UserError: if a segment is damaged.
+        UserError: if a segment is damaged, or does not fit the others.
     """
-    segments = [
-        load_checkpoint(folder / REPLAY / f"{_segment_name(start, stop)}{SUFFIX}")
-        for start, stop in checkpoint["segments"]
-    ]
+    check_subfolder(folder / REPLAY)
+    segments: list[dict[str, np.ndarray]] = []
+    for start, stop in checkpoint["segments"]:
+        path = folder / REPLAY / f"{_segment_name(start, stop)}{SUFFIX}"
+        segment = load_checkpoint(path)
+        _check_segment(path, segment, stop - start, segments[0] if segments else None)
+        segments.append(segment)
     if not segments:
         return {}
-    return {name: np.concatenate([part[name] for part in segments]) for name in segments[0]}
+    stored = {name: np.concatenate([part[name] for part in segments]) for name in segments[0]}
+    episode = stored["episode"]
+    if np.any(np.diff(episode) < 0) or episode[0] < 0 or episode[-1] >= checkpoint["episodes"]:
+        raise UserError(f"{folder / REPLAY}: is no replay of a run: the episodes are not in order")
+    return stored
+
+
+def _check_segment(
+    path: Path, segment: dict[str, Any], rows: int, first: dict[str, np.ndarray] | None
+) -> None:
+    """Raise UserError if fields, types or shapes of a segment are not those of transitions."""
+    expected = ReplayBuffer(capacity=0, obs_dim=0, action_dim=0).transitions(0, 0)
+    for name in expected | segment:
+        if name not in expected or not isinstance(segment.get(name), np.ndarray):
+            raise UserError(f"{path}: is no segment of a replay: {name} is missing or wrong")
+        field, blank = segment[name], expected[name]
+        types = (blank.dtype, np.uint8) if blank.ndim == 2 and name != "action" else (blank.dtype,)
+        shape = (rows, *(first[name].shape[1:] if first else field.shape[1:]))
+        dtype = first[name].dtype if first else field.dtype
+        fits = field.shape == shape and field.ndim == blank.ndim and field.dtype == dtype
+        if not fits or field.dtype not in types:
+            raise UserError(
+                f"{path}: is no segment of a replay: {name} is {field.dtype} {list(field.shape)}"
+            )
 
 
 def _intact(paths: list[Path], errors: list[str]) -> Iterator[dict[str, Any]]:
@@ -169,16 +237,54 @@ def _intact(paths: list[Path], errors: list[str]) -> Iterator[dict[str, Any]]:
 def _load_checked(path: Path) -> dict[str, Any]:
     """Load a checkpoint and check its keys: a correct checksum does not imply that they exist."""
     checkpoint = load_checkpoint(path)
-    required = CHECKPOINT_KEYS
-    if path.parent.name == CHECKPOINTS:
-        required = required | RESUMABLE_KEYS
+    resumable = path.parent.name == CHECKPOINTS
+    required = CHECKPOINT_KEYS | (RESUMABLE_KEYS if resumable else {"result": float})
     for key, kind in required.items():
-        if not isinstance(checkpoint.get(key), kind):
+        if type(checkpoint.get(key)) is not kind:
             raise UserError(f"{path} is no checkpoint of a run: {key} is missing or wrong")
+    wrong = [] if _is_count(checkpoint["env_step"]) else ["env_step"]
+    configs = checkpoint.get(CONFIGS, [])
+    if not isinstance(configs, list) or not all(isinstance(text, str) for text in configs):
+        wrong.append(CONFIGS)
+    if resumable:
+        wrong += _wrong_resumable_keys(path, checkpoint)
+    if wrong:
+        raise UserError(f"{path} is no checkpoint of a run: {wrong[0]} is missing or wrong")
     return checkpoint
 
 
+def _wrong_resumable_keys(path: Path, checkpoint: dict[str, Any]) -> list[str]:
+    """Return the keys whose values cannot be those of a checkpoint between two episodes."""
+    rows, segments = checkpoint["rows"], checkpoint["segments"]
+    log, seconds = checkpoint["log"], checkpoint["seconds"]
+    pairs = all(
+        isinstance(pair, list) and len(pair) == 2 and all(map(_is_count, pair)) for pair in segments
+    )
+    # Each segment starts where the one before it ends, so none is loaded twice.
+    starts = [0, *(pair[1] for pair in segments)] if pairs else []
+    ordered = pairs and all(
+        start == pair[0] < pair[1] for start, pair in zip(starts, segments, strict=False)
+    )
+    is_right = {
+        "env_step": path.name == f"{checkpoint['env_step']:010d}{SUFFIX}",
+        "rows": _is_count(rows),
+        "episodes": _is_count(checkpoint["episodes"]),
+        "segments": ordered and starts[-1] == rows,
+        "seconds": all(
+            key in PHASES and isinstance(value, float) for key, value in seconds.items()
+        ),
+        "log": {"csv", "events"} <= log.keys() and all(map(_is_count, log.values())),
+        "generators": all(isinstance(value, Tensor) for value in checkpoint["generators"].values()),
+    }
+    return [key for key, right in is_right.items() if not right]
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= LARGEST_COUNT
+
+
 def _newest_first(folder: Path) -> list[Path]:
+    check_subfolder(folder / CHECKPOINTS)
     return sorted((folder / CHECKPOINTS).glob(f"[0-9]*{SUFFIX}"), reverse=True)
 
 

@@ -193,12 +193,12 @@ def _prepare_config_dir(config_dir: Path | None, importable: bool = False) -> No
     person together with the run.
     """
     from mbrl_cli.config.groups import check_user_dir
-    from mbrl_cli.config.targets import make_current_folder_importable
+    from mbrl_cli.config.targets import make_importable
 
     if config_dir is not None:
         check_user_dir(config_dir)
     if config_dir is not None or importable:
-        make_current_folder_importable()
+        make_importable(os.getcwd())
 
 
 def _complete(argv: list[str], commands: list[str]) -> None:

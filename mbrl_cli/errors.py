@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -37,6 +38,19 @@ class StopRequested(KeyboardInterrupt):
         super().__init__(signal_number)
         self.signal_number = signal_number
         self.exit_code = 128 + signal_number  # as shells report it
+
+
+def printable(text: object) -> str:
+    r"""Return text for a terminal: control characters and text directions as escapes like \x1b.
+
+    Text from a file of another person could otherwise move the cursor, change the title of the
+    window or hide what was printed before. Line breaks stay.
+    """
+    return "".join(
+        c if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        else c.encode("unicode_escape").decode()
+        for c in str(text)
+    )  # fmt: skip
 
 
 def nearest(word: str, allowed: Iterable[str], count: int = 3) -> list[str]:

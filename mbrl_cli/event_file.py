@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from mbrl_cli.event_records import records_are_intact
+from mbrl_cli.run_files import open_regular
+
 EVENT_FILES = "events.out.tfevents.*"
-# Bytes of a record before its data (length and its checksum) and after it (checksum of the data).
-RECORD_OVERHEAD = 12, 4
 FLUSH_SECONDS = 10.0
 VIDEO_FRAME_MS = 200
 
@@ -29,7 +30,7 @@ class EventFile:
     Args:
         folder: the run folder; its event file is continued, or a new one is started.
         position: length in bytes at which to continue; everything after it is deleted. If no record
-            ends at this position (the file was cut or damaged), the file is started anew and
+            ends at this position, or a record before it is damaged, the file is started anew and
             `is_new` is true.
     """
 
@@ -43,8 +44,9 @@ class EventFile:
         existing = sorted(folder.glob(EVENT_FILES))
         name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}"
         path = existing[0] if existing else folder / name
-        self.is_new = position == 0 or not _has_record_end(path, position)
-        self._file = path.open("ab")
+        self.is_new = position == 0 or not _is_intact(path, position)
+        descriptor = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        self._file = os.fdopen(descriptor, "ab")
         self._file.truncate(0 if self.is_new else position)
         self._file.seek(0, os.SEEK_END)
         self._records = RecordWriter(self._file)
@@ -104,11 +106,9 @@ class EventFile:
         self._records.write(event.SerializeToString())
 
 
-def _has_record_end(path: Path, position: int) -> bool:
-    """Return whether a record of the file at `path` ends exactly at `position`."""
+def _is_intact(path: Path, position: int) -> bool:
+    """Return whether the file at `path` is intact up to `position`, where a record ends."""
     if not path.exists() or path.stat().st_size < position:
         return False
-    content, end = path.read_bytes(), 0
-    while end < position:
-        end += sum(RECORD_OVERHEAD) + int.from_bytes(content[end : end + 8], "little")
-    return end == position
+    with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
+        return records_are_intact(file.read(position), position)

@@ -11,7 +11,7 @@ import numpy as np
 
 from mbrl_cli.console_view import make_console_view
 from mbrl_cli.event_file import EventFile
-from mbrl_cli.metrics_csv import MetricsCsv
+from mbrl_cli.metrics_csv import METRICS_CSV, MetricsCsv, check_metrics_csv
 
 Status = Literal["finished", "interrupted", "failed"]
 
@@ -41,9 +41,14 @@ class Logger:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         start = position or {"csv": 0, "events": 0}
+        check_metrics_csv(folder, start["csv"], start.get("csv_crc"))
         self._csv = MetricsCsv(folder, start["csv"])
         self._events = EventFile(folder, start["events"])
         if position is not None and self._events.is_new:
+            print(
+                f"mbrl: {folder}: the event file is damaged or missing; it is rebuilt from "
+                f"{METRICS_CSV}, without its videos"
+            )
             for env_step, tag, value in self._csv.read():
                 self._events.add_scalar(env_step, tag, value)
         self._view = make_console_view(total_steps, start_step) if console else None
@@ -105,8 +110,15 @@ class Logger:
             self._view.message(text)
 
     def position(self) -> dict[str, int]:
-        """Return the current lengths of the files in bytes, to resume logging from here."""
-        return {"csv": self._csv.position, "events": self._events.position}
+        """Return what is needed to resume logging from here.
+
+        These are the lengths of both files in bytes, and the CRC-32 of metrics.csv.
+        """
+        return {
+            "csv": self._csv.position,
+            "csv_crc": self._csv.crc,
+            "events": self._events.position,
+        }
 
     def sync(self) -> None:
         """Write everything to the disk, so that it survives a power cut.

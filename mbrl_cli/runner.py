@@ -45,13 +45,15 @@ class Runner:
         settings: RunSettings,
         logger: Logger,
         folder: Path,
+        config: str = "",
     ) -> None:
+        """Start at step 0; `config` is the run's config as text, which each checkpoint holds."""
         self.env = env
         self.eval_envs = eval_envs
         self.agent = agent
         self.settings = settings
         self.logger = logger
-        self.store = CheckpointStore(folder, settings.keep_checkpoints)
+        self.store = CheckpointStore(folder, settings.keep_checkpoints, config)
         self.env_step = 0
         self.stopwatch = Stopwatch()
         self._make_replay({}, 0)
@@ -103,9 +105,7 @@ class Runner:
         for name, generator in self._generators.items():
             generator.set_state(checkpoint["generators"][name])
         self.stopwatch.seconds |= checkpoint["seconds"]
-        self.store = CheckpointStore(
-            self.store.folder, self.settings.keep_checkpoints, resumed_from=checkpoint
-        )
+        self.store.continue_from(checkpoint)
         self.start_from_replay(transitions, checkpoint["episodes"])
 
     def start_from_replay(self, transitions: dict[str, np.ndarray], episodes: int) -> None:
@@ -146,8 +146,11 @@ class Runner:
         settings = self.settings
         steps = self.env_step - max(self.store.saved_step, 0)
         minutes = (time.monotonic() - self._saved_time) / 60.0
-        if steps and (
-            0 < settings.checkpoint_every <= steps or minutes >= settings.checkpoint_minutes
+        # The model of another run is read once: that run may change before this one is resumed.
+        has_source = settings.model_from is not None and self.store.saved_step < 0
+        if has_source or (
+            steps
+            and (0 < settings.checkpoint_every <= steps or minutes >= settings.checkpoint_minutes)
         ):
             self._save_snapshot()
 

@@ -39,6 +39,12 @@ def _absl_does_not_close_captured_stderr():
     absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
+@pytest.fixture(autouse=True)
+def _state_folder(monkeypatch, tmp_path_factory):
+    """Keep the key of the user's own runs out of the real home folder."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
+
+
 @pytest.fixture
 def generator():
     return torch.Generator().manual_seed(0)

@@ -162,7 +162,7 @@ def test_an_error_while_writing_leaves_the_old_checkpoint(
     def crash(_: int) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("mbrl_cli.checkpoint.os.fsync", crash)
+    monkeypatch.setattr("mbrl_cli.run_files.os.fsync", crash)
     with pytest.raises(OSError, match="no space left"):
         save_checkpoint(tmp_path, "last", {"step": 8})
     assert_same(load_checkpoint(path), small_state())

@@ -1,6 +1,7 @@
 """An interrupted and resumed run equals an uninterrupted one to the bit."""
 
 import importlib.util
+import os
 import signal
 import subprocess
 import sys
@@ -8,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mbrl_cli.checkpoint import load_checkpoint
+from mbrl_cli.checkpoint import load_checkpoint, save_checkpoint
 from mbrl_cli.checkpoint_store import load_newest_replay
+from mbrl_cli.config.saved_config import config_record
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import StopRequested
 from mbrl_cli.lock import locked
@@ -134,6 +136,10 @@ def test_a_key_that_did_not_exist_when_the_run_started_can_be_given(mbrl, tiny_r
     config = tmp_path / "run" / "config.yaml"
     lines = config.read_text().splitlines(keepends=True)
     config.write_text("".join(line for line in lines if "patience" not in line))
+    for path in [*(tmp_path / "run").glob("checkpoint*.safetensors"),
+                 *(tmp_path / "run" / "checkpoints").iterdir()]:  # fmt: skip
+        state = load_checkpoint(path) | {"configs": [config_record(tmp_path / "run")]}
+        save_checkpoint(path.parent, path.stem, state)
     # A key that the run does not name has the default of its class.
     assert mbrl("resume", "run", "total_steps=70").code == 0
     done = mbrl("resume", "run", "total_steps=80", "model.patience=3")
@@ -218,7 +224,8 @@ def test_a_second_process_in_a_run_folder_is_refused_until_the_first_ends(mbrl, 
     with locked(tmp_path / "run"):
         done = mbrl("resume", "run", "total_steps=80")
         assert done.code == 2
-        assert done.err == "mbrl: run: another process is running it\n"
+        pid = os.getpid()
+        assert done.err == f"mbrl: run: another process is running it, process {pid}\n"
     holder = subprocess.Popen(
         [
             sys.executable, "-c",

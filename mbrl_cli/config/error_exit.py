@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mbrl_cli.errors import UserError
+from mbrl_cli.errors import UserError, printable
 
 
 @contextmanager
@@ -15,7 +15,7 @@ def exit_on_user_error() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        print(f"mbrl: {error}", file=sys.stderr)
+        print(f"mbrl: {printable(error)}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt as interrupt:
         raise SystemExit(getattr(interrupt, "exit_code", 130)) from None

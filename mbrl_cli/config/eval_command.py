@@ -8,8 +8,11 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from mbrl_cli.config.saved_run import load_saved_run
+from mbrl_cli.config.state_errors import state_errors
+from mbrl_cli.errors import printable
 from mbrl_cli.evaluation import Evaluation, evaluate
 from mbrl_cli.signals import stop_on_signals
 
@@ -23,18 +26,18 @@ def evaluate_saved_run(
     is_given = any(override.startswith("eval_episodes=") for override in overrides)
     episodes = settings.eval_episodes if is_given else settings.final_eval_episodes
     try:
-        with stop_on_signals():
+        with stop_on_signals(), state_errors(folder):
             envs = run_objects.eval_envs.take(episodes)
             result = evaluate(run_objects.agent, envs, settings.seed, episodes)
         for line in run_objects.eval_envs.notices():
-            print(f"mbrl: {line}", file=sys.stderr)
+            print(f"mbrl: {printable(line)}", file=sys.stderr)
     finally:
         run_objects.eval_envs.close()
-    _print(f"{folder.name} after {env_step:,} steps", result)
+    _print(f"{printable(folder.name)} after {env_step:,} steps", result)
 
 
 def _print(title: str, result: Evaluation) -> None:
-    table = Table(title=title)
+    table = Table(title=Text(title))
     for column in ("episode", "seed", "return", "steps"):
         table.add_column(column, justify="right")
     rows = zip(result.seeds, result.returns, result.lengths, strict=True)

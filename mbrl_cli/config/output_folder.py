@@ -1,4 +1,4 @@
-"""Check the output folder of a new run."""
+"""Check the output folder of a new run, and the folder of a run that is resumed."""
 
 from __future__ import annotations
 
@@ -7,15 +7,25 @@ from tempfile import TemporaryDirectory
 
 from mbrl_cli.errors import UserError
 from mbrl_cli.metrics_csv import METRICS_CSV
+from mbrl_cli.run_files import check_regular, check_subfolder
+
+# What mbrl and Hydra write into a run folder or into the folder of a sweep.
+FILES = (
+    ".lock", "metrics.csv", "events.out.tfevents.*", "fault.txt", "config*.yaml", "versions.json",
+    "origin.json", "checkpoint.safetensors", "*.log", "multirun.yaml", ".hydra/*", "checkpoints/*",
+    "replay/*",
+)  # fmt: skip
+FOLDERS = (".hydra", "checkpoints", "replay")
 
 
 def check_output_folder(folder: Path) -> None:
-    """Raise UserError if the folder holds a run already, or cannot be written."""
+    """Raise UserError if the folder holds a run already, cannot be written, or has unsafe links."""
     if (folder / METRICS_CSV).exists():
         raise UserError(
             f"hydra.run.dir={folder}: holds a run already, and runs are never overwritten; "
             f"to continue it type: mbrl resume {folder}"
         )
+    check_run_folder(folder)
     parent = folder.absolute()
     while not parent.exists():
         parent = parent.parent
@@ -27,3 +37,20 @@ def check_output_folder(folder: Path) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"output folder {folder}: cannot write to {parent} ({reason})") from error
+
+
+def check_run_folder(folder: Path) -> None:
+    """Raise UserError if a file that a run reads or writes is a link, a FIFO or a device.
+
+    Args:
+        folder: the folder of a run, or of a sweep, whose jobs are checked, too.
+    """
+    if not folder.is_dir():
+        return
+    jobs = [path for path in folder.iterdir() if path.is_dir() and path.name not in FOLDERS]
+    for run in (folder, *jobs):
+        for name in FOLDERS:
+            check_subfolder(run / name)
+        for pattern in FILES:
+            for path in run.glob(pattern):
+                check_regular(path)

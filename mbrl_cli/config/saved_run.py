@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mbrl_cli.checkpoint_store import load_newest_agent_state
+from mbrl_cli.checkpoint_store import CONFIGS, load_newest_agent_state
 from mbrl_cli.config.build import RunObjects, build
 from mbrl_cli.config.overrides import apply_overrides
-from mbrl_cli.config.saved_config import load_saved_config
+from mbrl_cli.config.saved_config import load_saved_config, refuse_other_config
+from mbrl_cli.config.state_errors import state_errors
 from mbrl_cli.config.state_shapes import refuse_other_shapes
+from mbrl_cli.errors import printable
 from mbrl_cli.threads_and_malloc import set_threads_and_malloc
 
 
@@ -31,11 +33,15 @@ def load_saved_run(
         UserError: if the folder holds no run, an override does not fit, or a file is damaged.
     """
     config = load_saved_config(folder, trust, user_dir)
-    learned = load_newest_agent_state(folder)
+    learned, damaged = load_newest_agent_state(folder)
+    refuse_other_config(folder, learned.get(CONFIGS, []), learned["env_step"])
+    for reason in damaged:
+        print(f"mbrl: {printable(reason)}; the checkpoint of step {learned['env_step']:,} is used")
     apply_overrides(config, overrides, user_dir)
     run_objects = build(config, restored=True)
     set_threads_and_malloc(run_objects.threads)
     hint = f"{folder}: the saved state does not fit"
     refuse_other_shapes(learned["agent"], run_objects.agent.state_dict(), hint, "agent")
-    run_objects.agent.load_state_dict(learned["agent"])
+    with state_errors(folder):
+        run_objects.agent.load_state_dict(learned["agent"])
     return run_objects, learned["env_step"]

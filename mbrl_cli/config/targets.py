@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import os
 import sys
 from collections.abc import Callable
 from typing import Any, cast
@@ -29,7 +28,15 @@ def import_target(group: str, path: Any) -> Callable[..., Any]:
     return cast(Callable[..., Any], target)
 
 
-def make_current_folder_importable() -> None:
-    """Let modules in the current folder be imported, as `python -m` does."""
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+def make_importable(folder: str) -> None:
+    """Let modules in a folder be imported, unless an installed package has the same name.
+
+    The folder is searched last: a file numpy.py in it must not replace numpy. Hydra executes every
+    module of a package `hydra_plugins` that it finds when it first looks for its plugins, so it
+    looks before the folder is added.
+    """
+    from hydra.core.plugins import Plugins
+
+    Plugins.instance()
+    if folder not in sys.path:
+        sys.path.append(folder)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +16,41 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from mbrl_cli.checkpoint import write_atomically
-from mbrl_cli.checkpoint_store import load_final_checkpoint, load_newest_checkpoint, mark_as_damaged
+from mbrl_cli.checkpoint_store import (
+    CONFIGS,
+    accept_config,
+    load_final_checkpoint,
+    load_newest_checkpoint,
+    mark_as_damaged,
+)
 from mbrl_cli.config.build import RunObjects, build, run_level_settings
 from mbrl_cli.config.config_changes import Changes, find_changes, flatten, refuse_fixed_keys
-from mbrl_cli.config.model_from import load_source_replay
-from mbrl_cli.config.output_folder import check_output_folder
-from mbrl_cli.config.saved_config import CONFIG, load_saved_config
+from mbrl_cli.config.model_from import load_source_replay, make_source_absolute
+from mbrl_cli.config.output_folder import check_output_folder, check_run_folder
+from mbrl_cli.config.own_runs import record_origin, training_folder
+from mbrl_cli.config.saved_config import (
+    CONFIG,
+    MAX_BYTES,
+    config_record,
+    load_saved_config,
+    parse_config_record,
+    refuse_other_config,
+)
+from mbrl_cli.config.state_errors import state_errors
 from mbrl_cli.config.state_shapes import refuse_other_shapes
 from mbrl_cli.config.versions import VERSIONS, collect_versions
-from mbrl_cli.errors import DiskFault, Diverged, EnvironmentFault, StopRequested, UserError
+from mbrl_cli.errors import (
+    DiskFault,
+    Diverged,
+    EnvironmentFault,
+    StopRequested,
+    UserError,
+    printable,
+)
 from mbrl_cli.lock import locked
 from mbrl_cli.logger import Logger
 from mbrl_cli.metrics_csv import check_metrics_csv
+from mbrl_cli.run_files import read_regular, remove_unfinished, write_atomically
 from mbrl_cli.runner import Runner
 from mbrl_cli.signals import stop_on_signals
 from mbrl_cli.threads_and_malloc import set_threads_and_malloc
@@ -43,6 +67,7 @@ def train(cfg: DictConfig) -> float:
     """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
+    make_source_absolute(cfg)
     if hydra.mode != RunMode.MULTIRUN:
         return _start(cfg, folder)
     try:
@@ -62,8 +87,9 @@ def _start(cfg: DictConfig, folder: Path) -> float:
         check_output_folder(folder)
         resolved = _resolved(cfg)
         versions = json.dumps(collect_versions(), indent=2) + "\n"
-        (folder / VERSIONS).write_text(versions, encoding="utf-8")
+        write_atomically(folder / VERSIONS, versions.encode())
         write_atomically(folder / CONFIG, OmegaConf.to_yaml(resolved).encode())
+        record_origin(folder, config_record(folder), os.getcwd())
         return _run_to_end(run_objects, resolved, folder, state=None, stored={})
 
 
@@ -82,23 +108,31 @@ def resume_run(
         UserError: if `cfg` changes a key that a run must keep, if no checkpoint is readable, or if
             another process runs in the folder.
     """
+    check_run_folder(folder)
     with locked(folder):
+        remove_unfinished(folder)
         now = _resolved(cfg)
         before = _resolved(load_saved_config(folder, trust, user_dir))
         changes = find_changes(before, now)
         refuse_fixed_keys(changes, folder)
         total = run_level_settings(cfg)[0].total_steps
-        finished = load_final_checkpoint(folder)
+        finished, reason = load_final_checkpoint(folder)
+        if reason:
+            print(f"mbrl: {printable(reason)}; it is written again")
+        if finished is not None:
+            refuse_other_config(folder, finished.get(CONFIGS, []), finished["env_step"])
         if finished is not None and finished["env_step"] == total:
             if changes:
                 build(cfg, restored=True)  # a mistake in the changes is reported all the same
-            result = float(finished["result"])
+            result: float = finished["result"]
             print(
                 f"{folder}: finished its {total:,} steps already, return {result:.1f}; to extend "
                 f"it type: mbrl resume {folder} total_steps={2 * total}"
             )
             return result
         state, stored, damaged = load_newest_checkpoint(folder)
+        if state is not None:
+            refuse_other_config(folder, state.get(CONFIGS, []), state["env_step"])
         run_objects = build(cfg, restored=state is not None)
         reached = max(point["env_step"] for point in (state, finished, {"env_step": 0}) if point)
         if total < reached:
@@ -106,12 +140,12 @@ def resume_run(
                 f"total_steps={total}: must be >= {reached}, the steps that the run has taken"
             )
         if state is not None:
-            check_metrics_csv(folder, state["log"]["csv"])
+            check_metrics_csv(folder, state["log"]["csv"], state["log"].get("csv_crc"))
             model_keys = [key for key in changes if key.startswith("model.")]
             hint = f"{', '.join(model_keys) or folder}: the saved state does not fit"
             refuse_other_shapes(state["agent"], run_objects.agent.state_dict(), hint, "agent")
         for path, reason in damaged.items():
-            print(f"mbrl: {reason}; the checkpoint before it is used")
+            print(f"mbrl: {printable(reason)}; the checkpoint before it is used")
             mark_as_damaged(path)
         print(f"resuming    {folder} from step {state['env_step'] if state else 0:,}")
         if changes:
@@ -120,12 +154,20 @@ def resume_run(
 
 
 def _record_changes(changes: Changes, folder: Path, now: dict[str, Any], env_step: int) -> None:
-    """Print the changes, write the new config and keep the previous one beside it."""
+    """Print the changes, write the new config and keep the previous one beside it.
+
+    If the process is killed in between, the checkpoints fit the old config and the new one.
+    """
     for key, (before, value) in changes.items():
-        print(f"  {key}: {before} -> {value}")
+        print(printable(f"  {key}: {before} -> {value}"))
     until = folder / f"config_until_{env_step}.yaml"
-    write_atomically(until, (folder / CONFIG).read_bytes())
-    write_atomically(folder / CONFIG, OmegaConf.to_yaml(now).encode())
+    write_atomically(until, read_regular(folder / CONFIG, MAX_BYTES))
+    started_in = training_folder(folder, config_record(folder))
+    new = OmegaConf.to_yaml(now).encode()
+    accept_config(folder, parse_config_record(new, folder / CONFIG))
+    write_atomically(folder / CONFIG, new)
+    if started_in is not None:
+        record_origin(folder, config_record(folder), started_in)
 
 
 def _run_to_end(
@@ -156,12 +198,22 @@ def _run_to_end(
         ):
             logger.message(f"run folder  {folder}")
             logger.hparams(flatten(resolved))
-            runner = Runner(run_objects.env, eval_envs, run_objects.agent, settings, logger, folder)
+            runner = Runner(
+                run_objects.env,
+                eval_envs,
+                run_objects.agent,
+                settings,
+                logger,
+                folder,
+                config_record(folder),
+            )
             if state is not None:
-                runner.resume_from(state, stored)
+                with state_errors(folder):
+                    runner.resume_from(state, stored)
             elif settings.model_from_replay:
                 runner.start_from_replay(*load_source_replay(settings, run_objects.env.spec))
-            final = runner.run()
+            with state_errors(folder) if state is not None else nullcontext():
+                final = runner.run()
             logger.message(
                 f"final evaluation  return {final.returns.mean():.1f} "
                 f"± {final.returns.std():.1f} over {len(final.returns)} episodes"
@@ -170,7 +222,7 @@ def _run_to_end(
         reason = f"{error.filename or folder}: {error.strerror or error}"
         raise DiskFault(f"{reason}; free disk space, then type: mbrl resume {folder}") from error
     except (EnvironmentFault, Diverged) as fault:
-        (folder / TRACE).write_text(traceback.format_exc(), encoding="utf-8")
+        write_atomically(folder / TRACE, traceback.format_exc().encode())
         saved = (
             f"{'the state before the episode is saved' if _is_saved(runner) else NOTHING_SAVED}, "
             f"the trace is in {TRACE}; "

@@ -22,14 +22,15 @@ from mbrl_cli.config.groups import GROUPS, check_user_dir, config_dir
 from mbrl_cli.config.hydra_errors import explain_hydra_error
 from mbrl_cli.config.override_check import check_choices, check_group_keys
 from mbrl_cli.config.resolvers import register_resolvers
-from mbrl_cli.config.targets import make_current_folder_importable
+from mbrl_cli.config.targets import make_importable
 from mbrl_cli.config.train_help import train_help
+from mbrl_cli.errors import printable
 
 
 def launch(argv: Sequence[str]) -> None:
     """Run `mbrl train ARGV`; print a mistake in one line and exit with code 2."""
     register_resolvers()
-    make_current_folder_importable()
+    make_importable(os.getcwd())
     options, words = _hydra_options(argv)
     if options.config_dir is not None:
         check_user_dir(options.config_dir)
@@ -51,7 +52,7 @@ def launch(argv: Sequence[str]) -> None:
         text = None if shows_trace else explain_hydra_error(error)
         if text is None:
             raise  # not a mistake of the user: the trace is needed
-        print(f"mbrl: {text}", file=sys.stderr)
+        print(f"mbrl: {printable(text)}", file=sys.stderr)
         raise SystemExit(2) from None
 
 

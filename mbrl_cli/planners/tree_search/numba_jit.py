@@ -12,11 +12,16 @@ _R = TypeVar("_R")
 def numba_jit(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Return `function` compiled by numba (pip extra `fast`), or unchanged without numba.
 
-    The machine code is cached beside the source file. numba compiles it again only if that file
-    changes, so a compiled function must not call or read anything from another module.
+    The machine code is cached beside the source file, or in the user's cache folder where that
+    cannot be written. If neither can be written, each process compiles the function. numba compiles
+    it again only if that file changes, so a compiled function must not call or read anything from
+    another module.
     """
     try:
         from numba import njit
     except ImportError:
         return function
-    return cast(Callable[_P, _R], njit(cache=True)(function))
+    try:
+        return cast(Callable[_P, _R], njit(cache=True)(function))
+    except RuntimeError:  # no folder for the cache can be written
+        return cast(Callable[_P, _R], njit(function))
