@@ -106,6 +106,8 @@ def test_a_key_that_only_the_signature_has_can_be_given(mbrl, mine):
 def test_a_run_with_a_class_of_the_user_can_be_evaluated_and_resumed(mbrl, mine, small):
     words = ["env=my_cartpole", "planner=constant", "planner.horizon=5", "check_known=false"]
     assert mbrl("train", *DIR, *small, *words, "hydra.run.dir=run").code == 0
+    assert mbrl("eval", "run").code == 0  # started by this user, with this config
+    (mine.parent / "run" / "origin.json").unlink()
     for command in ("eval", "resume"):
         refused = mbrl(command, "run")
         assert refused.code == 2
