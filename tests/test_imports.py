@@ -15,7 +15,8 @@ import mbrl_cli
 PACKAGE = Path(mbrl_cli.__file__).parent
 # Each package or top-level module may import from the rows above its own, and from itself.
 LAYERS = (
-    ("types", "errors", "seeding", "threads_and_malloc", "nets"),
+    ("types", "errors", "seeding", "threads_and_malloc", "nets", "event_records"),
+    ("run_files",),
     ("lock", "signals", "event_file", "metrics_csv", "console_view"),
     ("run_settings", "stopwatch", "optimism_gap"),
     ("envs",),
