@@ -15,6 +15,7 @@ from mbrl_cli.agents.random import Random
 from mbrl_cli.checkpoint_store import CheckpointStore
 from mbrl_cli.envs.env import Env
 from mbrl_cli.envs.known_function_check import check_known_functions
+from mbrl_cli.errors import printable
 from mbrl_cli.evaluation import Evaluation, evaluate
 from mbrl_cli.evaluation_envs import EvaluationEnvs
 from mbrl_cli.logger import Logger
@@ -165,7 +166,7 @@ class Runner:
         for line in self.eval_envs.notices():
             if line not in self._shown_notices:
                 self._shown_notices.add(line)
-                print(f"mbrl: {line}", file=sys.stderr)
+                print(f"mbrl: {printable(line)}", file=sys.stderr)
 
     def _play_episode(self, policy: Policy, prefilled: bool) -> None:
         """Play one training episode; it ends early if the run reaches `total_steps`.
