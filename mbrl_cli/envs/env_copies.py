@@ -131,7 +131,9 @@ class MujocoCopies(EnvCopies):
         kind = self._mujoco.mjtState.mjSTATE_INTEGRATION
         self._mujoco.mj_setState(data.model, data, next(saved), kind)
         for name in self._array_names(data):
-            getattr(data, name)[...] = next(saved)
+            array, value = getattr(data, name), next(saved)
+            if array.shape == value.shape:  # other sizes depend on the contacts of a step
+                array[...] = value
 
     def _array_names(self, data: Any) -> list[str]:
         """Return the arrays of `MjData` whose sizes do not depend on the contacts."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 import math
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import gymnasium
@@ -94,7 +96,7 @@ def make_env(
     spec = _registered(id)
     try:
         _check_kwargs(spec, kwargs)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _silent_rendering_libraries():
             # Only the environment's author can act on this warning.
             warnings.filterwarnings("ignore", message=".*precision lowered by casting")
             gym_env = gymnasium.make(
@@ -187,7 +189,8 @@ def _registered(id: str) -> EnvSpec:
     by_prefix = _REGISTERED_BY.get(name[: name.find("/") + 1], ())
     for module in (package,) if package else by_prefix:
         try:
-            importlib.import_module(module)
+            with _silent_rendering_libraries():
+                importlib.import_module(module)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # an import may raise anything, SystemExit too
@@ -205,6 +208,16 @@ def _registered(id: str) -> EnvSpec:
             hint = f"did you mean {', '.join(close)}?"
         raise UserError(f"env.id={id}: unknown environment; {hint}")
     return spec
+
+
+@contextmanager
+def _silent_rendering_libraries() -> Iterator[None]:
+    """Hide the lines that dm_control, OpenGL and GLFW log when they are imported."""
+    for name in ("absl", "OpenGL"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="glfw")
+        yield
 
 
 def _similar_ids(name: str) -> list[str]:
