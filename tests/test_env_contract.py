@@ -504,3 +504,37 @@ def test_notices_name_action_masks_unbounded_actions_and_sparse_goals():
     goal.observation_space = spaces.Dict(observation=part, achieved_goal=part, desired_goal=part)
     assert "goal environment with sparse rewards" in Env(goal).notices()[0]
     assert copy.deepcopy(taxi).notices() == taxi.notices()
+
+
+# --- whole runs -------------------------------------------------------------------------------
+
+
+def test_a_run_with_one_instance_evaluates_between_episodes(mbrl, tiny_run, tmp_path):
+    words = ["train", "env=pendulum", *tiny_run, "eval_envs=0", "hydra.run.dir=run"]
+    assert mbrl(*words).code == 0
+    rows = (tmp_path / "run" / "metrics.csv").read_text(encoding="utf-8").splitlines()
+    # due at 25 and 50; episodes of 10 steps end at 30 and 50
+    evaluated = [row.split(",")[0] for row in rows if ",eval/return," in row]
+    assert evaluated == ["30", "50", "60"]
+
+
+def test_the_prefill_leaves_steps_to_learn(mbrl, tiny_run, tmp_path):
+    words = ["train", "env=pendulum", *tiny_run, "env.max_episode_steps=200", "hydra.run.dir=run"]
+    assert mbrl(*words).code == 0
+    rows = (tmp_path / "run" / "metrics.csv").read_text(encoding="utf-8").splitlines()
+    assert "46,train/length,46.0" in rows  # 20 + 2/3 of 40
+    assert any(",model/" in row for row in rows)
+
+
+def test_wrappers_of_a_foreign_run_need_trust(mbrl, tmp_path, monkeypatch):
+    words = [
+        "env=cartpole", "agent=random", "total_steps=20", "prefill_steps=10", "eval_every=0",
+        "final_eval_episodes=1", "console=false", "env.termination=learned",
+        "env.wrappers=[gymnasium.wrappers.FlattenObservation]", "hydra.run.dir=run",
+    ]  # fmt: skip
+    assert mbrl("train", *words).code == 0
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "of another user"))
+    done = mbrl("eval", "run")
+    assert done.code == 2
+    assert "env.wrappers=['gymnasium.wrappers.FlattenObservation'] imports other code" in done.err
+    assert mbrl("eval", "run", "--trust").code == 0
