@@ -138,12 +138,25 @@ def _pack(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
         name = f"{len(tensors)}:{place}"  # the number keeps {"a.b": x} and {"a": {"b": x}} apart
         # Copies, because safetensors requires contiguous tensors that share no memory.
         if isinstance(value, Tensor):
-            copy = value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        else:
-            copy = torch.from_numpy(value.copy())
-        tensors[name] = copy
+            order = _axis_order(value)
+            copy = value.detach().cpu().permute(order)
+            tensors[name] = copy.clone(memory_format=torch.contiguous_format)
+            return {kind: name} if order == sorted(order) else {"permuted": [name, order]}
+        tensors[name] = torch.from_numpy(value.copy())
         return {kind: name}
     raise TypeError(f"checkpoint: {place} is a {type(value).__name__}, which cannot be saved")
+
+
+def _axis_order(tensor: Tensor) -> list[int]:
+    """Return the axes from the outermost in memory to the innermost.
+
+    A matrix product of a column-major matrix has other rounding errors than one of a row-major
+    matrix, so a loaded tensor needs the memory layout of the saved one.
+    """
+    axes = list(range(tensor.dim()))
+    if tensor.is_contiguous():
+        return axes
+    return sorted(axes, key=lambda axis: -tensor.stride(axis))
 
 
 def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
@@ -156,4 +169,7 @@ def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
         return {key: _unpack(item, tensors) for key, item in content}
     if kind == "tuple":
         return tuple(_unpack(item, tensors) for item in content)
+    if kind == "permuted":
+        name, order = content
+        return tensors[name].permute([order.index(axis) for axis in range(len(order))])
     return tensors[content] if kind == "tensor" else tensors[content].numpy()

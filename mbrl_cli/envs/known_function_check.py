@@ -17,7 +17,10 @@ def check_known_functions(spec: EnvSpec, batch: Batch) -> None:
     inputs = batch.obs, batch.action, batch.next_obs
     if spec.known_reward is not None:
         known = spec.known_reward(*inputs).to(batch.reward)  # [n]
-        wrong = (known - batch.reward).abs() > TOLERANCE * (1.0 + batch.reward.abs())
+        size = batch.reward.abs()
+        # Small rewards are compared in their own unit.
+        usual = (100.0 * size.max()).clamp_max(1.0) if bool(size.any()) else 1.0
+        wrong = (known - batch.reward).abs() > TOLERANCE * (usual + size)
         _raise_if_wrong("reward", batch, known, batch.reward, wrong | ~known.isfinite())
     if spec.known_termination is not None:
         known = spec.known_termination(*inputs).to(batch.terminated)  # [n]

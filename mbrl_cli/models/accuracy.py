@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mbrl_cli.models.markov import MarkovModel
 from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.replay.normalizer import scale_of
 from mbrl_cli.types import Batch
 
 MAX_WINDOWS = 256  # windows of one length that are imagined; more would cost time
@@ -56,8 +57,7 @@ def measure_accuracy(
         start = replay.batch(windows[:, 0], model.device)
         last = replay.batch(windows[:, -1], model.device)
         if scale is None:
-            std = start.obs.std(0, unbiased=False)
-            scale = torch.where(std > 1e-6, std, torch.ones_like(std))  # [O]
+            scale = scale_of(start.obs)  # [O]
             prediction = model.predict(start.obs, start.action)
             ratio = (prediction.mean - start.next_obs).abs() / prediction.std  # [w, O]
             metrics["coverage_1sigma"] = float((ratio <= 1.0).float().mean())
@@ -75,10 +75,10 @@ def measure_accuracy(
 
 
 @torch.no_grad()
-def residual_std(model: MarkovModel, batch: Batch) -> Tensor:
-    """Return the root mean squared error [O] of one-step predictions, at least 1e-8."""
+def residual_std(model: MarkovModel, batch: Batch, obs_std: Tensor) -> Tensor:
+    """Return the root mean squared error [O] of one-step predictions, at least 1e-8 `obs_std`."""
     error = model.predict(batch.obs, batch.action).mean - batch.next_obs  # [n, O]
-    return error.square().mean(0).sqrt().clamp_min(1e-8)
+    return torch.maximum(error.square().mean(0).sqrt(), 1e-8 * obs_std)
 
 
 def _rms(error: Tensor) -> float:

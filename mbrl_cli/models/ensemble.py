@@ -286,7 +286,9 @@ class Ensemble(MarkovModel):
             self.elites = result.holdout_loss.argsort()[: len(self.elites)].sort().values
         self.is_fitted = True
         self.fold_weights()
-        self.residual_std = residual_std(self, train if holdout is None else holdout)
+        self.residual_std = residual_std(
+            self, train if holdout is None else holdout, self.normalizer.obs.std
+        )
         accuracy = measure_accuracy(self, replay, self.accuracy_horizon, generator)
         self.errors = accuracy.errors
         return {**result.metrics(), **termination_metrics, **accuracy.metrics}

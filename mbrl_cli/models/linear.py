@@ -63,7 +63,7 @@ class Linear(MarkovModel):
         if len(holdout_rows):
             measured = replay.batch(holdout_rows, self.device)
             metrics["holdout_loss"] = self._loss(measured)
-        self.residual_std = residual_std(self, measured)
+        self.residual_std = residual_std(self, measured, self.normalizer.obs.std)
         accuracy = measure_accuracy(self, replay, self.accuracy_horizon, generator)
         self.errors = accuracy.errors
         return metrics | accuracy.metrics

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mbrl_cli.models.base import Model
 from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.replay.normalizer import scale_of
 
 CONTEXT_LENGTH = 5  # observations that the model is given before it predicts
 MAX_WINDOWS = 64  # evaluated windows of one length, to bound the time
@@ -36,8 +37,7 @@ def measure_open_loop(
         predicted, reward = predict_open_loop(model, replay, windows, generator)
         last = replay.batch(windows[:, -1], model.device)
         given = replay.batch(windows[:, CONTEXT_LENGTH - 1], model.device).obs
-        std = given.std(0, unbiased=False)
-        scale = torch.where(std > 1e-6, std, torch.ones_like(std))
+        scale = scale_of(given)
         metrics[f"error_k{length}"] = _rms((predicted[-1] - last.next_obs) / scale)
         metrics[f"baseline_k{length}"] = _rms((given - last.next_obs) / scale)
         metrics[f"reward_error_k{length}"] = _rms(reward[-1] - last.reward)

@@ -11,6 +11,8 @@ from torch import Tensor
 from mbrl_cli.replay.normalizer import Normalizer
 from mbrl_cli.types import Batch, EnvSpec
 
+USUAL_STD = (1e-2, 1e2)  # of observations for which a constant change has the scale 1
+
 
 class TransitionNormalizer:
     """Normalize observations, changes of the observation, and rewards; clip predicted rewards.
@@ -35,7 +37,16 @@ class TransitionNormalizer:
     def fit(self, batch: Batch) -> None:
         """Compute the statistics of real transitions."""
         self.obs.fit(batch.obs)
-        self.change.fit(batch.next_obs - batch.obs)
+        obs_std = self.obs.std
+        # A change is a difference of observations and has their rounding errors. If it is constant,
+        # its scale is 1, or that of the observations if they have an unusual unit: a network's
+        # small errors are multiplied by it.
+        usual = (obs_std >= USUAL_STD[0]) & (obs_std <= USUAL_STD[1])
+        self.change.fit(
+            batch.next_obs - batch.obs,
+            size=torch.maximum(batch.obs.abs().amax(0), batch.next_obs.abs().amax(0)),
+            constant_std=torch.where(usual, torch.ones_like(obs_std), obs_std),
+        )
         self.reward.fit(batch.reward[:, None])
         self.reward_range = torch.stack(batch.reward.aminmax())
 

@@ -94,7 +94,7 @@ class MPPI(TrajectoryPlanner):
         mean = score.masked_fill(~finite, 0.0).sum(1, keepdim=True) / count  # [B, 1]
         deviation = (score - mean).masked_fill(~finite, 0.0)
         std = (deviation.square().sum(1, keepdim=True) / count).sqrt()  # [B, 1]
-        scaled = deviation / (self.temperature * std).clamp_min(1e-12)
+        scaled = deviation / (self.temperature * std).clamp_min(torch.finfo(std.dtype).tiny)
         # A diverged plan has weight 0. If all plans diverged, or are equal, they weigh the same.
         excluded = ~finite & finite.any(1, keepdim=True)
         return scaled.masked_fill(excluded, float("-inf")).softmax(1)

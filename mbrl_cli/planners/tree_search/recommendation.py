@@ -17,7 +17,10 @@ def recommend_by_visits(tree: Tree) -> tuple[Floats, Ints]:
     visit_count = tree.visit_count[:, 0]  # [B, K]
     total = visit_count.sum(1, keepdims=True)
     policy = np.where(total > 0, visit_count / np.maximum(total, 1), tree.prior[:, 0])
-    q_range = np.maximum(tree.max_q - tree.min_q, 1e-12)[:, None]
+    largest_q = np.maximum(np.abs(tree.max_q), np.abs(tree.min_q))
+    largest_q[~np.isfinite(largest_q)] = 0.0  # no action has been visited
+    min_range = np.maximum(1e-12 * largest_q, np.finfo(np.float64).tiny)
+    q_range = np.maximum(tree.max_q - tree.min_q, min_range)[:, None]
     fraction = (root_q(tree) - tree.min_q[:, None]) / q_range  # [B, K]
     visit_weight, unvisited = (1e-6, -1.0) if tree.transpositions else (1.0, policy)
     score = np.where(visit_count > 0, visit_count * visit_weight + 0.5 * fraction, unvisited)
