@@ -156,7 +156,7 @@ def _axis_order(tensor: Tensor) -> list[int]:
     axes = list(range(tensor.dim()))
     if tensor.is_contiguous():
         return axes
-    return sorted(axes, key=lambda axis: -tensor.stride(axis))
+    return sorted(axes, key=tensor.stride, reverse=True)
 
 
 def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from mbrl_cli.agents.base import Agent
+from mbrl_cli.divergence import refuse_nonfinite_action
 from mbrl_cli.envs.env import Env
 from mbrl_cli.envs.global_random import restored_global_generators
 from mbrl_cli.seeding import child_seed, torch_generator
@@ -68,6 +69,7 @@ def _play(
     running = np.arange(len(envs))  # indices of the episodes that have not ended
     while len(running):
         action = policy.act(obs).action  # [running, A]
+        refuse_nonfinite_action(action, agent.divergence_advice)
         steps = [envs[i].step(a) for i, a in zip(running.tolist(), action, strict=True)]
         raise_if_stop_requested()
         returns[running] += [reward for _, reward, _, _ in steps]

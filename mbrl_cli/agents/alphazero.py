@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mbrl_cli.agents.alphazero_policy import AlphaZeroPolicy
 from mbrl_cli.agents.base import Agent
+from mbrl_cli.agents.diverged_fits import DivergedFits
 from mbrl_cli.agents.gradient_schedule import GradientSchedule
 from mbrl_cli.agents.interval_schedule import IntervalSchedule
 from mbrl_cli.agents.n_step_returns import n_step_returns
@@ -24,6 +25,7 @@ from mbrl_cli.agents.policy_store import PolicyStore
 from mbrl_cli.agents.policy_value_mlp import PolicyValueMLP
 from mbrl_cli.agents.policy_value_network import PolicyValueNetwork
 from mbrl_cli.agents.running_means import RunningMeans
+from mbrl_cli.divergence import all_finite
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.base import Model, require_state_source
@@ -32,6 +34,7 @@ from mbrl_cli.planners.base import Planner
 from mbrl_cli.planners.mcts import MCTS
 from mbrl_cli.planners.world import World
 from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.reward_limits import RewardLimits, refuse_saturated
 from mbrl_cli.types import ArgumentsOf, Count, EnvSpec, Fraction, PositiveFloat
 
 GROWTH = 2  # the normalizer is fitted again when the replay is this many times as large
@@ -68,6 +71,7 @@ class AlphaZero(Agent):
     """
 
     trains_models_from = ("replay", "search")
+    divergence_advice = "lower agent.network.learning_rate, with model=muzero model.learning_rate"
 
     def __init__(
         self,
@@ -115,6 +119,10 @@ class AlphaZero(Agent):
             if self.model_is_network
             else PolicyValueMLP(spec, device, generator, model, **(network or {}))
         )
+        self.reward_limits = RewardLimits(model.max_reward, self.network.max_value, discount)
+        # Of the n-step returns since the last log; on the device, so that nothing waits for it.
+        self.largest_target = torch.zeros((), device=device)
+        self.diverged_fits = DivergedFits()
         self.schedule = GradientSchedule(updates_per_step)
         self.means = RunningMeans(self.network.losses, log_every, device)
         self.policies = PolicyStore(spec.action.dim)
@@ -152,7 +160,11 @@ class AlphaZero(Agent):
         self.policies.put(np.array([self.next_row]), policy)
 
     def update(self, replay: ReplayBuffer, env_step: int) -> dict[str, float]:
-        """Fit a Markov model if a fit is due, then take the gradient steps that are due."""
+        """Fit a Markov model if a fit is due, then take the gradient steps that are due.
+
+        Raises:
+            Diverged: if several fits in a row have diverged.
+        """
         self.next_row = replay.total_added % replay.capacity
         if not len(replay):
             return {}
@@ -161,6 +173,7 @@ class AlphaZero(Agent):
             env_step, at_once=not self.model.is_fitted
         ):
             fitted = self.model.fit(replay, self.generator)
+            self.diverged_fits.add(fitted)
             metrics = {f"model/{name}": value for name, value in fitted.items()}
         if len(replay) >= GROWTH * self.normalizer_rows:
             self.normalizer_rows = len(replay)
@@ -170,6 +183,7 @@ class AlphaZero(Agent):
             self.means.add(self.network.learn(targets))
             self.schedule.num_updates += 1
         if self.means.due(env_step):
+            self._refuse_saturated_targets()
             means = self.means.take(env_step)
             metrics |= {f"agent/{name}_loss": mean for name, mean in means.items()}
         return metrics
@@ -211,6 +225,7 @@ class AlphaZero(Agent):
             num_steps=self.td_steps,
             discount=self.discount,
         )  # [n, K+1]
+        self.largest_target = torch.maximum(self.largest_target, value.abs().max())
         sampled = SearchTargets(
             obs=obs[:, :num_states],
             action=action[:, :num_steps],
@@ -225,6 +240,18 @@ class AlphaZero(Agent):
             SearchTargets(*(field[first::num_batches] for field in sampled))
             for first in range(num_batches)
         ]
+
+    def _refuse_saturated_targets(self) -> None:
+        """Raise UserError if a value target since the last call was too large for the network."""
+        largest = float(self.largest_target)
+        self.largest_target.zero_()
+        if largest > self.network.max_value:
+            scale = self.spec.reward_scale
+            refuse_saturated("discounted return", largest, self.network.max_value, scale)
+
+    def is_finite(self) -> bool:
+        """Return whether the weights for policy and value are finite."""
+        return all_finite(self.network.optimiser.parameters)
 
     def _search(self, obs: Tensor) -> np.ndarray:
         """Return the search policies [n, A] at obs [n, O]."""
@@ -245,6 +272,7 @@ class AlphaZero(Agent):
             "schedule": self.schedule.state_dict(),
             "policies": self.policies.state_dict(),
             "fit_schedule": self.fit_schedule.state_dict(),
+            "diverged_fits": self.diverged_fits.count,
             "normalizer_rows": self.normalizer_rows,
         }
 
@@ -258,4 +286,5 @@ class AlphaZero(Agent):
         self.schedule.load_state_dict(state["schedule"])
         self.policies.load_state_dict(state["policies"])
         self.fit_schedule.load_state_dict(state["fit_schedule"])
+        self.diverged_fits.count = state["diverged_fits"]
         self.normalizer_rows = state["normalizer_rows"]

@@ -11,6 +11,7 @@ import torch
 
 from mbrl_cli.envs.env import Env
 from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.reward_limits import RewardLimits
 
 
 class Decision(NamedTuple):
@@ -53,9 +54,13 @@ class Agent(ABC):
 
     Attributes:
         trains_models_from: the values of `Model.learns_from` that the agent can train.
+        reward_limits: largest rewards and returns that the agent's networks can represent.
+        divergence_advice: what to change if losses, actions or weights are not finite.
     """
 
     trains_models_from: ClassVar[tuple[str, ...]] = ("replay",)
+    reward_limits: RewardLimits = RewardLimits()
+    divergence_advice: str = "lower the learning rate of the agent"
 
     @abstractmethod
     def policy(self, envs: Sequence[Env], explore: bool, generator: torch.Generator) -> Policy:
@@ -74,6 +79,14 @@ class Agent(ABC):
         The runner calls it after every evaluation. The call changes no state.
         """
         return None
+
+    def notices(self, replay: ReplayBuffer) -> list[str]:
+        """Return lines about the data that a user should know; asked once, after the prefill."""
+        return []
+
+    def is_finite(self) -> bool:
+        """Return whether all learned weights are finite; only then is a checkpoint written."""
+        return True
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that was learned, as nested dicts of tensors and numbers."""

@@ -14,12 +14,14 @@ from mbrl_cli.agents.base import Agent, Decision
 from mbrl_cli.agents.gradient_schedule import GradientSchedule
 from mbrl_cli.agents.model_policy import ModelPolicy
 from mbrl_cli.agents.running_means import RunningMeans
+from mbrl_cli.divergence import all_finite
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.base import Model
 from mbrl_cli.models.rssm import RSSM, features
 from mbrl_cli.models.rssm_losses import LOSSES
 from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.reward_limits import RewardLimits, refuse_saturated
 from mbrl_cli.types import ArgumentsOf, Count, EnvSpec, PositiveFloat
 
 
@@ -28,6 +30,11 @@ class Dreamer(Agent):
 
     Every gradient step trains the model first, then actor and critic from its posterior states.
     """
+
+    divergence_advice = (
+        "lower model.learning_rate, agent.actor_critic.actor_learning_rate or "
+        "agent.actor_critic.critic_learning_rate"
+    )
 
     def __init__(
         self,
@@ -49,6 +56,11 @@ class Dreamer(Agent):
         self.model = cast(RSSM, model)
         self.generator = generator
         self.learner = ActorCritic(self.model, device, generator, **(actor_critic or {}))
+        self.reward_limits = RewardLimits(
+            reward=model.max_reward,
+            value=self.learner.two_hot.largest,
+            discount=self.learner.discount,
+        )
         self.schedule = GradientSchedule(replay_ratio, pretrain_steps)
         self.means = RunningMeans((*LOSSES, *STATISTICS), log_every, device)
 
@@ -82,10 +94,23 @@ class Dreamer(Agent):
         if not self.means.due(env_step):
             return {}
         means = self.means.take(env_step)
+        if abs(means["imagined_return"]) > self.reward_limits.value:
+            refuse_saturated(
+                "discounted return",
+                means["imagined_return"],
+                self.reward_limits.value,
+                self.spec.reward_scale,
+            )
         accuracy = self.model.measure_accuracy(replay, self.generator)
         model_metrics = {name: means[name] for name in LOSSES} | accuracy
         metrics = {f"model/{name}": value for name, value in model_metrics.items()}
         return metrics | {f"agent/{name}": means[name] for name in STATISTICS}
+
+    def is_finite(self) -> bool:
+        """Return whether the weights of model, actor and critic are finite."""
+        learner = self.learner
+        optimisers = self.model.optimiser, learner.actor_optimiser, learner.critic_optimiser
+        return all_finite(parameter for o in optimisers for parameter in o.parameters)
 
     def state_dict(self) -> dict[str, Any]:
         """Return model, actor, critics, optimisers, random numbers and counters."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mbrl_cli.agents.base import Agent, Policy
+from mbrl_cli.agents.diverged_fits import DivergedFits
 from mbrl_cli.agents.interval_schedule import IntervalSchedule
 from mbrl_cli.agents.model_rollouts import store_model_rollouts
 from mbrl_cli.agents.planning import Planning
@@ -26,6 +27,7 @@ from mbrl_cli.models.base import Model, require_state_source
 from mbrl_cli.planners.base import Planner
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.replay.imagined import ImaginedBuffer
+from mbrl_cli.reward_limits import RewardLimits
 from mbrl_cli.types import (
     ArgumentsOf,
     Batch,
@@ -71,6 +73,11 @@ class MBPO(Agent):
             environment or the model.
     """
 
+    divergence_advice = (
+        "lower agent.sac.learning_rate or agent.sac.updates_per_step, or set "
+        "agent.sac.normalize_obs=true"
+    )
+
     def __init__(
         self,
         spec: EnvSpec,
@@ -107,6 +114,8 @@ class MBPO(Agent):
         self.num_real = round(real_ratio * self.sac.batch_size)  # real rows of each batch
         self.fit_schedule = IntervalSchedule(fit_every)
         self.rollout_schedule = IntervalSchedule(rollout_every)
+        self.diverged_fits = DivergedFits()
+        self.reward_limits = RewardLimits(reward=model.max_reward)
         self.num_starts = max(1, rollouts // model.num_particles)
         self.rollout_length = RolloutLength(rollout_length, max_error, max_length)
         self.imagined = ImaginedBuffer(imagined_capacity, spec.obs_dim, spec.action.dim, device)
@@ -121,6 +130,14 @@ class MBPO(Agent):
         agent = self.sac if self.planning is None else self.planning
         return agent.policy(envs, explore, generator)
 
+    def notices(self, replay: ReplayBuffer) -> list[str]:
+        """Return SAC's lines about the data; see `SAC.notices`."""
+        return self.sac.notices(replay, "agent.sac")
+
+    def is_finite(self) -> bool:
+        """Return whether SAC's weights are finite; diverged fits of the model are counted."""
+        return self.sac.is_finite()
+
     # --- learning -----------------------------------------------------------------------------
 
     def update(self, replay: ReplayBuffer, env_step: int) -> dict[str, float]:
@@ -128,6 +145,7 @@ class MBPO(Agent):
         only_real = self.num_real == self.sac.batch_size and self.planning is None
         if only_real or not len(replay):
             return self.sac.update(replay, env_step)
+        self.sac.refit_normalizer(replay)
         metrics: dict[str, float] = {}
         if self.fit_schedule.due(env_step, at_once=not self.model.is_fitted):
             metrics |= self._fit(replay)
@@ -141,8 +159,13 @@ class MBPO(Agent):
         return metrics | self.sac.metrics.take(env_step)
 
     def _fit(self, replay: ReplayBuffer) -> dict[str, float]:
-        """Fit the model; return its metrics by tag."""
+        """Fit the model; return its metrics by tag.
+
+        Raises:
+            Diverged: if several fits in a row have diverged.
+        """
         fitted = self.model.fit(replay, self.generator)
+        self.diverged_fits.add(fitted)
         if self.planning is not None:
             self.planning.model_version += 1
         self.rollout_length.errors = dict(sorted(self.model.errors.items()))
@@ -185,6 +208,7 @@ class MBPO(Agent):
             "errors": self.rollout_length.errors,
             "fit_schedule": self.fit_schedule.state_dict(),
             "rollout_schedule": self.rollout_schedule.state_dict(),
+            "diverged_fits": self.diverged_fits.count,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -195,5 +219,6 @@ class MBPO(Agent):
         self.rollout_length.errors = state["errors"]
         self.fit_schedule.load_state_dict(state["fit_schedule"])
         self.rollout_schedule.load_state_dict(state["rollout_schedule"])
+        self.diverged_fits.count = state["diverged_fits"]
         if self.planning is not None:
             self.planning.model_version += 1

@@ -14,18 +14,18 @@ import numpy as np
 import torch
 
 from mbrl_cli.agents.base import Agent, Policy
+from mbrl_cli.agents.diverged_fits import DivergedFits
 from mbrl_cli.agents.exploration import Exploration, ExplorationKind
 from mbrl_cli.agents.interval_schedule import IntervalSchedule
 from mbrl_cli.agents.planning import Planning
 from mbrl_cli.agents.sac import SAC
 from mbrl_cli.envs.env import Env
-from mbrl_cli.errors import Diverged
 from mbrl_cli.models.base import Model
 from mbrl_cli.planners.base import Planner
 from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.reward_limits import RewardLimits
 from mbrl_cli.types import ArgumentsOf, Count, CountOrZero, EnvSpec, Fraction, NonNegativeFloat
 
-MAX_DIVERGED_FITS = 3
 # Where the defaults of the terminal value's SAC differ from those of SAC.
 SAC_DEFAULTS: dict[str, Any] = {"hidden": (128, 128), "updates_per_step": 4.0}
 
@@ -57,6 +57,10 @@ class MPC(Agent):
         UserError: if an argument does not fit the environment, the model or the planner.
     """
 
+    divergence_advice = (
+        "lower model.learning_rate or agent.sac.learning_rate, or raise agent.fit_every"
+    )
+
     def __init__(
         self,
         spec: EnvSpec,
@@ -83,7 +87,8 @@ class MPC(Agent):
         self.model = model
         self.generator = generator
         self.fit_schedule = IntervalSchedule(fit_every)
-        self.diverged_fits = 0  # consecutive ones
+        self.diverged_fits = DivergedFits()
+        self.reward_limits = RewardLimits(reward=model.max_reward)
 
     def policy(self, envs: Sequence[Env], explore: bool, generator: torch.Generator) -> Policy:
         """Return a policy that plans with the model as it is at each step."""
@@ -93,31 +98,34 @@ class MPC(Agent):
         """Train the terminal value; fit the model if a fit is due.
 
         Raises:
-            Diverged: if `MAX_DIVERGED_FITS` fits in a row have diverged.
+            Diverged: if several fits in a row have diverged.
         """
         metrics = {} if self.sac is None else self.sac.update(replay, env_step)
         if not self.fit_schedule.due(env_step, at_once=not self.model.is_fitted):
             return metrics
         self.planning.model_version += 1
         fitted = self.model.fit(replay, self.generator)
-        self.diverged_fits = self.diverged_fits + 1 if fitted.get("rolled_back") else 0
-        if self.diverged_fits == MAX_DIVERGED_FITS:
-            raise Diverged(
-                f"the model diverged in {MAX_DIVERGED_FITS} fits in a row and was rolled back each "
-                "time; lower model.learning_rate, or raise agent.fit_every to fit more data at once"
-            )
+        self.diverged_fits.add(fitted)
         return metrics | {f"model/{name}": value for name, value in fitted.items()}
 
     def video(self, replay: ReplayBuffer, generator: torch.Generator) -> np.ndarray | None:
         """Return the model's video; see `Model.video`."""
         return self.model.video(replay, generator)
 
+    def notices(self, replay: ReplayBuffer) -> list[str]:
+        """Return the terminal value's lines about the data; see `SAC.notices`."""
+        return [] if self.sac is None else self.sac.notices(replay, "agent.sac")
+
+    def is_finite(self) -> bool:
+        """Return whether the terminal value is finite; diverged fits are counted instead."""
+        return self.sac is None or self.sac.is_finite()
+
     def state_dict(self) -> dict[str, Any]:
         """Return model, terminal value, schedule and random numbers."""
         state = {
             "model": self.model.state_dict(),
             "fit_schedule": self.fit_schedule.state_dict(),
-            "diverged_fits": self.diverged_fits,
+            "diverged_fits": self.diverged_fits.count,
             "generator": self.generator.get_state(),
         }
         return state if self.sac is None else state | {"sac": self.sac.state_dict()}
@@ -127,7 +135,7 @@ class MPC(Agent):
         self.model.load_state_dict(state["model"])
         self.fit_schedule.load_state_dict(state["fit_schedule"])
         self.planning.model_version += 1
-        self.diverged_fits = state["diverged_fits"]
+        self.diverged_fits.count = state["diverged_fits"]
         self.generator.set_state(state["generator"])
         if self.sac is not None:
             self.sac.load_state_dict(state["sac"])

@@ -68,6 +68,7 @@ class PolicyValueMLP:
         self.target_rate = target_rate
         self.normalizer = Normalizer(spec.obs_dim, device)
         self.two_hot = TwoHot(BINS, device)
+        self.max_value = self.two_hot.largest
         outputs = self.num_actions + BINS  # policy | value bins
         self.net = StackedMLP(
             1, spec.obs_dim, outputs, generator, hidden, activation, layer_norm=True, device=device

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from mbrl_cli.models.search_targets import SearchTargets
+from mbrl_cli.nets.adamw import AdamW
 from mbrl_cli.types import State
 
 
@@ -20,9 +21,13 @@ class PolicyValueNetwork(Protocol):
 
     Attributes:
         unroll_steps: K, the real actions along which `learn` unrolls the model; 0: it does not.
+        max_value: largest value that the network can represent.
+        optimiser: of all trained weights.
     """
 
     unroll_steps: int
+    max_value: float
+    optimiser: AdamW
 
     @property
     def losses(self) -> tuple[str, ...]:

@@ -4,6 +4,9 @@ For a discrete action it follows Christodoulou 2019: the critics value all choic
 expectations over the policy are sums. All gradients of an update are taken at the same weights, as
 in the authors' implementation, so that one backward pass and one optimiser step suffice.
 
+The class implements the whole contract of agents, so the file exceeds 300 lines; losses, critics,
+distributions and normalization have files of their own.
+
 Notation: alpha -> temperature, tau -> target_rate, gamma -> discount, H-bar -> target_entropy.
 """
 
@@ -22,10 +25,12 @@ from torch import Tensor
 from mbrl_cli.agents.base import Agent, Decision, Policy
 from mbrl_cli.agents.categorical import Categorical
 from mbrl_cli.agents.gradient_schedule import GradientSchedule
+from mbrl_cli.agents.replay_normalizer import ReplayNormalizer, unusual_units_notice
 from mbrl_cli.agents.sac_losses import actor_loss, critic_loss, td_targets, temperature_loss
 from mbrl_cli.agents.sac_metrics import SACMetrics
 from mbrl_cli.agents.squashed_gaussian import SquashedGaussian
 from mbrl_cli.agents.twin_critics import TwinCritics
+from mbrl_cli.divergence import all_finite
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
 from mbrl_cli.nets.adamw import AdamW
@@ -65,11 +70,15 @@ class SAC(Agent):
         target_entropy: in nats; "auto": -A, for a discrete action log(A) / 3.
         actor_ema_rate: update rate of the exponential moving average of the actor that acts in
             evaluations; 1: the actor itself.
+        normalize_obs: whether actor and critics see observations in the scale of all data so far;
+            the scale is fitted again whenever the data have doubled.
         log_every: environment steps between two rows of metrics.
 
     Raises:
         UserError: if observations are images, or an action has several discrete parts.
     """
+
+    divergence_advice = "lower agent.learning_rate, or set agent.normalize_obs=true"
 
     def __init__(
         self,
@@ -87,9 +96,11 @@ class SAC(Agent):
         initial_temperature: PositiveFloat = 1.0,
         target_entropy: float | Literal["auto"] = "auto",
         actor_ema_rate: PositiveFraction = 1.0,
+        normalize_obs: bool = False,
         log_every: Count = 100,
     ) -> None:
         _check_spec(spec)
+        self.spec = spec
         action = spec.action
         self.device = device
         self.generator = generator
@@ -119,6 +130,7 @@ class SAC(Agent):
         self.optimiser = AdamW(
             [*self.actor.parameters, *self.critics.network.parameters, self.log_temperature]
         )
+        self.normalizer = ReplayNormalizer(spec.obs_dim, device) if normalize_obs else None
         self.schedule = GradientSchedule(updates_per_step)
         self.metrics = SACMetrics(log_every, device)
 
@@ -133,6 +145,7 @@ class SAC(Agent):
 
         With a generator they are samples of the actor; without one, the mode of the EMA actor.
         """
+        obs = self.normalized(obs)
         if generator is None:
             return self.distribution.mode(self.actor(obs[None], self.ema_actor)[0])
         return self.distribution.sample(self.actor(obs[None])[0], generator)
@@ -144,10 +157,32 @@ class SAC(Agent):
         the value of the mode.
         """
         weights = self.critics.network.detached()
+        obs = self.normalized(obs)
+        out = self.actor(obs[None], self.ema_actor)[0]
         if isinstance(self.distribution, Categorical):
-            probs = F.softmax(self.actor(obs[None], self.ema_actor)[0], dim=-1)  # [n, A]
+            probs = F.softmax(out, dim=-1)  # [n, A]
             return (probs * self.critics.min_q_of_choices(obs, weights)).sum(-1)
-        return self.critics.min_q(obs, self.act(obs, None), weights)
+        return self.critics.min_q(obs, self.distribution.mode(out), weights)
+
+    def normalized(self, obs: Tensor) -> Tensor:
+        """Return obs [..., O] as actor and critics see them."""
+        return obs if self.normalizer is None else self.normalizer(obs)
+
+    def refit_normalizer(self, replay: ReplayBuffer) -> None:
+        """Fit the scale of observations again if it is used and the replay has doubled."""
+        if self.normalizer is not None:
+            self.normalizer.refit(replay)
+
+    def notices(self, replay: ReplayBuffer, prefix: str = "agent") -> list[str]:
+        """Return a line if an observation has an unusual unit; `prefix` is the key of SAC."""
+        if self.normalizer is not None or not len(replay):
+            return []
+        notice = unusual_units_notice(replay, self.spec.obs_integer, f"{prefix}.normalize_obs")
+        return [] if notice is None else [notice]
+
+    def is_finite(self) -> bool:
+        """Return whether all weights and the temperature are finite."""
+        return all_finite(self.optimiser.parameters)
 
     # --- learning -----------------------------------------------------------------------------
 
@@ -155,6 +190,7 @@ class SAC(Agent):
         """Take the gradient steps that are due on batches of the replay."""
         if not len(replay):
             return {}
+        self.refit_normalizer(replay)
         updates = self.schedule.due(env_step)
         if updates:
             self.learn(self.sample_batches(replay, updates, self.batch_size), self.batch_size)
@@ -176,11 +212,17 @@ class SAC(Agent):
         noise = torch.randn(shape, generator=self.generator).to(self.device)
         for index in range(updates):
             batch = Batch(*(field[index] for field in batches))
+            if self.normalizer is not None:
+                obs, next_obs = self.normalizer(batch.obs), self.normalizer(batch.next_obs)
+                batch = batch._replace(obs=obs, next_obs=next_obs)
             self._gradient_step(batch, noise[index], num_real)
         self.schedule.num_updates += updates
 
     def _gradient_step(self, batch: Batch, noise: Tensor, num_real: int) -> None:
-        """Take a gradient step on batch [n, ...] with normal random numbers [2, n, A]."""
+        """Take a gradient step on batch [n, ...] with normal random numbers [2, n, A].
+
+        The observations are those that the networks see.
+        """
         next_action_noise, action_noise = noise
         with torch.no_grad():
             temperature = self.log_temperature.exp()
@@ -249,6 +291,8 @@ class SAC(Agent):
             "metrics": self.metrics.state_dict(),
             "schedule": self.schedule.state_dict(),
         }
+        if self.normalizer is not None:
+            state["normalizer"] = self.normalizer.state_dict()
         return copy.deepcopy(state)  # training changes these tensors in place
 
     @torch.no_grad()
@@ -263,6 +307,8 @@ class SAC(Agent):
         self.generator.set_state(state["generator"])
         self.metrics.load_state_dict(state["metrics"])
         self.schedule.load_state_dict(state["schedule"])
+        if self.normalizer is not None:
+            self.normalizer.load_state_dict(state["normalizer"])
 
 
 class _SACPolicy(Policy):

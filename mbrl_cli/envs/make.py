@@ -21,9 +21,10 @@ from mbrl_cli.envs.action_repeat import ActionRepeat
 from mbrl_cli.envs.env import Env
 from mbrl_cli.envs.interface_check import with_interface_check
 from mbrl_cli.envs.pixels import Pixels
+from mbrl_cli.envs.reward_scale import with_reward_scale
 from mbrl_cli.envs.user_wrappers import apply_wrappers, check_wrappers
 from mbrl_cli.errors import EnvironmentFault, UserError, nearest
-from mbrl_cli.types import Count
+from mbrl_cli.types import Count, PositiveFloat
 
 # Package named in a "not installed" error -> the extra of mbrl-cli that installs it.
 _EXTRAS = {
@@ -55,6 +56,7 @@ def make_env(
     pixel_grey: bool = True,
     frame_stack: Count = 1,
     action_repeat: Count = 1,
+    reward_scale: PositiveFloat = 1.0,
     recommended: dict[str, Any] | None = None,
 ) -> Env:
     """Build the environment `id` (`Name-v0`, or `module:Name-v0` to import its package first).
@@ -77,6 +79,8 @@ def make_env(
         pixel_grey: Whether an image has one brightness channel instead of three colours.
         frame_stack: Number of images in an observation, the last ones.
         action_repeat: Number of environment steps for which each action is repeated.
+        reward_scale: Factor of the rewards that models and agents see; logged returns are in the
+            environment's own units.
         recommended: Run-level defaults that `config/` reads from the YAML; unused here.
 
     Raises:
@@ -121,7 +125,9 @@ def make_env(
         if not user_kwargs:  # so the fault is not in the user's arguments
             raise EnvironmentFault(f"env.id={id}: cannot be built ({reason})") from error
         raise UserError(f"env.kwargs={user_kwargs}: {id} refused them: {reason}") from error
-    return Env(gym_env, reward=reward, termination=termination, simulator=simulator)
+    env = Env(gym_env, reward=reward, termination=termination, simulator=simulator)
+    env.spec = with_reward_scale(env.spec, reward_scale)
+    return env
 
 
 def _refuse_nan(key: str, value: Any) -> None:

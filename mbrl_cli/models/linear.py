@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from typing import Any
 
 import torch
@@ -49,9 +51,13 @@ class Linear(MarkovModel):
         self.residual_std = torch.ones(spec.obs_dim, device=device)  # [O]
 
     def fit(self, replay: ReplayBuffer, generator: torch.Generator) -> dict[str, float]:
-        """Solve (X'X + ridge n I) W = X'Y on the training episodes."""
+        """Solve (X'X + ridge n I) W = X'Y on the training episodes.
+
+        If the solution is not finite, the weights from before the fit are restored.
+        """
         train_rows, holdout_rows = replay.split()
         train = replay.batch(train_rows, self.device)
+        before = {**copy.deepcopy(self.state_dict()), "is_fitted": True}
         self.normalizer.fit(train)
         x = self._features(train.obs, train.action).double()  # [n, O+A+1]
         y = self._targets(train).double()  # [n, O+2]
@@ -59,6 +65,9 @@ class Linear(MarkovModel):
         self.weight = torch.linalg.solve(x.T @ x + penalty, x.T @ y).float()
         self.is_fitted = True
         metrics = {"train_loss": self._loss(train)}
+        if not math.isfinite(metrics["train_loss"]):
+            self.load_state_dict(before)
+            return metrics | {"rolled_back": 1.0}
         measured = train
         if len(holdout_rows):
             measured = replay.batch(holdout_rows, self.device)

@@ -111,6 +111,7 @@ class MuZero(Model):
         self.latent_dim = latent_dim
         self.normalizer = Normalizer(spec.obs_dim, device)
         self.two_hot = TwoHot(BINS, device)
+        self.max_reward = self.max_value = self.two_hot.largest
 
         def net(inputs: int, outputs: int) -> StackedMLP:
             return StackedMLP(

@@ -11,6 +11,8 @@ step, so the file exceeds 300 lines. Losses are in rssm_losses, networks in nets
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -105,6 +107,7 @@ class RSSM(Model):
         self.free_nats = free_nats
         self.accuracy_horizon = accuracy_horizon
         self.two_hot = TwoHot(num_bins, device)
+        self.max_reward = self.two_hot.largest
         self.nets = WorldModel(
             spec.obs_dim, spec.obs_shape, spec.action.dim, generator, size, latents, recurrent,
             unimix, num_bins,
@@ -239,12 +242,20 @@ class RSSM(Model):
         return self.scaling.from_network(self.nets.decoder(feature))
 
     def fit(self, replay: ReplayBuffer, generator: torch.Generator) -> dict[str, float]:
-        """Take `fit_steps` gradient steps, each on new sequences; see `Model.fit`."""
+        """Take `fit_steps` gradient steps, each on new sequences; see `Model.fit`.
+
+        If the loss is not finite, the weights from before the fit are restored.
+        """
+        before = copy.deepcopy(self.state_dict())
         total = torch.zeros(len(LOSSES), device=self.device)
         for _ in range(self.fit_steps):
             total += self.learn(self.sample_sequences(replay, generator), generator).losses
         losses = dict(zip(LOSSES, (total / self.fit_steps).tolist(), strict=True))
-        return losses | self.measure_accuracy(replay, generator)
+        diverged = not math.isfinite(losses["train_loss"])
+        if diverged:
+            self.load_state_dict({**before, "is_fitted": True})
+        metrics = losses | self.measure_accuracy(replay, generator)
+        return metrics | ({"rolled_back": 1.0} if diverged else {})
 
     def sample_sequences(self, replay: ReplayBuffer, generator: torch.Generator) -> Sequences:
         """Return the sequences for one gradient step; refit the scale of observations if due."""

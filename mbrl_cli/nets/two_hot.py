@@ -24,6 +24,9 @@ class TwoHot:
     distribution with several modes has the correct mean.
 
     Axes: K bins.
+
+    Attributes:
+        largest: the number of the last bin; larger targets are clipped to it.
     """
 
     def __init__(self, num_bins: int, device: torch.device | str = "cpu") -> None:
@@ -31,6 +34,7 @@ class TwoHot:
         middle = torch.zeros(num_bins % 2)
         # Exactly symmetric, so that the mean of a uniform distribution is exactly zero.
         self.bins = torch.cat([below, middle, -below.flip(0)]).to(device)  # [K]
+        self.largest = -float(below[0]) if num_bins > 1 else 0.0
 
     def mean(self, logits: Tensor) -> Tensor:
         """Return the scalars [...] that logits [..., K] encode."""

@@ -23,7 +23,9 @@ class Normalizer:
         self.mean = torch.zeros(dim, device=device)  # [D]
         self.std = torch.ones(dim, device=device)  # [D]
 
-    def fit(self, x: Tensor, size: Tensor | None = None, constant_std: Tensor | None = None) -> None:
+    def fit(
+        self, x: Tensor, size: Tensor | None = None, constant_std: Tensor | None = None
+    ) -> None:
         """Set mean and standard deviation to those of x [n, D].
 
         Args:

@@ -1,0 +1,75 @@
+"""The scale of observations in the replay, for networks of an agent; hints about their units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.replay.normalizer import ROUNDING_ERROR, Normalizer
+
+# Standard deviations of observations with which networks learn as they are.
+USUAL_SPREAD = (1e-2, 1e2)
+
+
+class ReplayNormalizer:
+    """Normalize observations [..., O] by the mean and standard deviation of the replay.
+
+    The scale is fitted again whenever the replay has doubled. In between it is constant, because
+    the networks are trained with it.
+    """
+
+    def __init__(self, obs_dim: int, device: torch.device) -> None:
+        self.normalizer = Normalizer(obs_dim, device)
+        self.fitted_rows = 0  # rows of the replay at the last fit
+        self.device = device
+
+    def __call__(self, obs: Tensor) -> Tensor:
+        """Return obs [..., O] normalized."""
+        return self.normalizer(obs)
+
+    def refit(self, replay: ReplayBuffer) -> None:
+        """Fit the scale to all observations if the replay has doubled since the last fit."""
+        if len(replay) and len(replay) >= 2 * self.fitted_rows:
+            self.fitted_rows = len(replay)
+            batch = replay.batch(np.arange(len(replay)), self.device)
+            self.normalizer.fit(torch.cat([batch.obs, batch.next_obs]))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the scale and the size of the replay at its last fit."""
+        return {"normalizer": self.normalizer.state_dict(), "fitted_rows": self.fitted_rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the values that `state_dict` returned."""
+        self.normalizer.load_state_dict(state["normalizer"])
+        self.fitted_rows = state["fitted_rows"]
+
+
+def unusual_units_notice(
+    replay: ReplayBuffer, obs_integer: tuple[bool, ...], key: str
+) -> str | None:
+    """Return a line about the observation entry with the most unusual unit, or None.
+
+    Entries that are always integers are not called too small: they may be rare flags.
+
+    Args:
+        replay: the data so far.
+        obs_integer: for each entry, whether it is always an integer.
+        key: config key that normalizes observations.
+    """
+    obs = replay.batch(np.arange(len(replay))).obs.double()
+    std, mean = torch.std_mean(obs, dim=0, unbiased=False)
+    low, high = USUAL_SPREAD
+    small = (std < low) & (std > ROUNDING_ERROR * mean.abs()) & ~torch.tensor(obs_integer)
+    factor = torch.where(small, low / std, torch.where(std > high, std / high, 0.0))
+    entry = int(factor.argmax())
+    if not float(factor[entry]):
+        return None
+    return (
+        f"{key}=false: entry {entry} of the observations has a standard deviation of "
+        f"{float(std[entry]):.2g}, and actor and critics learn badly outside of {low:g} to "
+        f"{high:g}; type {key}=true"
+    )
