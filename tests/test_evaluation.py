@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mbrl_cli.agents.base import Decision
+from mbrl_cli.agents.base import Agent, Decision
 from mbrl_cli.agents.mpc import MPC
 from mbrl_cli.envs.make import make_env
 from mbrl_cli.evaluation import evaluate
@@ -75,7 +75,7 @@ class Countdown:
         return obs, self.name + action[0], over and self.terminates, over and not self.terminates
 
 
-class Echo:
+class Echo(Agent):
     """An agent whose action is obs[0] / 100; it records its inputs."""
 
     def __init__(self):
