@@ -94,12 +94,25 @@ def decisions(parts, agent):
     return np.stack(actions), np.array(predicted)
 
 
+def strides(state, name=""):
+    """Return the memory layout of all tensors by name: strides of axes longer than 1."""
+    if isinstance(state, dict | list | tuple):
+        items = state.items() if isinstance(state, dict) else enumerate(state)
+        parts = [strides(value, f"{name}.{key}") for key, value in items]
+        return {key: value for part in parts for key, value in part.items()}
+    if not isinstance(state, torch.Tensor) or not state.numel():
+        return {}
+    axes = zip(state.shape, state.stride(), strict=True)
+    return {name: [stride for length, stride in axes if length > 1]}
+
+
 def assert_whole_run(parts, restored, folder):
     runner, logged = run(parts, folder)
     assert runner.env_step == runner.replay.total_added == TOTAL
     assert [step for step, _ in logged["eval/return"]] == [30, TOTAL]
     assert all(np.isfinite(value) for rows in logged.values() for _, value in rows), logged
     state = load_checkpoint(folder / f"{FINAL_CHECKPOINT}.safetensors")
+    assert strides(state["agent"]) == strides(parts.agent.state_dict())
     assert state["env_step"] == TOTAL
     restored.agent.load_state_dict(state["agent"])
     for saved, loaded in zip(

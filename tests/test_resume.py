@@ -89,11 +89,34 @@ PLANNER = [
     "planner=cem", "planner.horizon=3", "planner.population=12", "planner.iterations=1",
 ]  # fmt: skip
 MODEL = ["model.max_steps=5", "model.hidden=[8]", "agent.fit_every=10"]
+LATENT = [
+    "model.fit_steps=2", "model.batch_size=2", "model.sequence_length=4", "agent.fit_every=10",
+]  # fmt: skip
 AGENTS = {
     "terminal value": ["agent=mpc", "agent.terminal_value=true", *PLANNER, *MODEL, *SAC],
     "sac": ["agent=sac", "agent.hidden=[8]", "agent.batch_size=8"],
     "mbpo": ["agent=mbpo", "agent.rollouts=20", *MODEL, *SAC],
     "mbpo that plans": ["agent=mbpo", "agent.act=plan", *PLANNER, *MODEL, *SAC],
+    "sac with normalized observations": [
+        "agent=sac", "agent.hidden=[8]", "agent.batch_size=8", "agent.normalize_obs=true",
+    ],
+    "mbpo with normalized observations": [
+        "agent=mbpo", "agent.rollouts=20", "agent.sac.normalize_obs=true", *MODEL, *SAC,
+    ],
+    "mbpo on a linear model": ["agent=mbpo", "model=linear", "agent.fit_every=10", *SAC],
+    "mpc on a linear model": ["agent=mpc", "model=linear", "agent.fit_every=10", *PLANNER],
+    "mpc on one network": ["agent=mpc", "model=mlp", *PLANNER, *MODEL],
+    "mpc on an ensemble": ["agent=mpc", "model=ensemble", *PLANNER, *MODEL],
+    "mpc on a recurrent model": ["agent=mpc", "model=rssm", *PLANNER, *LATENT],
+    "mpc on a latent model": ["agent=mpc", "model=latent", *PLANNER, *LATENT],
+    "mpc with a perfect model": ["agent=mpc", "model=oracle", *PLANNER],
+    "alphazero on a linear model": [
+        "agent=alphazero", "model=linear", "planner.num_simulations=2", "agent.batch_size=4",
+    ],
+    "dreamer on a latent model": [
+        "agent=dreamer", "model=latent", "agent.pretrain_steps=2", "agent.replay_ratio=0.2",
+        "model.batch_size=2", "model.sequence_length=4",
+    ],
     "dreamer": [
         "agent=dreamer", "agent.pretrain_steps=2", "agent.replay_ratio=0.2", "model.batch_size=2",
         "model.sequence_length=4",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mbrl_cli.errors import Diverged
+
 # Relative to the size of the numbers; a constant in float32 has a standard deviation of up to 5e-7.
 ROUNDING_ERROR = 1e-6
 # Means up to this size are subtracted from a constant entry with an error below 0.05.
@@ -32,9 +34,20 @@ class Normalizer:
             x: the data.
             size: [D] size of the numbers from which x was computed; None: that of the mean.
             constant_std: [D] scale of entries that are constant; None: 1, or more for large means.
+
+        Raises:
+            Diverged: if a mean or standard deviation is not finite in float32.
         """
         mean = x.mean(0)
         std = x.std(0, unbiased=False)
+        finite = mean.isfinite() & std.isfinite()
+        if not bool(finite.all()):
+            entry = int((~finite).nonzero()[0])
+            raise Diverged(
+                f"observations or rewards: entry {entry} has values up to "
+                f"{float(x[:, entry].abs().max()):.2g}, too large for float32; "
+                "scale them with a wrapper, rewards with env.reward_scale"
+            )
         constant = std <= ROUNDING_ERROR * (mean.abs() if size is None else size)
         if constant_std is None:
             constant_std = (mean.abs() / LARGE_MEAN).clamp_min(1.0)
