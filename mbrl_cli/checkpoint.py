@@ -171,5 +171,7 @@ def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
         return tuple(_unpack(item, tensors) for item in content)
     if kind == "permuted":
         name, order = content
+        if sorted(order) != list(range(tensors[name].dim())):
+            raise ValueError(f"{name}: {order} is no order of its axes")
         return tensors[name].permute([order.index(axis) for axis in range(len(order))])
     return tensors[content] if kind == "tensor" else tensors[content].numpy()

@@ -183,3 +183,13 @@ def test_files_are_no_pickle(tmp_path: Path) -> None:
     source = Path(load_checkpoint.__code__.co_filename).read_text()
     assert "import pickle" not in source
     assert "torch.save" not in source.replace("safetensors.torch.save", "")
+
+
+def test_the_memory_layout_of_a_tensor_is_kept(tmp_path):
+    """A product with a column-major matrix has other rounding errors than with a row-major one."""
+    rows = torch.arange(24.0).view(2, 3, 4)
+    state = {"row major": rows, "permuted": rows.permute(2, 0, 1), "vector": rows[0, 0]}
+    loaded = load_checkpoint(save_checkpoint(tmp_path, "layout", state))
+    for name, tensor in state.items():
+        assert torch.equal(loaded[name], tensor)
+        assert loaded[name].stride() == tensor.stride()
