@@ -95,13 +95,21 @@ def decode_checkpoint(path: Path | str, content: bytearray) -> dict[str, Any]:
     if _checksum(content) != checksum:
         raise UserError(f"{path} is damaged: its checksum does not match")
     try:
-        state = _unpack(entry["state"], safetensors.torch.load(bytes(content)))
+        tensors = safetensors.torch.load(bytes(content))
+        state = _unpack(entry["state"], tensors)
         if not isinstance(state, dict):
             raise TypeError("the state is not a dict")
     except (
         ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError
     ) as error:  # fmt: skip
         raise UserError(f"{path} is no checkpoint of mbrl, though its checksum matches") from error
+    # The names of tensors start with the name that the file was written with.
+    for key in tensors:
+        name = key.partition(":")[2].partition(".")[0]
+        if isinstance(path, Path) and name != path.name.removesuffix(SUFFIX):
+            raise UserError(
+                f"{path} is another file of a run, which was called {name[:80]}{SUFFIX}"
+            )
     return state
 
 

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from mbrl_cli.checkpoint import FORMAT, save_checkpoint
+from mbrl_cli.checkpoint import FORMAT, load_checkpoint, save_checkpoint
 from mbrl_cli.config.composition import compose_choice
 from mbrl_cli.config.groups import GROUPS, choices, config_dir
 
@@ -297,7 +297,7 @@ FOLDERS = [
      write_file("config.yaml", b"\xff\xfe\x00")),
     ("resume run", 2, "is not the config", "a list as config", write_file("config.yaml", b"- 1\n")),
     ("eval run", 2, "is not the config", "an empty config", write_file("config.yaml", b"")),
-    ("eval run", 2, "is not readable YAML", "a YAML tag that builds an object",
+    ("eval run", 2, "uses YAML tags", "a YAML tag that builds an object",
      write_file("config.yaml", b"a: !!python/object/apply:os.system ['true']\n")),
     ("eval run", 2, "is not one of mbrl's classes", "os.system as planner",
      change_planner("os.system", command="touch RAN")),
@@ -311,9 +311,9 @@ FOLDERS = [
         lambda config: config.env.update(reward="test_mistakes:hostile_termination"))),
     ("resume run", 2, "imports other code", "a simulator of another package", change_config(
         lambda config: config.env.update(simulator="test_mistakes:hostile_termination"))),
-    ("eval run", 2, "is not a plain value", "a variable of this machine", change_config(
+    ("eval run", 2, "calls a resolver", "a variable of this machine", change_config(
         lambda config: config.env.update(id="${oc.env:HOME}"))),
-    ("eval run", 2, "is not a plain value", "a variable among the recommended values",
+    ("eval run", 2, "calls a resolver", "a variable among the recommended values",
      change_config(lambda config: config.env.recommended.update(horizon="${oc.env:HOME}"))),
     ("eval run", 2, "damaged, or not a checkpoint", "pickles instead of checkpoints",
      change_checkpoints(lambda old: pickle.dumps(HostilePickle()))),
@@ -464,6 +464,10 @@ def test_trust_lets_a_run_folder_name_other_code(run_mistake, mbrl, finished, tm
     )(tmp_path)
     assert mbrl("eval", "run", "eval_episodes=1").code == 2
     assert not EXECUTED
+    for path in (tmp_path / "run").rglob("*checkpoint*/*.safetensors"):
+        path.unlink()
+    final = tmp_path / "run" / "checkpoint.safetensors"
+    save_checkpoint(final.parent, final.stem, load_checkpoint(final) | {"configs": []})
     assert mbrl("eval", "run", "eval_episodes=1", "--trust").code == 0
     assert EXECUTED
 

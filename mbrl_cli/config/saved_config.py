@@ -59,6 +59,7 @@ def load_saved_config(
     """
     path = folder / CONFIG
     config = read_saved_config(folder)
+    _refuse_references(config, path, trust)
     if not trust:
         try:
             _refuse_foreign_code(config, path, user_dir)
@@ -67,7 +68,6 @@ def load_saved_config(
             if started_in is None:
                 raise
             make_importable(started_in)
-    _refuse_references(config, path, trust)
     resolved = OmegaConf.create(_resolve(config, path))
     register_resolvers()  # of the keys in train.yaml
     for key, value in OmegaConf.load(config_dir() / "train.yaml").items():
