@@ -14,6 +14,8 @@ from typing import NoReturn
 
 from mbrl_cli.config.error_exit import exit_on_user_error
 from mbrl_cli.errors import UserError, nearest
+from mbrl_cli.signals import ctrl_c_ends_the_process
+from mbrl_cli.standard_streams import protect_standard_streams
 
 HELP = """\
 mbrl: experiments in model-based reinforcement learning
@@ -75,6 +77,7 @@ def main() -> None:
     commands: dict[str, Callable[[list[str]], None]] = {
         "train": _train, "resume": _resume, "eval": _eval, "list": _list,
     }  # fmt: skip
+    protect_standard_streams()
     argv = sys.argv[1:]
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(HELP, end="")
@@ -88,7 +91,7 @@ def main() -> None:
     if command.startswith("-sc") or command == "--shell-completion":
         _complete(rest, list(commands))
         return
-    with exit_on_user_error():
+    with ctrl_c_ends_the_process(), exit_on_user_error():
         if command not in commands:
             close = nearest(command, commands)
             hint = f"did you mean {close[0]}?" if close else f"allowed are {', '.join(commands)}"

@@ -3,8 +3,26 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
+
+# Reasons for which a write to a disk fails; other OSErrors are not the disk's fault.
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+# Common names of hyperparameters in other packages -> the names here.
+OTHER_NAMES = {
+    "lr": ("learning_rate",), "gamma": ("discount",), "tau": ("target_rate",),
+    "lambda": ("gae_lambda",), "lam": ("gae_lambda",), "elites": ("num_elites", "elite_ratio"),
+    "ensemble_size": ("num_members",), "layers": ("hidden",), "hidden_size": ("hidden",),
+    "hidden_sizes": ("hidden",), "num_samples": ("population",), "samples": ("population",),
+    "popsize": ("population",), "plan_horizon": ("horizon",), "simulations": ("num_simulations",),
+    "timesteps": ("total_steps",), "total_timesteps": ("total_steps",), "steps": ("total_steps",),
+    "num_steps": ("total_steps",), "learning_starts": ("prefill_steps",),
+    "warmup_steps": ("prefill_steps",), "env_id": ("env",), "cuda": ("device",), "gpu": ("device",),
+    "render_mode": ("env",), "logdir": ("hydra.run.dir",), "log_dir": ("hydra.run.dir",),
+    "output_dir": ("hydra.run.dir",), "save_dir": ("hydra.run.dir",),
+}  # fmt: skip
 
 
 class UserError(Exception):
@@ -31,6 +49,28 @@ class DiskFault(UserError):
     exit_code = 5
 
 
+def disk_fault(error: OSError, folder: Path | None = None, remedy: str = "") -> DiskFault | None:
+    """Return the fault for an OSError of the disk or of a file in `folder`, None for another one.
+
+    Args:
+        error: what the operating system reported.
+        folder: a run folder; every failed access to a file in it is a fault of the disk.
+        remedy: what to type when the cause is removed.
+    """
+    path = Path(str(error.filename)) if error.filename is not None else None
+    in_folder = folder is not None and path is not None and _contains(folder, path)
+    if error.errno not in DISK_ERRORS and not in_folder:
+        return None
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    cause = "free disk space" if full else "make the folder writable again"
+    place = path or folder or "a file"
+    return DiskFault(f"{place}: {error.strerror or error}; {cause}{remedy and f', {remedy}'}")
+
+
+def _contains(folder: Path, path: Path) -> bool:
+    return folder.absolute() in (path.absolute(), *path.absolute().parents)
+
+
 class StopRequested(KeyboardInterrupt):
     """A signal asked the run to stop; raised at whatever line is running."""
 
@@ -53,10 +93,12 @@ def printable(text: object) -> str:
     )  # fmt: skip
 
 
-def nearest(word: str, allowed: Iterable[str], count: int = 3) -> list[str]:
+def nearest(
+    word: str, allowed: Iterable[str], count: int = 3, similarity: float = 0.5
+) -> list[str]:
     """Return up to `count` names from `allowed` that are similar to `word`, best match first."""
     by_lower_case = {name.lower(): name for name in allowed}
-    close = difflib.get_close_matches(word.lower(), by_lower_case, n=count, cutoff=0.5)
+    close = difflib.get_close_matches(word.lower(), by_lower_case, n=count, cutoff=similarity)
     return [by_lower_case[name] for name in close]
 
 
@@ -69,6 +111,7 @@ def unknown_key(full_key: str, key: str, allowed: Iterable[str]) -> str:
         allowed: the keys that exist in its place.
     """
     allowed = list(allowed)
-    close = nearest(key, allowed)
+    named = [name for name in OTHER_NAMES.get(key.lower(), ()) if name in allowed]
+    close = named or nearest(key, allowed, similarity=0.6)
     hint = f"did you mean {', '.join(close)}?" if close else f"allowed are {', '.join(allowed)}"
     return f"{full_key}: unknown key; {hint}"

@@ -1,4 +1,4 @@
-"""Signals that stop a run: Ctrl-C, kill, and a cluster's warning before its time limit."""
+"""Signals that stop a run: Ctrl-C, kill, a lost terminal, and a cluster's warning of its limit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from mbrl_cli.errors import StopRequested
 
-STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")
+STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
 
 class _StopState:
@@ -86,3 +86,21 @@ def stop_on_signals() -> Iterator[None]:
             handler = previous.get(received)
             if callable(handler) and handler is not signal.default_int_handler:
                 handler(received, None)
+
+
+@contextmanager
+def ctrl_c_ends_the_process() -> Iterator[None]:
+    """Let Ctrl-C end the process inside the block at once and silently, as SIGTERM does.
+
+    By default Python raises KeyboardInterrupt, which the import of a large package can catch or
+    report as a failed import. `stop_on_signals` takes precedence inside the block.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

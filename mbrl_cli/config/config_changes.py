@@ -41,7 +41,9 @@ def find_changes(before: dict[Any, Any], now: dict[Any, Any]) -> Changes:
     return {
         key: (old.get(key, MISSING), new.get(key, MISSING))
         for key in old | new
+        # By their texts too, because NaN does not equal itself.
         if old.get(key, MISSING) != new.get(key, MISSING)
+        and repr(old.get(key, MISSING)) != repr(new.get(key, MISSING))
     }
 
 

@@ -12,8 +12,10 @@ from rich.text import Text
 
 from mbrl_cli.config.saved_run import load_saved_run
 from mbrl_cli.config.state_errors import state_errors
+from mbrl_cli.config.sweep_folder import refuse_sweep_folder
 from mbrl_cli.errors import printable
 from mbrl_cli.evaluation import Evaluation, evaluate
+from mbrl_cli.return_text import format_mean_and_std, format_return
 from mbrl_cli.signals import stop_on_signals
 
 
@@ -21,6 +23,7 @@ def evaluate_saved_run(
     folder: Path, overrides: Sequence[str], trust: bool, user_dir: Path | None
 ) -> None:
     """Print the return of each evaluation episode; for the arguments see `load_saved_run`."""
+    refuse_sweep_folder("eval", folder)
     run_objects, env_step = load_saved_run(folder, overrides, trust, user_dir)
     settings = run_objects.settings
     is_given = any(override.startswith("eval_episodes=") for override in overrides)
@@ -42,8 +45,9 @@ def _print(title: str, result: Evaluation) -> None:
         table.add_column(column, justify="right")
     rows = zip(result.seeds, result.returns, result.lengths, strict=True)
     for episode, (seed, value, length) in enumerate(rows):
-        table.add_row(str(episode), str(seed), f"{value:.1f}", str(length))
+        table.add_row(str(episode), str(seed), format_return(float(value)), str(length))
     console = Console()
     console.print(table)
-    spread = f"± {result.returns.std():.1f}, min {result.returns.min():.1f}"
-    console.print(f"mean return {result.returns.mean():.1f} {spread}", highlight=False)
+    minimum = format_return(float(result.returns.min()))
+    text = f"mean return {format_mean_and_std(result.returns)}, min {minimum}"
+    console.print(text, highlight=False)

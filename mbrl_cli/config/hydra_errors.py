@@ -5,11 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import OmegaConf
 from yaml import YAMLError
 
-from mbrl_cli.config.groups import GROUPS, choices, config_dir, unknown_choice
+from mbrl_cli.config.groups import GROUPS, choices, unknown_choice
+from mbrl_cli.config.run_level_keys import keys_in_groups, run_level_keys
 from mbrl_cli.errors import unknown_key
+
+# Sweepers and launchers -> the packages that add them to Hydra.
+PLUGINS = {
+    "sweeper/optuna": "hydra-optuna-sweeper", "sweeper/ax": "hydra-ax-sweeper",
+    "sweeper/nevergrad": "hydra-nevergrad-sweeper", "launcher/joblib": "hydra-joblib-launcher",
+    "launcher/submitit_slurm": "hydra-submitit-launcher",
+    "launcher/submitit_local": "hydra-submitit-launcher", "launcher/ray": "hydra-ray-launcher",
+    "launcher/rq": "hydra-rq-launcher",
+}  # fmt: skip
 
 MAX_LENGTH = 300  # characters of a message that Hydra wrote
 
@@ -48,12 +57,6 @@ def _explain_text(text: str) -> str:
     return text[:MAX_LENGTH]
 
 
-def run_level_keys() -> list[str]:
-    """Return the groups and the keys of `train.yaml`."""
-    keys = OmegaConf.load(config_dir() / "train.yaml")
-    return [*GROUPS, *(str(key) for key in keys if key not in ("defaults", "hydra"))]
-
-
 def _explain_key(key: str) -> str:
     if not key:
         return "=: must have the form key=value"
@@ -62,6 +65,9 @@ def _explain_key(key: str) -> str:
         return f"{key}: unknown key of Hydra; to see its keys type: mbrl train --cfg hydra"
     if dot and section in GROUPS:
         return f"{key}: unknown key; to see the keys type: mbrl list {section} CHOICE"
+    in_groups = keys_in_groups(key)
+    if in_groups:
+        return f"{key}: unknown key; did you mean {', '.join(in_groups)}?"
     return unknown_key(key, section, run_level_keys())
 
 
@@ -70,6 +76,9 @@ def _explain_choice(error: MissingConfigException) -> str:
     if not group:
         return _one_line(error)[:MAX_LENGTH]
     allowed = [option for option in error.options or () if not option.startswith("_")]
+    package = PLUGINS.get(f"{group.removeprefix('hydra/')}/{name}")
+    if package is not None:
+        return f"{group}={name}: is not installed; type: pip install {package}"
     return unknown_choice(group, name, allowed or choices(group))
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mbrl_cli.errors import UserError
+from mbrl_cli.errors import DiskFault, UserError
 from mbrl_cli.metrics_csv import METRICS_CSV
 from mbrl_cli.run_files import check_regular, check_subfolder
 
@@ -16,6 +17,8 @@ FILES = (
     "replay/*",
 )  # fmt: skip
 FOLDERS = (".hydra", "checkpoints", "replay")
+
+TRIAL_BYTES = 64 * 1024  # a run writes at least this much
 
 
 def check_output_folder(folder: Path) -> None:
@@ -32,9 +35,15 @@ def check_output_folder(folder: Path) -> None:
     if not parent.is_dir():
         raise UserError(f"output folder {folder}: {parent} is not a folder")
     try:
-        with TemporaryDirectory(dir=parent):
-            pass  # writing is the only reliable test of the permission to write
+        with TemporaryDirectory(dir=parent) as trial:
+            # Writing is the only reliable test of the permission to write.
+            (Path(trial) / "trial").write_bytes(bytes(TRIAL_BYTES))
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFault(
+                f"output folder {folder}: {error.strerror}; free disk space, then type the command "
+                "again"
+            ) from error
         reason = error.strerror or str(error)
         raise UserError(f"output folder {folder}: cannot write to {parent} ({reason})") from error
 

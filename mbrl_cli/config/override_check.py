@@ -17,6 +17,12 @@ def check_choices(overrides: Sequence[str], user_dir: Path | None) -> None:
     """Raise UserError for a choice that is null, a list or a mapping, such as planner=[cem]."""
     for override in overrides:
         group, _, name = override.partition("=")
+        if group in GROUPS and name.startswith("[") and name.endswith("]"):
+            names = ",".join(part.strip() for part in name[1:-1].split(","))
+            raise UserError(
+                f"{override}: a run has one {group}; for one run with each type: "
+                f"mbrl train -m {group}={names}"
+            )
         if group in GROUPS and (name == "null" or name.startswith(("[", "{"))):
             raise UserError(unknown_choice(group, name, choices(group, user_dir)))
 

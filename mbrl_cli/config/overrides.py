@@ -10,6 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from mbrl_cli.config.command_words import quote_path
 from mbrl_cli.config.composition import compose_config, hydra_errors_as_user_errors
 from mbrl_cli.config.groups import GROUPS, choices, unknown_choice
 from mbrl_cli.errors import UserError, unknown_key
@@ -34,7 +35,7 @@ def apply_overrides(
         UserError: if an override is malformed, unknown, or not possible for a saved run.
     """
     with hydra_errors_as_user_errors():
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        parsed = OverridesParser.create().parse_overrides([quote_path(o) for o in overrides])
     # A choice replaces the whole group, so it goes before single keys.
     for override in sorted(parsed, key=lambda o: o.key_or_group not in GROUPS):
         key, value, word = override.key_or_group, override.value(), override.input_line

@@ -7,7 +7,8 @@ import logging
 import os
 import sys
 import traceback
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +41,17 @@ from mbrl_cli.config.state_errors import state_errors
 from mbrl_cli.config.state_shapes import refuse_other_shapes
 from mbrl_cli.config.versions import VERSIONS, collect_versions
 from mbrl_cli.errors import (
-    DiskFault,
     Diverged,
     EnvironmentFault,
     StopRequested,
     UserError,
+    disk_fault,
     printable,
 )
 from mbrl_cli.lock import locked
 from mbrl_cli.logger import Logger
 from mbrl_cli.metrics_csv import check_metrics_csv
+from mbrl_cli.return_text import format_mean_and_std, format_return
 from mbrl_cli.run_files import read_regular, remove_unfinished, write_atomically
 from mbrl_cli.runner import Runner
 from mbrl_cli.signals import stop_on_signals
@@ -87,9 +89,10 @@ def _start(cfg: DictConfig, folder: Path) -> float:
         check_output_folder(folder)
         resolved = _resolved(cfg)
         versions = json.dumps(collect_versions(), indent=2) + "\n"
-        write_atomically(folder / VERSIONS, versions.encode())
-        write_atomically(folder / CONFIG, OmegaConf.to_yaml(resolved).encode())
-        record_origin(folder, config_record(folder), os.getcwd())
+        with _disk_faults(folder, "then type the command again"):
+            write_atomically(folder / VERSIONS, versions.encode())
+            write_atomically(folder / CONFIG, OmegaConf.to_yaml(resolved).encode())
+            record_origin(folder, config_record(folder), os.getcwd())
         return _run_to_end(run_objects, resolved, folder, state=None, stored={})
 
 
@@ -126,8 +129,8 @@ def resume_run(
                 build(cfg, restored=True)  # a mistake in the changes is reported all the same
             result: float = finished["result"]
             print(
-                f"{folder}: finished its {total:,} steps already, return {result:.1f}; to extend "
-                f"it type: mbrl resume {folder} total_steps={2 * total}"
+                f"{folder}: finished its {total:,} steps already, return {format_return(result)}; "
+                f"to extend it type: mbrl resume {folder} total_steps={2 * total}"
             )
             return result
         state, stored, damaged = load_newest_checkpoint(folder)
@@ -194,6 +197,7 @@ def _run_to_end(
     try:
         with (
             stop_on_signals(),
+            _disk_faults(folder, f"then type: mbrl resume {folder}"),
             Logger(folder, settings.total_steps, settings.console, start_step, position) as logger,
         ):
             logger.message(f"run folder  {folder}")
@@ -215,12 +219,9 @@ def _run_to_end(
             with state_errors(folder) if state is not None else nullcontext():
                 final = runner.run()
             logger.message(
-                f"final evaluation  return {final.returns.mean():.1f} "
-                f"± {final.returns.std():.1f} over {len(final.returns)} episodes"
+                f"final evaluation  return {format_mean_and_std(final.returns)} "
+                f"over {len(final.returns)} episodes"
             )
-    except OSError as error:
-        reason = f"{error.filename or folder}: {error.strerror or error}"
-        raise DiskFault(f"{reason}; free disk space, then type: mbrl resume {folder}") from error
     except (EnvironmentFault, Diverged) as fault:
         write_atomically(folder / TRACE, traceback.format_exc().encode())
         saved = (
@@ -241,6 +242,18 @@ def _run_to_end(
 def _is_saved(runner: Runner | None) -> bool:
     """Return whether a resumed run starts later than this one did."""
     return runner is not None and runner.store.saved_step > 0
+
+
+@contextmanager
+def _disk_faults(folder: Path, remedy: str) -> Iterator[None]:
+    """Raise DiskFault for an OSError of the disk, or of a file in the run folder."""
+    try:
+        yield
+    except OSError as error:
+        fault = disk_fault(error, folder, remedy)
+        if fault is None:
+            raise  # for example a network error inside a user's class: the trace is needed
+        raise fault from error
 
 
 def _resolved(cfg: DictConfig) -> dict[str, Any]:

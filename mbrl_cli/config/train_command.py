@@ -17,10 +17,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from mbrl_cli.config.command_words import prepare_words
 from mbrl_cli.config.error_exit import exit_on_user_error
 from mbrl_cli.config.groups import GROUPS, check_user_dir, config_dir
 from mbrl_cli.config.hydra_errors import explain_hydra_error
 from mbrl_cli.config.override_check import check_choices, check_group_keys
+from mbrl_cli.config.resolved_config import resolved_config
 from mbrl_cli.config.resolvers import register_resolvers
 from mbrl_cli.config.targets import make_importable
 from mbrl_cli.config.train_help import train_help
@@ -31,18 +33,23 @@ def launch(argv: Sequence[str]) -> None:
     """Run `mbrl train ARGV`; print a mistake in one line and exit with code 2."""
     register_resolvers()
     make_importable(os.getcwd())
-    options, words = _hydra_options(argv)
+    options, _ = _hydra_options(argv)
     if options.config_dir is not None:
         check_user_dir(options.config_dir)
     if options.help:
         print(train_help(options.config_dir), end="")
         return
-    overrides = [word for word in words if "=" in word]
+    if "-sc" not in argv:
+        argv = [*map(_allow_new_group_key, prepare_words(argv, options.config_dir))]
+    overrides = [word for word in argv if "=" in word and not word.startswith("-")]
     check_choices(overrides, options.config_dir)
     if options.cfg is not None:
         check_group_keys(overrides, options.config_dir)
+        if options.cfg == "job" and options.resolve and not options.package:
+            print(resolved_config(overrides, options.config_dir), end="")
+            return
     # Hydra's shell completion knows commands of one word only.
-    sys.argv = ["mbrl" if "-sc" in argv else "mbrl train", *map(_allow_new_group_key, argv)]
+    sys.argv = ["mbrl" if "-sc" in argv else "mbrl train", *argv]
     shows_trace = "HYDRA_FULL_ERROR" in os.environ
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them
     main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(task)
@@ -51,7 +58,7 @@ def launch(argv: Sequence[str]) -> None:
     except Exception as error:
         text = None if shows_trace else explain_hydra_error(error)
         if text is None:
-            raise  # not a mistake of the user: the trace is needed
+            raise  # not a mistake in the words: `exit_on_user_error` explains it or shows the trace
         print(f"mbrl: {printable(text)}", file=sys.stderr)
         raise SystemExit(2) from None
 
@@ -73,6 +80,8 @@ def _hydra_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--help", "-h", action="store_true")
     parser.add_argument("--cfg", "-c")
+    parser.add_argument("--resolve", action="store_true")
+    parser.add_argument("--package", "-p")
     parser.add_argument("--config-dir", "-cd", type=Path)
     return parser.parse_known_args(argv)
 

@@ -1,0 +1,32 @@
+"""Folders of sweeps, where the folder of a run is expected."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from mbrl_cli.config.saved_config import CONFIG
+from mbrl_cli.errors import UserError
+
+MAX_LISTED = 6  # runs that an error text names
+
+
+def refuse_sweep_folder(command: str, folder: Path) -> None:
+    """Raise UserError, with the names of its runs, if `folder` holds runs but is none.
+
+    Args:
+        command: the subcommand that needs a run: eval or resume.
+        folder: what the user gave.
+    """
+    if (folder / CONFIG).exists() or not folder.is_dir():
+        return
+    runs = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))
+    if not runs:
+        return
+    # The jobs of a sweep begin with their number.
+    runs.sort(key=lambda name: int(name.split("_")[0]) if name.split("_")[0].isdecimal() else 0)
+    more = f" and {len(runs) - MAX_LISTED} more" if len(runs) > MAX_LISTED else ""
+    raise UserError(
+        f"{folder}: holds {len(runs)} run{'s' * (len(runs) > 1)}, {command} takes one: {'  '.join(runs[:MAX_LISTED])}"
+        f"{more}; type: mbrl {command} {shlex.quote(str(folder / runs[0]))}"
+    )
