@@ -26,8 +26,10 @@ def format_return(value: float, scale: float | None = None) -> str:
 
 
 def format_mean_and_std(returns: np.ndarray) -> str:
-    """Return 'mean ± standard deviation' of returns [episodes]."""
+    """Return 'mean ± standard deviation' of returns [episodes], with equal decimals."""
     mean, std = float(returns.mean()), float(returns.std())
-    # A deviation far below the mean has digits of its own.
-    std_scale = abs(mean) if std == 0 or std >= abs(mean) / 100 else std
-    return f"{format_return(mean)} ± {format_return(std, max(std_scale, std) or None)}"
+    scale = max(abs(mean), std)
+    spread = format_return(std, scale)
+    if std > 0 and float(spread) == 0:  # far below the mean: digits of its own
+        spread = format_return(std)
+    return f"{format_return(mean, scale)} ± {spread}"

@@ -23,7 +23,7 @@ class RunSettings:
     checkpoint_every: CountOrZero = 500
     checkpoint_minutes: PositiveFloat = 2.0
     keep_checkpoints: Count = 2
-    env_timeout: PositiveFloat | None = 300.0
+    env_timeout: Annotated[float, Bounds(0.0, 1e7, low_open=True)] | None = 300.0
     check_known: bool = True
     model_from: str | None = None
     model_from_frozen: bool = False

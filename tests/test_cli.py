@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from mbrl_cli.config.command_words import quote_path
 from mbrl_cli.config.composition import compose_choice
 from mbrl_cli.config.groups import GROUPS, choices
 from mbrl_cli.config.yaml_comments import key_comments
@@ -212,3 +214,55 @@ def test_a_sweep_leaves_a_folder_for_each_job_and_eval_reads_one(tmp_path: Path)
     refused = run_mbrl(*words, "planner.horizn=2", cwd=tmp_path)
     assert refused.returncode == 2
     assert "horizon" in refused.stderr
+    sweep = run_mbrl("eval", "sweep", cwd=tmp_path)
+    assert sweep.returncode == 2
+    assert f"sweep: holds 4 runs, eval takes one: {folders[0].name}  " in sweep.stderr
+    assert f"type: mbrl eval sweep/{folders[0].name}" in sweep.stderr
+    # The folder's name contains '=' and ','.
+    words = ["train", "env=cartpole", *TINY, f"model_from={folders[0]}", "hydra.run.dir=a=1,b=2/c"]
+    again = run_mbrl(*words, "planner.population=12", "-m", "hydra.sweep.dir=x=1,2", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert len(list((tmp_path / "x=1,2").glob("*/metrics.csv"))) == 1
+
+
+def test_the_resolved_config_is_yaml_with_comments(mbrl):
+    done = mbrl("train", "--cfg", "job", "--resolve", "env=pendulum", "planner.horizon=7")
+    assert done.code == 0, done.err
+    config = yaml.safe_load(done.out)
+    assert config["planner"]["horizon"] == 7
+    assert config["env"]["id"] == "Pendulum-v1"
+    assert "recommended" not in config["env"]
+    assert "${" not in done.out
+    (line,) = [line for line in done.out.splitlines() if line.startswith("  horizon: 7")]
+    assert line.endswith("# imagined steps per plan")
+
+
+def test_options_may_stand_anywhere(mbrl, tmp_path):
+    words = ["agent=random", "-m", "seed=0,1", "total_steps=5", "hydra.sweep.dir=s"]
+    done = mbrl("train", *words, "final_eval_episodes=1")
+    assert done.code == 0, done.err
+    assert len(list(tmp_path.glob("s/*/metrics.csv"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("word", "is_sweep", "quoted"),
+    [
+        ("model_from=a=1,b=2/c", False, "model_from='a=1,b=2/c'"),
+        ("hydra.run.dir=a,b", False, "hydra.run.dir='a,b'"),
+        ("hydra.sweep.dir=a,b=1", True, "hydra.sweep.dir='a,b=1'"),
+        ("model_from=it's/x=1", False, "model_from='it\\'s/x=1'"),
+        ("model_from='a,b'", False, "model_from='a,b'"),
+        ("model_from=one,two", True, "model_from=one,two"),
+        ("model_from=0_s=1,t=2,0_s=2,t=2", True, "model_from='0_s=1,t=2','0_s=2,t=2'"),
+        ("env.kwargs.path=/a/b=c", False, "env.kwargs.path='/a/b=c'"),
+        ("hydra.run.dir=outputs/${seed}", False, "hydra.run.dir=outputs/${seed}"),
+        ("planner=cem,icem", True, "planner=cem,icem"),
+    ],
+)
+def test_paths_with_equal_signs_and_commas_are_quoted(
+    word, is_sweep, quoted, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("0_s=1,t=2", "0_s=2,t=2"):
+        Path(name).mkdir()
+    assert quote_path(word, is_sweep) == quoted

@@ -25,6 +25,7 @@ from omegaconf import OmegaConf
 from mbrl_cli.checkpoint import FORMAT, load_checkpoint, save_checkpoint
 from mbrl_cli.config.composition import compose_choice
 from mbrl_cli.config.groups import GROUPS, choices, config_dir
+from mbrl_cli.errors import disk_fault
 
 TABLE = Path(__file__).parent.parent / "docs" / "mistakes.md"
 SAVED_FORMAT, OTHER_FORMAT = (rf"\"format\": {number}".encode() for number in (FORMAT, 9))
@@ -75,6 +76,28 @@ class Faulty(gymnasium.Env):
             if self.fault == "short":
                 return obs, reward, False
         return obs, reward, False, self.steps % 10 == 0, {}
+
+    def close(self):
+        if self.fault == "close":
+            raise RuntimeError("close failed")
+
+
+class Images(gymnasium.Env):
+    """Environment that observes images of a bar."""
+
+    action_space = gymnasium.spaces.Discrete(3)
+
+    def __init__(self, shape=(64, 64, 3)):
+        self.observation_space = gymnasium.spaces.Box(0, 255, tuple(shape), np.uint8)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        self.steps += 1
+        return self.observation_space.sample(), 0.0, False, self.steps % 10 == 0, {}
 
 
 def wrong_reward(obs, action, next_obs):
@@ -176,7 +199,23 @@ COMMAND_LINE = [
     ("train env.recommended.horizn=3", 2, "env.recommended.horizn: unknown key; did you mean hori"),
     ("train env.recommended.pixels.x=3", 2, "env.recommended.pixels.x: unknown key; allowed are"),
     ("train env.recommended=3", 2, "env.recommended=3: must be a mapping of keys to values"),
-    ("train planner=[cem]", 2, "planner=[cem]: unknown planner; did you mean"),
+    ("train planner=[cem]", 2, "a run has one planner; for one run with each type: mbrl train -m"),
+    ("train env=[cartpole,pendulum]", 2, "type: mbrl train -m env=cartpole,pendulum"),
+    ("train --env cartpole", 2, "--env: settings have no dashes; type env=cartpole"),
+    ("train --seed=3", 2, "--seed=3: settings have no dashes; type seed=3"),
+    ("train --multi_run seed=1", 2, "--multi_run: unknown option; did you mean --multirun?"),
+    ("train cartpole", 2, "cartpole: is not of the form key=value; did you mean env=cartpole?"),
+    ("train agent=random pendulm", 2, "pendulm: is not of the form key=value; did you mean env="),
+    ("train planner", 2, "planner: has no value; type planner=NAME, NAME is one of cem, icem"),
+    ("train agent=random -m seed=0,1 --cfg job", 2, "--cfg: shows the config of one run"),
+    ("train model.lr=0.1", 2, "model.lr: unknown key; did you mean learning_rate?"),
+    ("train gamma=0.9", 2, "gamma: unknown key; did you mean agent.discount?"),
+    ("train horizon=9", 2, "horizon: unknown key; did you mean planner.horizon?"),
+    ("train video=true", 2, "video: unknown key; allowed are env, model"),
+    ("train experiment=foo", 2, "experiment=foo: unknown experiment; allowed are dreamer_cart"),
+    ("train -m hydra/sweeper=optuna seed=0,1", 2, "type: pip install hydra-optuna-sweeper"),
+    ("train hydra/launcher=joblib", 2, "type: pip install hydra-joblib-launcher"),
+    ("train hydra/sweeper=optun", 2, "hydra/sweeper=optun: unknown hydra/sweeper; allowed are"),
     ("train experiment=muzero", 2, "experiment=muzero: unknown experiment; did you mean muzero_"),
     ("train planner=null", 2, "planner=null: unknown planner; allowed are cem"),
     ("train total_step=5", 2, "total_step: unknown key; did you mean total_steps"),
@@ -186,23 +225,37 @@ COMMAND_LINE = [
     ("train planner.horizon=null", 2, "planner.horizon=null: must be a whole number >= 1"),
     ("train planner.horizon=[1,2]", 2, "planner.horizon=[1, 2]: must be a whole number >= 1"),
     ("train prefill_steps=0", 2, "prefill_steps=0: must be >= 1"),
-    ("train total_steps=1e15", 2, "total_steps=1000000000000000: the replay does not fit"),
+    ("train total_steps=1e15", 2, "total_steps=1000000000000000: needs about"),
     ("train seed=-1", 2, "seed=-1: must be a whole number >= 0"),
     ("train seed=true", 2, "seed=True: must be a whole number >= 0"),
     ("train holdout_ratio=0.9", 2, "holdout_ratio=0.9: must be a number in [0, 0.5]"),
     ("train checkpoint_minutes=0", 2, "checkpoint_minutes=0: must be a number > 0"),
     ("train keep_checkpoints=0", 2, "keep_checkpoints=0: must be a whole number >= 1"),
-    ("train env_timeout=-1", 2, "env_timeout=-1: must be a number > 0 or null"),
+    ("train env_timeout=-1", 2, "env_timeout=-1: must be a number in (0, 1e+07] or null"),
     ("train console=maybe", 2, "console=maybe: must be true or false"),
     ("train model.learning_rate=00143", 2, "model.learning_rate=00143: must be a number in (0, 1]"),
     ("train model.learning_rate=99", 2, "model.learning_rate=99: must be a number in (0, 1]"),
     ("train model.learning_rate=nan", 2, "model.learning_rate=nan: must be a number in (0, 1]"),
     ("train model.weight_decay=-1", 2, "model.weight_decay=-1: must be a number >= 0"),
     ("train model.weight_decay=inf", 2, "model.weight_decay=inf: must be a number >= 0"),
-    ("train env_timeout=1e400", 2, "env_timeout=inf: must be a number > 0 or null"),
+    ("train env_timeout=1e400", 2, "env_timeout=inf: must be a number in (0, 1e+07] or null"),
     ("train model.hidden=[]", 2, "model.hidden=[]: must be a list of whole numbers >= 1"),
     ("train model.hidden=[64,x]", 2, "model.hidden=[64, 'x']: must be a list"),
-    ("train model.hidden=[99999999999]", 2, "model=Ensemble: cannot be built"),
+    ("train model.hidden=[99999999999]", 2, "model.hidden=[99999999999]: needs about"),
+    ("train model.num_members=1e9 model.num_elites=1 model.num_particles=1", 2, "GB are available"),
+    ("train planner.population=1e12", 2, "planner.population=1000000000000: needs about"),
+    ("train planner.horizon=1e12", 2, "planner.horizon=1000000000000: needs about"),
+    ("train eval_episodes=1e9", 2, "eval_episodes=1000000000: needs about"),
+    ("train final_eval_episodes=1e9", 2, "final_eval_episodes=1000000000: needs about"),
+    ("train agent=sac agent.batch_size=1e12", 2, "agent.batch_size=1000000000000: needs about"),
+    ("train agent=mbpo agent.sac.hidden=[1e9,1e9]", 2, "agent.sac.hidden=[1000000000, 1000000000]"),
+    ("train env_timeout=1e308", 2, "env_timeout=1e+308: must be a number in (0, 1e+07] or null"),
+    ("train total_steps=100", 2, "total_steps=100: must be > prefill_steps=100, because nothing"),
+    ("train agent=sac total_steps=5", 2, "total_steps=5: must be > prefill_steps=100"),
+    ("train env=gridworld env.obstacles=[]", 2, "did you mean env.kwargs.obstacles?"),
+    ("train env=gym env.id=Images-v0", 2, "model=Ensemble: Images-v0 observes images [3, 64, 64]"),
+    ("train env=gym env.id=Images-v0 agent=sac", 2, "SAC needs vector observations, and Images-v0"),
+    ("train env=gym env.id=Images-v0 agent=muzero", 2, "model=MuZero: needs vector observations"),
     ("train model.activation=gelu", 2, "model.activation=gelu: must be one of silu, relu"),
     ("train +model.foo=1", 2, "model.foo: unknown key; allowed are"),
     ("train model.num_elites=9", 2, "model.num_elites=9: more than model.num_members=5"),
@@ -372,8 +425,10 @@ def finished(tmp_path_factory, request):
 @pytest.fixture
 def run_mistake(mbrl, tmp_path, monkeypatch):
     """Return a function that runs a wrong command, checks its result and returns its message."""
-    spec = gymnasium.envs.registration.EnvSpec("Faulty-v0", entry_point=Faulty)
-    monkeypatch.setitem(gymnasium.registry, "Faulty-v0", spec)
+    for kind in (Faulty, Images):
+        name = f"{kind.__name__}-v0"
+        spec = gymnasium.envs.registration.EnvSpec(name, entry_point=kind)
+        monkeypatch.setitem(gymnasium.registry, name, spec)
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
 
     def run(words, code, says):
@@ -497,6 +552,39 @@ def test_a_full_disk_is_reported_and_the_run_can_be_resumed(
     done = mbrl("resume", "new")
     assert done.code == 0
     assert "from step 0" not in done.out  # it continues from what was saved before
+
+
+def test_close_that_raises_changes_neither_result_nor_exit_code(run_mistake, mbrl, tmp_path):
+    run_mistake(RUN + "close", 0, "close failed (RuntimeError: close failed); the results are comp")
+    assert (tmp_path / "new" / "checkpoint.safetensors").exists()
+
+
+def test_a_disk_that_is_full_before_the_run_is_reported(run_mistake, monkeypatch):
+    def full(**options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
+
+    monkeypatch.setattr("mbrl_cli.config.output_folder.TemporaryDirectory", full)
+    says = "No space left on device; free disk space, then type the command again"
+    run_mistake("train agent=random total_steps=5", 5, says)
+
+
+def test_a_disk_that_becomes_full_in_a_sweep_is_reported(mbrl, monkeypatch):
+    def full(*arguments, **options):  # Hydra opens the log file of a job
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "mbrl.log")
+
+    monkeypatch.setattr("hydra.core.utils.configure_log", full)
+    done = mbrl("train", "-m", "agent=random", "total_steps=5", "seed=0,1")
+    assert done.code == 5
+    assert done.err.endswith("mbrl: mbrl.log: No space left on device; free disk space\n")
+    assert "Traceback" not in done.err
+
+
+def test_errors_of_other_files_are_not_the_disk_s_fault(tmp_path):
+    missing = FileNotFoundError(errno.ENOENT, "No such file", "/data/table.npz")
+    assert disk_fault(missing, tmp_path) is None
+    assert disk_fault(BrokenPipeError(errno.EPIPE, "Broken pipe"), tmp_path) is None
+    deleted = FileNotFoundError(errno.ENOENT, "No such file", str(tmp_path / "metrics.csv"))
+    assert "make the folder writable again" in str(disk_fault(deleted, tmp_path))
 
 
 def test_a_model_that_diverges_in_every_fit_ends_the_run_with_advice(

@@ -76,8 +76,11 @@ def test_the_images_of_the_grid_world_show_the_agent():
     [
         (["env=cartpole"], "env.termination=known: is a function of vectors"),
         (["env=gridworld", "env.pixel_size=20"], "env.pixel_size=20: must be 8, 16, 32, 64"),
-        (["env=gridworld", "model=mlp"], "model: env.obs=pixels returns images"),
-        (["env=gridworld", "agent=sac"], "env.obs=pixels: SAC needs vector observations"),
+        (
+            ["env=gridworld", "model=mlp"],
+            "model=Ensemble: mbrl/GridWorld-v0 observes images [1, 16, 16]",
+        ),
+        (["env=gridworld", "agent=sac"], "agent: SAC needs vector observations"),
         (["env=gridworld", "env.obs=video"], "env.obs=video: must be one of vector, pixels"),
     ],
 )

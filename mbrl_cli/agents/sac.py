@@ -333,5 +333,6 @@ def _check_spec(spec: EnvSpec) -> None:
         )
     if spec.obs_shape is not None:
         raise UserError(
-            "env.obs=pixels: SAC needs vector observations; use env.obs=vector or agent=dreamer"
+            f"agent: SAC needs vector observations, and {spec.id} observes images "
+            f"{list(spec.obs_shape)}; use agent=dreamer"
         )

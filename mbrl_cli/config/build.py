@@ -13,24 +13,30 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from mbrl_cli.agents.base import Agent
-from mbrl_cli.config.argument_check import OBJECT_ARGUMENTS, check_arguments, check_value
+from mbrl_cli.config.argument_check import (
+    OBJECT_ARGUMENTS,
+    check_arguments,
+    check_value,
+    parameters_of,
+)
 from mbrl_cli.config.composition import compose_choice
 from mbrl_cli.config.contract import CONTRACTS, check_class, check_members
 from mbrl_cli.config.failing_calls import failing_call
 from mbrl_cli.config.groups import GROUPS, choices
+from mbrl_cli.config.memory_check import check_memory
 from mbrl_cli.config.model_from import load_source_model
 from mbrl_cli.config.targets import import_target
 from mbrl_cli.envs.env import Env
 from mbrl_cli.envs.global_random import restored_global_generators, seed_global_generators
+from mbrl_cli.envs.make import constructor_arguments, make_env
 from mbrl_cli.errors import UserError
 from mbrl_cli.evaluation_envs import EvaluationEnvs
 from mbrl_cli.models.base import Model
 from mbrl_cli.models.oracle import Oracle
 from mbrl_cli.planners.base import Planner
-from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.run_settings import RunSettings
 from mbrl_cli.seeding import child_seed, torch_generator
-from mbrl_cli.types import Bounds, EnvSpec
+from mbrl_cli.types import Bounds
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,7 @@ def build(cfg: DictConfig, restored: bool = False) -> RunObjects:
 
     env = new_env()
     spec = env.spec
+    check_memory(settings, spec, {name: group.arguments for name, group in groups.items()}, device)
     objects: dict[str, Any] = {"spec": spec, "action": spec.action, "device": device}
     for group in ("model", "planner", "agent"):
         objects["generator"] = torch_generator(settings.seed, group)
@@ -80,7 +87,6 @@ def build(cfg: DictConfig, restored: bool = False) -> RunObjects:
         if objects[group] is not None:
             check_members(group, objects[group])
     model = objects["model"]
-    _check_replay(settings, spec)
     if isinstance(model, Oracle) and spec.simulator is None:
         scratch = new_env()
         try:
@@ -93,6 +99,8 @@ def build(cfg: DictConfig, restored: bool = False) -> RunObjects:
         raise UserError(
             "prefill_steps=0: must be >= 1, because a learned model must be fitted to data first"
         )
+    if not restored:
+        _check_steps(settings, objects["agent"], model)
     return RunObjects(
         env=env,
         eval_envs=EvaluationEnvs(new_env, env, settings.num_eval_envs),
@@ -111,18 +119,17 @@ def _build_group(group: _Group, objects: Mapping[str, Any]) -> Any:
         return group.build(objects)
 
 
-def _check_replay(settings: RunSettings, spec: EnvSpec) -> None:
-    """Raise UserError if the replay does not fit into memory.
-
-    Allocating it is cheap: the system provides memory pages only when they are written.
-    """
-    try:
-        images = spec.obs_shape is not None
-        ReplayBuffer(settings.total_steps, spec.obs_dim, spec.action.dim, images=images)
-    except (MemoryError, OverflowError, ValueError) as error:
+def _check_steps(settings: RunSettings, agent: Agent, model: Model | None) -> None:
+    """Raise UserError if the run ends before the agent learns anything."""
+    total, prefill = settings.total_steps, settings.prefill_steps
+    # A model that is fitted before the run, such as the oracle, needs no data.
+    needs_no_data = settings.model_from_frozen or (model is not None and model.is_fitted)
+    learns = type(agent).update is not Agent.update
+    if learns and not needs_no_data and total <= prefill:
         raise UserError(
-            f"total_steps={settings.total_steps}: the replay does not fit into memory ({error})"
-        ) from error
+            f"total_steps={total}: must be > prefill_steps={prefill}, because nothing is learned "
+            "during the prefill; increase total_steps or decrease prefill_steps"
+        )
 
 
 def run_level_settings(cfg: DictConfig) -> tuple[RunSettings, torch.device, int]:
@@ -187,6 +194,8 @@ def _checked_group(cfg: DictConfig, group: str) -> _Group:
     if not isinstance(node, dict) or "_target_" not in node:
         raise UserError(f"{group}: has no _target_; add _target_: package.module.Class to its YAML")
     arguments = {key: value for key, value in node.items() if key != "_target_"}
+    if group == "env":
+        _refuse_constructor_arguments(arguments)
     if node["_target_"] is None:
         for key in arguments:
             raise UserError(
@@ -197,6 +206,21 @@ def _checked_group(cfg: DictConfig, group: str) -> _Group:
     if group in CONTRACTS:
         check_class(group, target)
     return _Group(group, target, check_arguments(group, target, arguments))
+
+
+def _refuse_constructor_arguments(arguments: Mapping[str, Any]) -> None:
+    """Raise UserError for `env.KEY` where KEY is an argument of the environment's constructor."""
+    env_id = arguments.get("id")
+    unknown = [key for key in arguments if key not in parameters_of(make_env)]
+    if not unknown or not isinstance(env_id, str):
+        return
+    try:
+        takes = constructor_arguments(env_id)
+    except UserError:
+        return  # an unknown environment is reported later
+    for key in unknown:
+        if key in takes:
+            raise UserError(f"env.{key}: unknown key; did you mean env.kwargs.{key}?")
 
 
 def _check_roles(groups: Mapping[str, _Group]) -> None:

@@ -26,7 +26,8 @@ def refuse_sweep_folder(command: str, folder: Path) -> None:
     # The jobs of a sweep begin with their number.
     runs.sort(key=lambda name: int(name.split("_")[0]) if name.split("_")[0].isdecimal() else 0)
     more = f" and {len(runs) - MAX_LISTED} more" if len(runs) > MAX_LISTED else ""
+    count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
     raise UserError(
-        f"{folder}: holds {len(runs)} run{'s' * (len(runs) > 1)}, {command} takes one: {'  '.join(runs[:MAX_LISTED])}"
-        f"{more}; type: mbrl {command} {shlex.quote(str(folder / runs[0]))}"
+        f"{folder}: holds {count}, {command} takes one: {'  '.join(runs[:MAX_LISTED])}{more}; "
+        f"type: mbrl {command} {shlex.quote(str(folder / runs[0]))}"
     )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mbrl_cli.envs.checked_values import flag, flatten_obs, scalar_reward
 from mbrl_cli.envs.global_random import seed_global_generators
+from mbrl_cli.envs.image_observation import ImageObservation
 from mbrl_cli.envs.known_functions import known_function
 from mbrl_cli.envs.pixels import Pixels
 from mbrl_cli.envs.simulators.builtin import builtin_simulator
@@ -88,7 +89,7 @@ class Env:
             known_reward=known("reward", reward),
             known_termination=known("termination", termination),
             simulator=loaded_simulator,
-            obs_shape=shape if isinstance(gym_env, Pixels) else None,
+            obs_shape=shape if isinstance(gym_env, Pixels | ImageObservation) else None,
         )
 
     def reset(self, seed: int | None) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ from gymnasium.error import DependencyNotInstalled
 
 from mbrl_cli.envs.action_repeat import ActionRepeat
 from mbrl_cli.envs.env import Env
+from mbrl_cli.envs.image_observation import ImageObservation, image_layout
 from mbrl_cli.envs.interface_check import with_interface_check
 from mbrl_cli.envs.pixels import Pixels
 from mbrl_cli.envs.reward_scale import with_reward_scale
@@ -74,7 +75,8 @@ def make_env(
         simulator: `auto`: the simulator of this package, if the environment has one; or
             `package.module:function`, which gets the gymnasium environment with its wrappers and
             returns an object with the methods of `mbrl_cli.types.Simulator` (encoded actions).
-        obs: `vector`: the environment's own observations; `pixels`: its rendered images.
+        obs: `vector`: the environment's own observations, which may be images (see
+            `ImageObservation`); `pixels`: its rendered images.
         pixel_size: Rows and columns of an image: 8, 16, 32 or another power of two.
         pixel_grey: Whether an image has one brightness channel instead of three colours.
         frame_stack: Number of images in an observation, the last ones.
@@ -116,6 +118,11 @@ def make_env(
                 gym_env = ActionRepeat(gym_env, action_repeat)
             if obs == "pixels":
                 gym_env = Pixels(gym_env, pixel_size, pixel_grey, frame_stack)
+            elif image_layout(gym_env.observation_space) and (reward, termination) == (
+                "learned",
+                "learned",
+            ):  # functions of observations get the environment's own
+                gym_env = ImageObservation(gym_env)
     except (ImportError, DependencyNotInstalled) as error:
         raise UserError(f"env.id={id}: {_reason(error)}{_rendering_hint(obs)}") from error
     except (UserError, KeyboardInterrupt):
@@ -244,11 +251,27 @@ def _similar_ids(name: str) -> list[str]:
     return nearest(name, [key for key in gymnasium.registry if key.startswith(namespace or "")])
 
 
-def _check_kwargs(spec: EnvSpec, kwargs: dict[str, Any]) -> None:
+def constructor_arguments(id: str) -> list[str]:
+    """Return the names of the arguments of an environment's constructor.
+
+    Raises:
+        UserError: if the environment is unknown or cannot be imported.
+    """
+    try:
+        return list(_signature(_registered(id)).parameters)
+    except (ImportError, DependencyNotInstalled) as error:
+        raise UserError(f"env.id={id}: {_reason(error)}") from error
+
+
+def _signature(spec: EnvSpec) -> inspect.Signature:
     entry_point = spec.entry_point
     creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
     assert creator is not None, f"{spec.id} is registered without an entry point"
-    signature = inspect.signature(creator)
+    return inspect.signature(creator)
+
+
+def _check_kwargs(spec: EnvSpec, kwargs: dict[str, Any]) -> None:
+    signature = _signature(spec)
     try:
         signature.bind(**{**spec.kwargs, **kwargs})
     except TypeError as error:

@@ -35,8 +35,8 @@ class MarkovModel(Model):
     def __init__(self, spec: EnvSpec, device: torch.device) -> None:
         if spec.obs_shape is not None:
             raise UserError(
-                "model: env.obs=pixels returns images, and one image is no Markov state; use "
-                "model=rssm or model=latent (agent=dreamer, or agent=mpc with any planner)"
+                f"model={type(self).__name__}: {spec.id} observes images {list(spec.obs_shape)}, "
+                "and one image is no Markov state; use agent=dreamer, or model=rssm or model=latent"
             )
         super().__init__(spec, device)
         self._integer = torch.tensor(spec.obs_integer, device=device)  # [O]

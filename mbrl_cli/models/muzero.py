@@ -43,6 +43,7 @@ from mbrl_cli.types import (
 if TYPE_CHECKING:
     from mbrl_cli.envs.env import Env
 
+MAX_IMAGE_ENTRIES = 4096  # of an image that a network without convolutions can learn from
 BINS = 127  # of the distributions of reward and value
 
 
@@ -98,6 +99,11 @@ class MuZero(Model):
         consistency_weight: NonNegativeFloat = 1.0,
         target_rate: LearningRate = 5e-2,
     ) -> None:
+        if spec.obs_shape is not None and spec.obs_dim > MAX_IMAGE_ENTRIES:
+            raise UserError(
+                f"model=MuZero: needs vector observations, and {spec.id} observes images "
+                f"{list(spec.obs_shape)}; use agent=dreamer, or env.obs=pixels for small images"
+            )
         super().__init__(spec, device)
         self.unroll_steps = unroll_steps
         self.loss_weights = {
