@@ -192,7 +192,7 @@ COMMAND_LINE = [
     ("train planer=cem", 2, "planer: unknown key; did you mean planner"),
     ("train planner.horizn=3", 2, "planner.horizn: unknown key; did you mean horizon?"),
     ("train planner.horizn=3 --cfg job", 2, "planner.horizn: unknown key; did you mean horizon?"),
-    ("train model=rssm model.lr=1", 2, "model.lr: unknown key; allowed are size, latents, rec"),
+    ("train model=rssm model.lr=1", 2, "model.lr: unknown key; did you mean learning_rate?"),
     ("train model=linear model.lr=1", 2, "unknown key; allowed are ridge, accuracy_horizon"),
     ("train agent.sac.discont=1", 2, "agent.sac.discont: unknown key; did you mean discount"),
     ("train planner=none planner.horizon=3", 2, "planner.horizon: unknown key, because no planner"),

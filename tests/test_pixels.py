@@ -78,7 +78,7 @@ def test_the_images_of_the_grid_world_show_the_agent():
         (["env=gridworld", "env.pixel_size=20"], "env.pixel_size=20: must be 8, 16, 32, 64"),
         (
             ["env=gridworld", "model=mlp"],
-            "model=Ensemble: mbrl/GridWorld-v0 observes images [1, 16, 16]",
+            "model=Ensemble: mbrl/GridWorld-v0 observes images",
         ),
         (["env=gridworld", "agent=sac"], "agent: SAC needs vector observations"),
         (["env=gridworld", "env.obs=video"], "env.obs=video: must be one of vector, pixels"),

@@ -20,7 +20,7 @@ def refuse_sweep_folder(command: str, folder: Path) -> None:
     """
     if (folder / CONFIG).exists() or not folder.is_dir():
         return
-    runs = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))
+    runs = sorted(path.parent.name for path in folder.glob(f"[!.]*/{CONFIG}"))
     if not runs:
         return
     # The jobs of a sweep begin with their number.

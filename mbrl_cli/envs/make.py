@@ -275,6 +275,11 @@ def _check_kwargs(spec: EnvSpec, kwargs: dict[str, Any]) -> None:
     try:
         signature.bind(**{**spec.kwargs, **kwargs})
     except TypeError as error:
+        if kwargs.get("render_mode") == "rgb_array" and "render_mode" in str(error):
+            raise UserError(
+                f"env.obs=pixels: {spec.id} takes no render_mode, so it cannot render; leave out "
+                "env.obs, and an environment that observes images is used as it is"
+            ) from error
         allowed = ", ".join(signature.parameters) or "none"
         raise UserError(f"env.kwargs={kwargs}: {error}; {spec.id} takes {allowed}") from error
 
