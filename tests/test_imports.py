@@ -17,7 +17,7 @@ PACKAGE = Path(mbrl_cli.__file__).parent
 LAYERS = (
     ("types", "errors", "seeding", "threads_and_malloc", "nets", "event_records"),
     ("run_files",),
-    ("lock", "signals", "event_file", "metrics_csv", "console_view"),
+    ("lock", "signals", "standard_streams", "event_file", "metrics_csv", "console_view"),
     ("run_settings", "stopwatch", "optimism_gap", "divergence", "reward_limits"),
     ("envs",),
     ("replay",),
