@@ -18,7 +18,7 @@ LAYERS = (
     ("types", "errors", "seeding", "threads_and_malloc", "nets", "event_records"),
     ("run_files",),
     ("lock", "signals", "standard_streams", "event_file", "metrics_csv", "console_view"),
-    ("run_settings", "stopwatch", "optimism_gap", "divergence", "reward_limits"),
+    ("run_settings", "stopwatch", "optimism_gap", "divergence", "reward_limits", "return_text"),
     ("envs",),
     ("replay",),
     ("models",),
