@@ -79,7 +79,7 @@ CASES = {
     "oracle": f"agent=mpc env=cartpole model=oracle {PLAN}",
     "oracle-copies": (
         "agent=mpc env=gym env.id=MountainCar-v0 model=oracle planner.horizon=3 "
-        "planner.population=6 total_steps=70"
+        "planner.population=6 prefill_steps=40 total_steps=80"
     ),
     "oracle-random": (
         "agent=mpc env=gym env.id=FrozenLake-v1 model=oracle planner=mcts planner.outcomes=10 "

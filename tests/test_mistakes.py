@@ -400,9 +400,9 @@ FAULTS = [
     (RUN + "objects", 3, "step failed"),
     (RUN + "'reward nan'", 3, "the reward is nan"),
     (RUN + "'reward text'", 3, "step failed (ValueError"),
-    (RUN + "'reward list'", 3, "step failed (TypeError"),
+    (RUN + "'reward list'", 3, "step failed (ValueError: the reward is [1, 2]"),
     (RUN + "ends", 3, "step failed (ValueError"),
-    (RUN + "short", 3, "step failed (ValueError"),
+    (RUN + "short", 3, "step failed (TypeError: step returned 3 values"),
     (RUN + "none env.reward=test_mistakes:wrong_reward", 2,
      "the known function gives 2 where the environment gave 1, at obs [0.0, 0.0]"),
     ("train env=cartpole agent=random total_steps=60 hydra.run.dir=new console=false "

@@ -458,11 +458,11 @@ def test_without_a_state_folder_a_run_starts_all_the_same(mbrl, tmp_path, monkey
 
 def test_a_forked_child_does_not_keep_the_lock(tmp_path):
     script = (
-        "import multiprocessing as mp, sys, time; from pathlib import Path\n"
+        "import multiprocessing as mp, os, sys, time; from pathlib import Path\n"
         "from mbrl_cli.lock import locked\n"
+        "def work(): print(os.getpid(), flush=True); time.sleep(60)\n"
         "with locked(Path(sys.argv[1])):\n"
-        "    child = mp.get_context('fork').Process(target=time.sleep, args=(60,))\n"
-        "    child.start(); print(child.pid, flush=True); time.sleep(60)\n"
+        "    mp.get_context('fork').Process(target=work).start(); time.sleep(60)\n"
     )
     holder = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE

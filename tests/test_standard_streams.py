@@ -39,7 +39,7 @@ def test_output_that_cannot_be_written_does_not_change_a_run(
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "checkpoint.safetensors").exists()
     rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
-    assert rows[-1].startswith("30,eval/length,")
+    assert any(row.startswith("30,eval/length,") for row in rows)
     lost = "mbrl: standard output is lost from here on (No space left on device)\n"
     assert done.stderr == (lost if redirection == "> /dev/full" else "")
 

@@ -100,11 +100,13 @@ def _box_values(space: Any, obs: Any) -> NDArray[np.float32]:
         bound = max(np.finfo(space.dtype).eps, np.finfo(np.float32).eps) * ROUNDING
         lost = ~np.isfinite(flat) & known.reshape(-1)
         # float16 rounds more than float32; a subnormal number may become 0.
-        change = np.abs(flat - before.reshape(-1).astype(np.float64))
+        exact = before.reshape(-1).astype(np.float64)
+        with np.errstate(invalid="ignore"):  # infinity minus infinity; the caller refuses it
+            change = np.abs(flat - exact)
         smallest = float(np.finfo(np.float32).tiny)
         if space.dtype == np.float16:
             smallest = float(np.finfo(np.float16).tiny)
-        lost |= change > bound * np.abs(before.reshape(-1).astype(np.float64)) + smallest
+        lost |= change > bound * np.abs(exact) + smallest
         lost &= known.reshape(-1)
     else:
         lost = (after != before).reshape(-1)

@@ -4,6 +4,8 @@ Sources: Schrittwieser et al. 2020 (MuZero): representation, dynamics and predic
 real actions. Ye et al. 2021 (EfficientZero, section 4.1): the unrolled latents are pulled towards
 the latents of the real observations. In addition, a head predicts the probability that the episode
 continues, so that nothing has to be learned about states after its end.
+
+This file has more than 300 lines because imagination and learning share the four networks.
 """
 
 from __future__ import annotations
