@@ -56,6 +56,12 @@ def test_an_ascii_terminal_shows_plus_minus_in_ascii(tmp_path: Path) -> None:
     assert " +- 0.0 over 1 episodes" in done.stdout
 
 
+def default_signals() -> None:
+    """Undo what the test's own parent ignores: nohup, for example, ignores SIGHUP."""
+    for name in ("SIGINT", "SIGHUP", "SIGTERM"):
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("name", ["SIGINT", "SIGHUP", "SIGTERM"])
 def test_a_signal_during_the_imports_ends_the_process_without_a_trace(
     name: str, tmp_path: Path
@@ -75,6 +81,7 @@ def test_a_signal_during_the_imports_ends_the_process_without_a_trace(
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path, text=True, capture_output=True, timeout=120, check=False, env=ENVIRONMENT,
+        preexec_fn=default_signals,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (-number, "")
     assert not (tmp_path / "run").exists()
@@ -86,6 +93,7 @@ def test_ctrl_c_and_a_lost_terminal_save_the_run(name: str, tmp_path: Path) -> N
     process = subprocess.Popen(
         [*MBRL, *words],
         cwd=tmp_path, env=ENVIRONMENT, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        preexec_fn=default_signals,
     )  # fmt: skip
     while not list(tmp_path.glob("run/checkpoints/*.safetensors")):
         assert process.poll() is None
