@@ -30,7 +30,7 @@ class EventFile:
     Args:
         folder: the run folder; its event file is continued, or a new one is started.
         position: length in bytes at which to continue; everything after it is deleted. If no record
-            ends at this position, or a record before it is damaged, the file is started anew and
+            ends at this position, or a record before it is damaged, the file is started again and
             `is_new` is true.
     """
 

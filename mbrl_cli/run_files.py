@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from mbrl_cli.errors import UserError
@@ -32,8 +33,8 @@ def open_regular(path: Path, flags: int) -> int:
         flags: as for `os.open`, for example `os.O_RDONLY` or `os.O_RDWR | os.O_CREAT`.
 
     Raises:
-        UserError: if the path is a link, a FIFO, a device or a folder, or if the file shall be
-            changed and has a second name (hard link).
+        UserError: if the path is a link, a FIFO, a device or a folder, or if the flags
+            allow writing and the file has a second name (hard link).
         OSError: if it cannot be opened for another reason.
     """
     check_regular(path)
@@ -61,12 +62,12 @@ def check_subfolder(path: Path) -> None:
     _check_type(path, stat.S_ISDIR, "a folder")
 
 
-def _check_type(path: Path, is_type: object, expected: str) -> None:
+def _check_type(path: Path, is_type: Callable[[int], bool], expected: str) -> None:
     try:
         mode = path.lstat().st_mode
     except OSError:
-        return  # whoever opens it reports the reason
-    if callable(is_type) and not is_type(mode):
+        return  # the call that opens the file reports the reason
+    if not is_type(mode):
         kind = "a symbolic link" if stat.S_ISLNK(mode) else f"not {expected}"
         raise UserError(
             f"{path}: is {kind}; a run folder may hold only regular files and folders of its own"

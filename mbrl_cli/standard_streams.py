@@ -77,7 +77,7 @@ def _open_closed_descriptors() -> None:
 
 
 def _replace_by_ascii(error: UnicodeError) -> tuple[str, int]:
-    """Return ASCII text for characters that the stream's encoding lacks, and where to go on."""
+    """Return ASCII text for characters that the encoding lacks, and the position after them."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     missing = error.object[error.start : error.end]

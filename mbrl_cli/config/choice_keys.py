@@ -24,7 +24,7 @@ class ChoiceKey:
 
     name: str  # without the group: horizon, sac.discount
     default: str  # with a star where an environment may recommend another value
-    for_env: str  # the value in a run on the environment that was asked for
+    for_env: str  # the value in a run on the environment given by env=NAME
     allowed: str
     comment: str
 

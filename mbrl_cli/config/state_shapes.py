@@ -21,7 +21,7 @@ def refuse_other_shapes(saved: Any, built: Any, hint: str, name: str = "model") 
 
     Args:
         saved: a saved `state_dict`.
-        built: `state_dict` of the object that shall load it; only names, shapes and types count.
+        built: `state_dict` of the object that will load it; only names, shapes and types count.
         hint: start of the error text.
         name: name of the value in the error text.
     """

@@ -1,4 +1,4 @@
-"""Functions of the user that the config names as `package.module:function`."""
+"""Functions and wrappers of the user that the config names by their import path."""
 
 from __future__ import annotations
 
@@ -26,6 +26,24 @@ def load_user_function(key: str, path: str, other_choices: str) -> Callable[...,
     module_name, _, name = path.partition(":")
     if not module_name or not name:
         raise UserError(f"{key}={path}: allowed are {other_choices}, package.module:function")
+    return import_callable(key, path, module_name, name, "function")
+
+
+def import_callable(
+    key: str, path: str, module_name: str, name: str, kind: str
+) -> Callable[..., Any]:
+    """Return the callable `name` of a user's module.
+
+    Args:
+        key: the config key, for error messages.
+        path: the key's value, for error messages.
+        module_name: the module.
+        name: the callable.
+        kind: "function" or "wrapper", for error messages.
+
+    Raises:
+        UserError: if the module cannot be imported or has no such callable.
+    """
     try:
         module = importlib.import_module(module_name)
     except KeyboardInterrupt:
@@ -35,12 +53,12 @@ def load_user_function(key: str, path: str, other_choices: str) -> Callable[...,
         if not isinstance(error, ImportError):
             reason = f"{type(error).__name__}: {reason}"
         raise UserError(f"{key}={path}: cannot import {module_name}: {reason}") from error
-    function = getattr(module, name, None)
-    if not callable(function):
+    found = getattr(module, name, None)
+    if not callable(found):
         close = nearest(name, [other for other in vars(module) if not other.startswith("_")])
         hint = f"; did you mean {', '.join(close)}?" if close else ""
-        raise UserError(f"{key}={path}: {module_name} has no function {name}{hint}")
-    loaded: Callable[..., Any] = function
+        raise UserError(f"{key}={path}: {module_name} has no {kind} {name}{hint}")
+    loaded: Callable[..., Any] = found
     return loaded
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
 
-from mbrl_cli.errors import UserError, nearest
+from mbrl_cli.envs.user_function import import_callable
+from mbrl_cli.errors import UserError
 
 _FORMS = "allowed are package.Wrapper and {_target_: package.Wrapper, argument: value}"
 
@@ -38,7 +38,8 @@ def apply_wrappers(
         key = f"env.wrappers[{index}]"
         arguments = dict(item) if isinstance(item, dict) else {}
         path = arguments.pop("_target_") if isinstance(item, dict) else item
-        wrapper = _load(key, path)
+        module_name, _, name = path.replace(":", ".").rpartition(".")
+        wrapper = import_callable(key, path, module_name, name, "wrapper")
         try:
             wrapped = wrapper(gym_env, **arguments)
         except KeyboardInterrupt:
@@ -52,21 +53,3 @@ def apply_wrappers(
             )
         gym_env = wrapped
     return gym_env
-
-
-def _load(key: str, path: str) -> Callable[..., Any]:
-    module_name, _, name = path.replace(":", ".").rpartition(".")
-    try:
-        module = importlib.import_module(module_name)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # an import may raise anything, SystemExit too
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise UserError(f"{key}={path}: cannot import {module_name} ({reason})") from error
-    wrapper = getattr(module, name, None)
-    if not callable(wrapper):
-        close = nearest(name, [other for other in vars(module) if not other.startswith("_")])
-        hint = f"; did you mean {', '.join(close)}?" if close else ""
-        raise UserError(f"{key}={path}: {module_name} has no wrapper {name}{hint}")
-    loaded: Callable[..., Any] = wrapper
-    return loaded

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class ParticleShuffles:
-    """Assign P particles to P slots, anew at each of H steps.
+    """Assign P particles to P slots, with a new order at each of H steps.
 
     A slot belongs to the same member during the whole unroll. Particles change slots between steps,
     so that the networks always read their inputs from the same memory.
