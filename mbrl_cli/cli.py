@@ -10,8 +10,8 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from mbrl_cli.commands.parser import Parser
 from mbrl_cli.config.error_exit import exit_on_user_error
 from mbrl_cli.errors import UserError, nearest
 from mbrl_cli.signals import ctrl_c_ends_the_process
@@ -52,24 +52,6 @@ examples:
   mbrl list planner cem                  the keys of a choice: default, allowed, meaning
   mbrl list planner cem env=pendulum     the values in a run on pendulum, too
 """
-
-
-class Parser(argparse.ArgumentParser):
-    """Argument parser that raises UserError instead of printing two lines and exiting."""
-
-    def __init__(self, command: str, usage: str, description: str, epilog: str) -> None:
-        super().__init__(
-            prog=f"mbrl {command}",
-            usage=f"mbrl {command} {usage}",
-            description=description,
-            epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-
-    def error(self, message: str) -> NoReturn:
-        """Raise UserError with the message and the usage in one line."""
-        raise UserError(f"{message}; {' '.join(self.format_usage().split())}")
 
 
 def main() -> None:

@@ -28,6 +28,9 @@ LAYERS = (
     ("checkpoint_store",),
     ("runner",),
     ("config",),
+    ("api",),
+    ("reports",),
+    ("commands",),
     ("cli",),
     ("__main__",),
 )

@@ -1,0 +1,1 @@
+"""Python interface: load saved runs, act with their agents and use their models."""
