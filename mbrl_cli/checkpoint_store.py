@@ -26,10 +26,10 @@ from torch import Tensor
 from mbrl_cli.checkpoint import SUFFIX, load_checkpoint, save_checkpoint
 from mbrl_cli.errors import UserError
 from mbrl_cli.replay.buffer import ReplayBuffer
-from mbrl_cli.run_files import check_subfolder
+from mbrl_cli.run_files import FINAL_FILE, check_subfolder
 from mbrl_cli.stopwatch import PHASES
 
-FINAL_CHECKPOINT = "checkpoint"
+FINAL_CHECKPOINT = FINAL_FILE.removesuffix(SUFFIX)
 CHECKPOINTS = "checkpoints"
 REPLAY = "replay"
 DAMAGED = ".damaged"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ from mbrl_cli.errors import UserError
 from mbrl_cli.run_files import open_regular
 
 LOCK_FILE = ".lock"
+# Seconds that `locked` waits for the lock: `is_locked` of another process holds it for an instant.
+PATIENCE = 0.2
 _held: set[int] = set()  # descriptors of the locks that this process holds
 
 
@@ -28,8 +31,6 @@ def locked(folder: Path) -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
-    import fcntl
-
     try:
         descriptor = open_regular(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT)
     except OSError as error:
@@ -37,7 +38,7 @@ def locked(folder: Path) -> Iterator[None]:
     _held.add(descriptor)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
         except BlockingIOError as error:
             raise UserError(f"{folder}: {_holder(descriptor)}") from error
         except OSError as error:
@@ -49,6 +50,44 @@ def locked(folder: Path) -> Iterator[None]:
         if descriptor in _held:
             _held.remove(descriptor)
             os.close(descriptor)
+
+
+def is_locked(folder: Path) -> bool:
+    """Return whether a process works in the folder; false if this cannot be found out.
+
+    Nothing is written. Always false on Windows, which has no such lock.
+    """
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    try:
+        descriptor = open_regular(folder / LOCK_FILE, os.O_RDONLY)
+    except (OSError, UserError):
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _lock(descriptor: int) -> None:
+    """Lock the file; raise BlockingIOError if another process keeps the lock."""
+    import fcntl
+
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(PATIENCE / 20)
 
 
 def _holder(descriptor: int) -> str:

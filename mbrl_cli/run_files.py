@@ -22,6 +22,8 @@ _SAFE_FLAGS = (
     | getattr(os, "O_BINARY", 0)
 )
 SPARSE_SIZE = 2**26  # bytes; holes in smaller files do no harm
+FINAL_FILE = "checkpoint.safetensors"  # the agent of a finished run
+FAULT_FILE = "fault.txt"  # the trace of a run that failed
 UNFINISHED = ".tmp"  # suffix of files that `write_atomically` has not finished
 
 

@@ -52,12 +52,11 @@ from mbrl_cli.lock import locked
 from mbrl_cli.logger import Logger
 from mbrl_cli.metrics_csv import check_metrics_csv
 from mbrl_cli.return_text import format_mean_and_std, format_return
-from mbrl_cli.run_files import read_regular, remove_unfinished, write_atomically
+from mbrl_cli.run_files import FAULT_FILE, read_regular, remove_unfinished, write_atomically
 from mbrl_cli.runner import Runner
 from mbrl_cli.signals import stop_on_signals
 from mbrl_cli.threads_and_malloc import set_threads_and_malloc
 
-TRACE = "fault.txt"
 NOTHING_SAVED = "no episode had ended, so nothing is saved and it starts again from step 0"
 
 
@@ -193,6 +192,7 @@ def _run_to_end(
     settings = run_objects.settings
     eval_envs = run_objects.eval_envs
     runner: Runner | None = None
+    (folder / FAULT_FILE).unlink(missing_ok=True)  # of the part that failed before
     start_step, position = (state["env_step"], state["log"]) if state else (0, None)
     try:
         with (
@@ -223,10 +223,10 @@ def _run_to_end(
                 f"over {len(final.returns)} episodes"
             )
     except (EnvironmentFault, Diverged) as fault:
-        write_atomically(folder / TRACE, traceback.format_exc().encode())
+        write_atomically(folder / FAULT_FILE, traceback.format_exc().encode())
         saved = (
             f"{'the state before the episode is saved' if _is_saved(runner) else NOTHING_SAVED}, "
-            f"the trace is in {TRACE}; "
+            f"the trace is in {FAULT_FILE}; "
             f"to resume type: mbrl resume {folder}"
         )
         raise type(fault)(f"{fault}; {saved}") from fault

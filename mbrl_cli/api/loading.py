@@ -1,0 +1,73 @@
+"""Find and open run folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from mbrl_cli.api.run import Run
+from mbrl_cli.api.run_list import RunList
+from mbrl_cli.config.saved_config import CONFIG
+from mbrl_cli.config.sweep_folder import refuse_sweep_folder
+from mbrl_cli.errors import UserError
+
+PathLike = str | os.PathLike[str]
+
+
+def load_run(folder: PathLike, trust: bool = False, config_dir: PathLike | None = None) -> Run:
+    """Return the run in a folder, finished or not; nothing is written into the folder.
+
+    Args:
+        folder: a run folder such as `outputs/2026-11-25_16-06-02_cartpole_mpc_cem_s0_8430`.
+        trust: let the run's config import any code that it names. Runs that you started on this
+            machine do not need it.
+        config_dir: a folder of YAML files; the run's config may import the code that they name.
+
+    Raises:
+        mbrl_cli.errors.UserError: if the folder holds no run, or its config is damaged.
+    """
+    refuse_sweep_folder("load_run", Path(folder))
+    return Run(Path(folder), trust, None if config_dir is None else Path(config_dir))
+
+
+def load_runs(
+    folder: PathLike = "outputs", trust: bool = False, config_dir: PathLike | None = None
+) -> RunList:
+    """Return all runs in a folder and in its subfolders, those of sweeps too, sorted by path.
+
+    A folder that has a config.yaml and is no readable run is left out; `RunList.skipped` has the
+    reason. Symbolic links are not followed.
+
+    Args:
+        folder: a run folder, the folder of a sweep, or a folder above them.
+        trust: see `load_run`.
+        config_dir: see `load_run`.
+
+    Raises:
+        mbrl_cli.errors.UserError: if there is no such folder.
+    """
+    if not Path(folder).is_dir():
+        raise UserError(f"{folder}: is not a folder; type the folder that holds your runs")
+    user_dir = None if config_dir is None else Path(config_dir)
+    runs, skipped = [], {}
+    for path in _folders_with_config(os.fspath(folder)):
+        try:
+            runs.append(Run(Path(path), trust, user_dir))
+        except UserError as error:
+            skipped[Path(path)] = str(error)
+    return RunList(runs, skipped)
+
+
+def _folders_with_config(folder: str) -> Iterator[str]:
+    """Yield the folders that hold a config.yaml, by path; subfolders of these are not searched."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:  # not readable for this user
+        return
+    if any(entry.name == CONFIG for entry in entries):
+        yield folder
+        return
+    for entry in entries:
+        if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
+            yield from _folders_with_config(entry.path)
