@@ -32,6 +32,8 @@ RENAMED_KEYS: dict[str, str] = {
 }
 # The same for tags in metrics.csv.
 RENAMED_TAGS: dict[str, str] = {"agent/imagined_ratio": "agent/imagined_share"}
+# Tags that only one of the checkouts logs: their rows are not compared.
+OTHER_TAGS = (",time/", ",model/holdout_loss/member_", ",model/holdout_loss_spread,")
 
 SHORT = (
     "total_steps=160 prefill_steps=60 eval_every=60 eval_episodes=2 final_eval_episodes=2 "
@@ -127,7 +129,7 @@ def rows(checkout: Path, words: str, renamed: dict[str, str], folder: Path) -> l
     if done.returncode:
         return f"exit code {done.returncode}: {(done.stderr.strip() or 'silent').splitlines()[-1]}"
     lines = (folder / "metrics.csv").read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if ",time/" not in line]
+    return [line for line in lines if not any(tag in line for tag in OTHER_TAGS)]
 
 
 def compare(name: str, against: Path) -> str:

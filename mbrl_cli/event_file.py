@@ -12,12 +12,13 @@ import socket
 import time
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from mbrl_cli.event_records import records_are_intact
 from mbrl_cli.run_files import open_regular
+from mbrl_cli.tags import describe
 
 EVENT_FILES = "events.out.tfevents.*"
 FLUSH_SECONDS = 10.0
@@ -37,10 +38,11 @@ class EventFile:
     def __init__(self, folder: Path, position: int = 0) -> None:
         # Imported here, because they are slow and `mbrl --help` does not need them.
         from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
         from tensorboard.summary.writer.record_writer import RecordWriter
 
-        self._event, self._summary = Event, Summary
+        self._event, self._summary, self._metadata = Event, Summary, SummaryMetadata
+        self._described: set[str] = set()  # tags whose description is in the file
         existing = sorted(folder.glob(EVENT_FILES))
         name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}"
         path = existing[0] if existing else folder / name
@@ -61,9 +63,8 @@ class EventFile:
 
     def add_scalar(self, env_step: int, tag: str, value: float) -> None:
         """Append one point of a curve."""
-        self.add_summary(
-            self._summary(value=[self._summary.Value(tag=tag, simple_value=value)]), env_step
-        )
+        point = self._summary.Value(tag=tag, simple_value=value, metadata=self._description(tag, "scalars"))
+        self.add_summary(self._summary(value=[point]), env_step)
 
     def add_video(self, env_step: int, tag: str, frames: np.ndarray) -> None:
         """Append frames [T, height, width, 1 or 3] (uint8) as an animated GIF."""
@@ -79,13 +80,30 @@ class EventFile:
             height=frames.shape[1], width=frames.shape[2], colorspace=frames.shape[3],
             encoded_image_string=gif.getvalue(),
         )  # fmt: skip
-        self.add_summary(self._summary(value=[self._summary.Value(tag=tag, image=image)]), env_step)
+        point = self._summary.Value(tag=tag, image=image, metadata=self._description(tag, "images"))
+        self.add_summary(self._summary(value=[point]), env_step)
 
     def add_summary(self, summary: Any, env_step: int = 0) -> None:
         """Append a summary of any kind; it reaches the disk within about `FLUSH_SECONDS`."""
         self._write(summary=summary, step=env_step)
         if time.monotonic() - self._flush_time > FLUSH_SECONDS:
             self.flush()
+
+    def _description(self, tag: str, plugin: Literal["scalars", "images"]) -> Any:
+        """Return the meaning of a tag for its first point, None for the others.
+
+        TensorBoard reads the first one; a resumed run may write it again.
+        """
+        known = None if tag in self._described else describe(tag)
+        self._described.add(tag)
+        if known is None:
+            return None
+        kind = "DATA_CLASS_SCALAR" if plugin == "scalars" else "DATA_CLASS_UNKNOWN"
+        return self._metadata(
+            summary_description=known.text(),
+            plugin_data=self._metadata.PluginData(plugin_name=plugin),
+            data_class=kind,
+        )
 
     def flush(self) -> None:
         """Pass everything written so far to the operating system."""

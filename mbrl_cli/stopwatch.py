@@ -7,13 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 PHASES = ("env", "plan", "fit", "eval", "save")
+# Tag of the mean duration of a phase that runs at every environment step.
+MEAN_TAGS = {"env": "time/env_ms", "plan": "time/decision_ms", "fit": "time/update_ms"}
 
 
 class Stopwatch:
-    """Adds up the seconds that a run spends in each phase."""
+    """Adds up the seconds that a run spends in each phase, and counts how often it was entered."""
 
     def __init__(self) -> None:
         self.seconds = dict.fromkeys(PHASES, 0.0)
+        self._since_row = dict.fromkeys(MEAN_TAGS, (0.0, 0))  # seconds and times since the last row
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
@@ -22,8 +25,19 @@ class Stopwatch:
         try:
             yield
         finally:
-            self.seconds[phase] += time.perf_counter() - start
+            seconds = time.perf_counter() - start
+            self.seconds[phase] += seconds
+            if phase in self._since_row:
+                before, times = self._since_row[phase]
+                self._since_row[phase] = before + seconds, times + 1
 
     def metrics(self) -> dict[str, float]:
-        """Return the total seconds of each phase by tag, `time/...`."""
-        return {f"time/{phase}": seconds for phase, seconds in self.seconds.items()}
+        """Return by tag the total seconds, and mean milliseconds since the previous call."""
+        totals = {f"time/{phase}": seconds for phase, seconds in self.seconds.items()}
+        means = {
+            MEAN_TAGS[phase]: 1000.0 * seconds / times
+            for phase, (seconds, times) in self._since_row.items()
+            if times
+        }
+        self._since_row = dict.fromkeys(MEAN_TAGS, (0.0, 0))
+        return totals | means

@@ -20,6 +20,7 @@ from mbrl_cli.errors import UserError
 from mbrl_cli.logger import Logger
 from mbrl_cli.metrics_csv import METRICS_CSV
 from mbrl_cli.runner import Runner
+from mbrl_cli.tags import describe
 
 PREFILL, TOTAL = 20, 40
 LATENT = ("rssm", "latent")  # models whose states remember
@@ -111,6 +112,7 @@ def assert_whole_run(parts, restored, folder):
     assert runner.env_step == runner.replay.total_added == TOTAL
     assert [step for step, _ in logged["eval/return"]] == [30, TOTAL]
     assert all(np.isfinite(value) for rows in logged.values() for _, value in rows), logged
+    assert [tag for tag in logged if describe(tag) is None] == []
     state = load_checkpoint(folder / f"{FINAL_CHECKPOINT}.safetensors")
     assert strides(state["agent"]) == strides(parts.agent.state_dict())
     assert state["env_step"] == TOTAL
@@ -280,6 +282,7 @@ def test_without_a_prefill_a_learned_model_is_refused_or_starts_by_itself(compos
         return
     _, logged = run(parts, tmp_path)
     assert all(np.isfinite(value) for rows in logged.values() for _, value in rows), logged
+    assert [tag for tag in logged if describe(tag) is None] == []
 
 
 def test_every_yaml_file_is_in_a_group_that_these_tests_know():

@@ -64,10 +64,14 @@ def test_the_elites_are_the_members_with_the_lowest_held_out_loss(
     make_spec, make_ensemble, fill, generator
 ):
     model = make_ensemble(make_spec(), num_members=4, num_elites=2, max_steps=60, bootstrap=True)
-    metrics = model.fit(sine_replay(fill, 5.0), generator)
-    losses = [metrics[f"holdout_loss/member_{member}"] for member in range(4)]
+    replay = sine_replay(fill, 5.0)
+    metrics = model.fit(replay, generator)
+    held_out = model.normalizer.inputs_and_targets(replay.batch(replay.split()[1]))
+    x, y = (part.mT.expand(4, -1, -1) for part in held_out)  # [E, in, n], [E, out, n]
+    losses = model.net.squared_error_loss(x, y).tolist()
     assert model.elites.tolist() == sorted(np.argsort(losses)[:2].tolist())
     assert metrics["holdout_loss"] == pytest.approx(np.mean(losses))
+    assert metrics["holdout_loss_spread"] == pytest.approx(np.std(losses))
 
 
 @pytest.mark.parametrize("head", ["point", "gaussian"])

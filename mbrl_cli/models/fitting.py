@@ -53,7 +53,7 @@ class FitResult:
             losses: list[float] = self.holdout_loss.tolist()
             metrics["holdout_loss"] = math.fsum(losses) / len(losses)
             if len(losses) > 1:
-                metrics |= {f"holdout_loss/member_{i}": loss for i, loss in enumerate(losses)}
+                metrics["holdout_loss_spread"] = float(self.holdout_loss.std(correction=0))
         return metrics
 
 

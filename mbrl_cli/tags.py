@@ -1,0 +1,162 @@
+"""Meaning and unit of every logged tag; TensorBoard shows them, and docs/tags.md lists them.
+
+`python -m mbrl_cli.tags > docs/tags.md` writes the page.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+
+class Tag(NamedTuple):
+    """Meaning of one tag, or of a family whose names differ in a number, written as <k>."""
+
+    meaning: str
+    unit: str
+
+    def text(self) -> str:
+        """Return the description that TensorBoard shows."""
+        return f"{self.meaning}. Unit: {self.unit}."
+
+
+RETURN = "reward"
+SCALED = "reward times env.reward_scale"
+COUNT = "count"
+NATS = "nats"
+LOSS = "loss"
+FRACTION = "fraction"
+STD = "standard deviations of the data"
+
+# The order is that of docs/tags.md.
+TAGS: dict[str, Tag] = {
+    "eval/return": Tag("Mean undiscounted return of the evaluation episodes", RETURN),
+    "eval/return_std": Tag("Standard deviation of the returns of the evaluation episodes", RETURN),
+    "eval/return_min": Tag("Lowest return of the evaluation episodes", RETURN),
+    "eval/length": Tag("Mean length of the evaluation episodes", "steps"),
+    "train/return": Tag("Undiscounted return of a training episode, exploration included", RETURN),
+    "train/length": Tag("Length of a training episode", "steps"),
+    "model/error_k<k>": Tag(
+        "Root mean squared error of the observation after k imagined steps with the real actions, "
+        "on held-out episodes; useful only if well below baseline_k<k>", STD,
+    ),
+    "model/baseline_k<k>": Tag(
+        "The same error as error_k<k> for the prediction that nothing changes", STD
+    ),
+    "model/reward_error_k<k>": Tag(
+        "Root mean squared error of the reward after k imagined steps, on held-out episodes", SCALED
+    ),
+    "model/coverage_1sigma": Tag(
+        "Fraction of one-step errors within one predicted standard deviation; 0.68 is calibrated, "
+        "less is overconfident", FRACTION,
+    ),
+    "model/coverage_2sigma": Tag(
+        "Fraction of one-step errors within two predicted standard deviations; 0.95 is calibrated",
+        FRACTION,
+    ),
+    "model/disagreement": Tag(
+        "How much the members of an ensemble differ in their predictions, mean over held-out data",
+        STD,
+    ),
+    "model/train_loss": Tag(
+        "Training loss of the model; of an ensemble: mean over its members", LOSS
+    ),
+    "model/holdout_loss": Tag(
+        "Loss on held-out episodes; of an ensemble: mean over its members", LOSS
+    ),
+    "model/holdout_loss_spread": Tag(
+        "Standard deviation of the held-out loss over the members of an ensemble", LOSS
+    ),
+    "model/fit_steps": Tag("Gradient steps of the last fit", "steps"),
+    "model/rolled_back": Tag(
+        "Members, or fits, that diverged and have their last good weights again", COUNT
+    ),
+    "model/termination_loss": Tag(
+        "Training loss of the learned termination, rare ends weighted up", NATS
+    ),
+    "model/termination_holdout_loss": Tag(
+        "Loss of the learned termination on held-out episodes, unweighted", NATS
+    ),
+    "model/obs_loss": Tag(
+        "Squared error of decoded observations, summed over their entries", "symlog units squared"
+    ),
+    "model/reward_loss": Tag("Cross entropy of the predicted reward", NATS),
+    "model/continue_loss": Tag("Cross entropy of the predicted end of an episode", NATS),
+    "model/kl": Tag("KL divergence from the prior to the posterior of the latents", NATS),
+    "model/latent_entropy": Tag("Entropy of the posterior of the latents", NATS),
+    "model/open_loop": Tag(
+        "Video: images that the model predicts from actions alone, beside the real ones", "pixels"
+    ),
+    "planner/optimism_gap": Tag(
+        "Predicted minus observed return of the plans of a training episode, mean over its steps; "
+        "far above 0: the planner exploits errors of the model", RETURN,
+    ),
+    "planner/predicted_return": Tag(
+        "Predicted return of the chosen plans, mean over a training episode", RETURN
+    ),
+    "planner/nonfinite": Tag(
+        "Plans, or steps of a search, of a training episode with predictions that are not finite",
+        COUNT,
+    ),
+    "planner/late": Tag(
+        "Decisions of a training episode that exceeded planner.max_plan_ms", COUNT
+    ),
+    "agent/critic_loss": Tag("Loss of the critics, mean over the updates since the last row", LOSS),
+    "agent/actor_loss": Tag("Loss of the actor, mean over the updates since the last row", LOSS),
+    "agent/entropy": Tag("Entropy of the policy", NATS),
+    "agent/temperature": Tag("Weight of the entropy in SAC's objective", "reward times env.reward_scale, per nat"),
+    "agent/q_real": Tag("Mean Q-value of real transitions: predicted discounted return", SCALED),
+    "agent/q_imagined": Tag("Mean Q-value of imagined transitions", SCALED),
+    "agent/imagined_ratio": Tag("Fraction of imagined transitions in the batches", FRACTION),
+    "agent/rollout_length": Tag("Length of an imagined rollout", "steps"),
+    "agent/rollout_error": Tag("Error of the model after that many imagined steps", STD),
+    "agent/nonfinite": Tag("Imagined transitions that are not finite and are not stored", COUNT),
+    "agent/imagined_return": Tag("Mean lambda-return of imagined rollouts, discounted", SCALED),
+    "agent/value": Tag("Mean value that the critic gives to imagined states", SCALED),
+    "agent/return_range": Tag(
+        "Distance of the 5th and 95th percentile of imagined returns; it scales the advantages",
+        SCALED,
+    ),
+    "agent/policy_loss": Tag("Cross entropy of the policy and the policy that a search found", NATS),
+    "agent/value_loss": Tag("Cross entropy of the value and its n-step target", NATS),
+    "agent/reward_loss": Tag("Cross entropy of the reward that MuZero's model predicts", NATS),
+    "agent/continues_loss": Tag("Cross entropy of the end that MuZero's model predicts", NATS),
+    "agent/consistency_loss": Tag(
+        "One minus the cosine similarity of predicted and encoded latents; 0 is best", LOSS
+    ),
+    "time/decision_ms": Tag("Time to choose an action, mean since the previous row", "ms"),
+    "time/update_ms": Tag(
+        "Time of learning per environment step after the prefill, mean since the previous row; "
+        "fits of the model included", "ms",
+    ),
+    "time/env_ms": Tag("Time of one environment step, mean since the previous row", "ms"),
+    "time/env": Tag("Total time in the environment, training episodes only", "s"),
+    "time/plan": Tag("Total time of choosing actions, training episodes only", "s"),
+    "time/fit": Tag("Total time of learning", "s"),
+    "time/eval": Tag("Total time of evaluations", "s"),
+    "time/save": Tag("Total time of writing checkpoints", "s"),
+}  # fmt: skip
+
+
+def describe(tag: str) -> Tag | None:
+    """Return the meaning of a tag; None for a tag of a plug-in."""
+    return TAGS.get(tag) or TAGS.get(re.sub(r"_k\d+$", "_k<k>", tag))
+
+
+def markdown() -> str:
+    """Return docs/tags.md."""
+    lines = [
+        "# Tags",
+        "",
+        "Every number that a run logs: in `metrics.csv`, and in TensorBoard with this description. `<k>` is a number of",
+        "steps: 1, 5 and `model.accuracy_horizon`. This page is written by `python -m mbrl_cli.tags`.",
+        "",
+        "| tag | meaning | unit |",
+        "|---|---|---|",
+    ]  # fmt: skip
+    lines += [f"| `{name}` | {tag.meaning} | {tag.unit} |" for name, tag in TAGS.items()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")
