@@ -63,7 +63,9 @@ class EventFile:
 
     def add_scalar(self, env_step: int, tag: str, value: float) -> None:
         """Append one point of a curve."""
-        point = self._summary.Value(tag=tag, simple_value=value, metadata=self._description(tag, "scalars"))
+        point = self._summary.Value(
+            tag=tag, simple_value=value, metadata=self._description(tag, "scalars")
+        )
         self.add_summary(self._summary(value=[point]), env_step)
 
     def add_video(self, env_step: int, tag: str, frames: np.ndarray) -> None:

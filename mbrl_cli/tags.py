@@ -104,7 +104,7 @@ TAGS: dict[str, Tag] = {
     "agent/critic_loss": Tag("Loss of the critics, mean over the updates since the last row", LOSS),
     "agent/actor_loss": Tag("Loss of the actor, mean over the updates since the last row", LOSS),
     "agent/entropy": Tag("Entropy of the policy", NATS),
-    "agent/temperature": Tag("Weight of the entropy in SAC's objective", "reward times env.reward_scale, per nat"),
+    "agent/temperature": Tag("Weight of the entropy in SAC's objective", f"{SCALED}, per nat"),
     "agent/q_real": Tag("Mean Q-value of real transitions: predicted discounted return", SCALED),
     "agent/q_imagined": Tag("Mean Q-value of imagined transitions", SCALED),
     "agent/imagined_ratio": Tag("Fraction of imagined transitions in the batches", FRACTION),
@@ -117,7 +117,7 @@ TAGS: dict[str, Tag] = {
         "Distance of the 5th and 95th percentile of imagined returns; it scales the advantages",
         SCALED,
     ),
-    "agent/policy_loss": Tag("Cross entropy of the policy and the policy that a search found", NATS),
+    "agent/policy_loss": Tag("Cross entropy of the policy and the policy of the search", NATS),
     "agent/value_loss": Tag("Cross entropy of the value and its n-step target", NATS),
     "agent/reward_loss": Tag("Cross entropy of the reward that MuZero's model predicts", NATS),
     "agent/continues_loss": Tag("Cross entropy of the end that MuZero's model predicts", NATS),
@@ -143,19 +143,22 @@ def describe(tag: str) -> Tag | None:
     return TAGS.get(tag) or TAGS.get(re.sub(r"_k\d+$", "_k<k>", tag))
 
 
+PAGE = """\
+# Tags
+
+Every number that a run logs, in `metrics.csv` and in TensorBoard, which shows these descriptions.
+`<k>` is a number of steps: 1, 5 and `model.accuracy_horizon`. This page is written by
+`python -m mbrl_cli.tags`.
+
+| tag | meaning | unit |
+|---|---|---|
+"""
+
+
 def markdown() -> str:
     """Return docs/tags.md."""
-    lines = [
-        "# Tags",
-        "",
-        "Every number that a run logs: in `metrics.csv`, and in TensorBoard with this description. `<k>` is a number of",
-        "steps: 1, 5 and `model.accuracy_horizon`. This page is written by `python -m mbrl_cli.tags`.",
-        "",
-        "| tag | meaning | unit |",
-        "|---|---|---|",
-    ]  # fmt: skip
-    lines += [f"| `{name}` | {tag.meaning} | {tag.unit} |" for name, tag in TAGS.items()]
-    return "\n".join(lines) + "\n"
+    rows = [f"| `{name}` | {tag.meaning} | {tag.unit} |\n" for name, tag in TAGS.items()]
+    return PAGE + "".join(rows)
 
 
 if __name__ == "__main__":
