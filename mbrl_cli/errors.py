@@ -93,6 +93,11 @@ def printable(text: object) -> str:
     )  # fmt: skip
 
 
+def install_extra(extra: str) -> str:
+    """Return the command that installs an extra of this package; no registry has the package."""
+    return f'in the clone of mbrl type: pip install -c constraints.txt ".[{extra}]"'
+
+
 def nearest(
     word: str, allowed: Iterable[str], count: int = 3, similarity: float = 0.5
 ) -> list[str]:

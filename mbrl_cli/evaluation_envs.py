@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from mbrl_cli.envs.env import Env
-from mbrl_cli.errors import UserError
+from mbrl_cli.errors import UserError, printable
 
 
 class EvaluationEnvs:
@@ -54,6 +54,9 @@ class EvaluationEnvs:
         return list(dict.fromkeys(lines))
 
     def close(self) -> None:
-        """Close all environments, the training environment too."""
-        for env in (self._training_env, *self._built):
-            env.close()
+        """Close all environments, the training environment too; print one line if this fails."""
+        envs = (self._training_env, *self._built)
+        failures = [reason for env in envs if (reason := env.close()) is not None]
+        if failures:
+            count = f", in {len(failures)} of {len(envs)} instances" if len(envs) > 1 else ""
+            print(f"mbrl: {printable(failures[0])}{count}", file=sys.stderr)

@@ -36,6 +36,19 @@ def raise_if_stop_requested() -> None:
         raise StopRequested(_state.requested)
 
 
+def reraise_stop(error: BaseException) -> None:
+    """Raise `error` again if Ctrl-C or a stop signal caused it, not the code that was called.
+
+    While a run handles Ctrl-C itself, a KeyboardInterrupt without a signal comes from that code.
+    """
+    if isinstance(error, KeyboardInterrupt) and (
+        isinstance(error, StopRequested)
+        or _state.requested is not None
+        or signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ):
+        raise error
+
+
 @contextmanager
 def repeated_by(repeat: Callable[[], None]) -> Iterator[None]:
     """Let a stop signal inside the block call `repeat`, which schedules its repetition."""

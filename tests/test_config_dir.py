@@ -86,6 +86,13 @@ def test_list_shows_the_keys_of_a_class_with_defaults_of_its_signature(mbrl, min
     assert horizon.split()[:3] == ["planner.horizon", "4", "4"]
 
 
+def test_a_plain_value_in_the_users_yaml_counts_in_every_environment(mbrl, mine):
+    (mine / "planner" / "fixed.yaml").write_text("_target_: my_planner.Constant\nhorizon: 3\n")
+    done = mbrl("train", *DIR, "env=my_cartpole", "planner=fixed", "--cfg", "job")
+    config = OmegaConf.create(done.out)
+    assert (config.planner.horizon, config.env.recommended.horizon) == (3, 7)
+
+
 @pytest.mark.parametrize("more", [[], ["--cfg", "job"]])
 def test_a_misspelled_key_is_answered_with_the_keys_of_the_class(mbrl, mine, more):
     done = mbrl("train", *DIR, "planner=constant", "planner.sped=1", *more)

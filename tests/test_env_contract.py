@@ -226,15 +226,37 @@ def test_an_environment_that_exits_is_a_fault(error):
         Env(Exits()).step(np.array([1.0, 0.0], np.float32))
 
 
-def test_close_that_raises_or_exits_does_not_end_the_program(capsys):
+def test_close_that_raises_or_exits_does_not_end_the_program():
     class Exits(Toy):
         def close(self):
             sys.exit(0)
 
-    Env(Exits()).close()
-    assert (
-        "close failed (SystemExit: the environment called sys.exit(0))" in capsys.readouterr().err
-    )
+    reason = Env(Exits()).close()
+    assert reason is not None
+    assert reason.endswith("close failed (SystemExit: the environment called sys.exit(0))")
+
+
+def test_close_that_fails_in_several_instances_prints_one_line(capsys):
+    class Fails(Toy):
+        def close(self):
+            raise RuntimeError("no socket")
+
+    envs = EvaluationEnvs(lambda: Env(Fails()), Env(Fails()), None)
+    envs.take(3)
+    envs.close()
+    says = "mbrl: env.id=Fails: close failed (RuntimeError: no socket), in 4 of 4 instances\n"
+    assert capsys.readouterr().err == says
+
+
+def test_a_keyboard_interrupt_that_no_signal_caused_is_a_fault_of_the_environment():
+    class Interrupts(Toy):
+        def step(self, action):
+            raise KeyboardInterrupt
+
+    with stop_on_signals(), pytest.raises(EnvironmentFault, match="no signal arrived"):
+        Env(Interrupts()).step(np.array([1.0, 0.0], np.float32))
+    with pytest.raises(KeyboardInterrupt):  # Python's own handler: it may have been Ctrl-C
+        Env(Interrupts()).step(np.array([1.0, 0.0], np.float32))
 
 
 def test_a_swallowed_stop_signal_is_raised_when_the_call_ends():

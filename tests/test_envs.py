@@ -258,7 +258,7 @@ def test_a_missing_dependency_names_the_extra(monkeypatch, message, extra):
 
     spec = gymnasium.envs.registration.EnvSpec("Needy-v0", entry_point=creator)
     monkeypatch.setitem(gymnasium.registry, "Needy-v0", spec)
-    with pytest.raises(UserError, match=re.escape(f'pip install "mbrl-cli[{extra}]"')):
+    with pytest.raises(UserError, match=re.escape(f'pip install -c constraints.txt ".[{extra}]"')):
         make_env("Needy-v0")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -63,15 +62,13 @@ def _check(config: DictConfig, folders: list[Path], with_rehearsal: bool = True)
         if with_rehearsal:
             rehearse(run.env, run.model, run.planner, run.agent, run.settings.check_known)
     finally:
-        with suppress(Exception, SystemExit):  # the run itself reports a failing `close`
-            run.env.close()
+        run.env.close()  # the run itself reports a failing `close`
     if with_rehearsal:
         # A plug-in must restore its state in a new object, as `mbrl resume` and `mbrl eval` do.
         loaded = build(config) if has_plugins(run.model, run.agent) else run
         rehearse_saving(run.agent, loaded.agent)
         if loaded is not run:
-            with suppress(Exception, SystemExit):
-                loaded.env.close()
+            loaded.env.close()
 
 
 def _folders(config: DictConfig) -> list[Path]:

@@ -9,16 +9,17 @@ from yaml import YAMLError
 
 from mbrl_cli.config.groups import GROUPS, choices, unknown_choice
 from mbrl_cli.config.run_level_keys import keys_in_groups, run_level_keys
-from mbrl_cli.errors import unknown_key
+from mbrl_cli.errors import install_extra, unknown_key
 
-# Sweepers and launchers -> the packages that add them to Hydra.
+# Sweepers and launchers -> the packages that add them to Hydra; those with an extra of mbrl.
 PLUGINS = {
     "sweeper/optuna": "hydra-optuna-sweeper", "sweeper/ax": "hydra-ax-sweeper",
-    "sweeper/nevergrad": "hydra-nevergrad-sweeper", "launcher/joblib": "hydra-joblib-launcher",
+    "sweeper/nevergrad": "hydra-nevergrad-sweeper",
     "launcher/submitit_slurm": "hydra-submitit-launcher",
     "launcher/submitit_local": "hydra-submitit-launcher", "launcher/ray": "hydra-ray-launcher",
     "launcher/rq": "hydra-rq-launcher",
 }  # fmt: skip
+EXTRAS = {"launcher/joblib": "joblib"}
 
 MAX_LENGTH = 300  # characters of a message that Hydra wrote
 
@@ -76,9 +77,11 @@ def _explain_choice(error: MissingConfigException) -> str:
     if not group:
         return _one_line(error)[:MAX_LENGTH]
     allowed = [option for option in error.options or () if not option.startswith("_")]
-    package = PLUGINS.get(f"{group.removeprefix('hydra/')}/{name}")
-    if package is not None:
-        return f"{group}={name}: is not installed; type: pip install {package}"
+    plugin = f"{group.removeprefix('hydra/')}/{name}"
+    if plugin in EXTRAS:
+        return f"{group}={name}: is not installed; {install_extra(EXTRAS[plugin])}"
+    if plugin in PLUGINS:
+        return f"{group}={name}: is not installed; type: pip install {PLUGINS[plugin]}"
     return unknown_choice(group, name, allowed or choices(group))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
@@ -23,6 +22,7 @@ from mbrl_cli.envs.simulators.user import user_simulator
 from mbrl_cli.envs.spaces import ActionCodec, check_spaces, obs_integer
 from mbrl_cli.envs.time_limit import EnvTimeout, time_limit
 from mbrl_cli.errors import EnvironmentFault
+from mbrl_cli.signals import reraise_stop
 from mbrl_cli.types import EnvSpec
 
 _Result = TypeVar("_Result")
@@ -156,25 +156,22 @@ class Env:
             )
         return [f"env.id={self.spec.id}: {line}" for line in lines]
 
-    def close(self) -> None:
-        """Free the environment's resources, such as windows; report a failure on stderr."""
+    def close(self) -> str | None:
+        """Free the environment's resources, such as windows; return the reason if this fails."""
         try:
             self.gym.close()
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # SystemExit too; the run has its result already
-            print(
-                f"mbrl: env.id={self.spec.id}: close failed ({_described(error)})", file=sys.stderr
-            )
+            reraise_stop(error)
+            return f"env.id={self.spec.id}: close failed ({_described(error)})"
+        return None
 
     def _guard(self, name: str, call: Callable[[], _Result]) -> _Result:
         """Return `call()`; turn its exceptions, a time-out and an exit into EnvironmentFault."""
         try:
             with time_limit(self.timeout):
                 return call()
-        except KeyboardInterrupt:  # a stop signal, too
-            raise
         except BaseException as error:
+            reraise_stop(error)
             raise EnvironmentFault(
                 f"env.id={self.spec.id}: {name} failed ({_described(error)})"
             ) from error
@@ -191,6 +188,8 @@ def _described(error: BaseException) -> str:
     reason = " ".join(str(error).split())[:200]
     if isinstance(error, SystemExit):
         reason = f"the environment called sys.exit({reason})"
+    elif isinstance(error, KeyboardInterrupt):
+        reason = "the environment raised it; no signal arrived"
     name = "TimeoutError" if isinstance(error, EnvTimeout) else type(error).__name__
     return f"{name}: {reason}"
 

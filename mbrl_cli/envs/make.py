@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import logging
 import math
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import gymnasium
@@ -23,11 +21,13 @@ from mbrl_cli.envs.image_observation import ImageObservation, image_layout
 from mbrl_cli.envs.interface_check import with_interface_check
 from mbrl_cli.envs.pixels import Pixels
 from mbrl_cli.envs.reward_scale import with_reward_scale
+from mbrl_cli.envs.silent_libraries import silent_libraries
 from mbrl_cli.envs.user_wrappers import apply_wrappers, check_wrappers
-from mbrl_cli.errors import EnvironmentFault, UserError, nearest
+from mbrl_cli.errors import EnvironmentFault, UserError, install_extra, nearest
+from mbrl_cli.signals import reraise_stop
 from mbrl_cli.types import Count, PositiveFloat
 
-# Package named in a "not installed" error -> the extra of mbrl-cli that installs it.
+# Package named in a "not installed" error -> the extra that installs it.
 _EXTRAS = {
     "mujoco": "mujoco", "box2d": "box2d", "ale_py": "atari", "pygame": "render",
     "shimmy": "dmc", "dm_control": "dmc",
@@ -102,7 +102,7 @@ def make_env(
     spec = _registered(id)
     try:
         _check_kwargs(spec, kwargs)
-        with warnings.catch_warnings(), _silent_rendering_libraries():
+        with warnings.catch_warnings(), silent_libraries():
             # Only the environment's author can act on this warning.
             warnings.filterwarnings("ignore", message=".*precision lowered by casting")
             gym_env = gymnasium.make(
@@ -125,9 +125,10 @@ def make_env(
                 gym_env = ImageObservation(gym_env)
     except (ImportError, DependencyNotInstalled) as error:
         raise UserError(f"env.id={id}: {_reason(error)}{_rendering_hint(obs)}") from error
-    except (UserError, KeyboardInterrupt):
+    except UserError:
         raise
     except BaseException as error:  # SystemExit too
+        reraise_stop(error)
         reason = f"{type(error).__name__}: {_first_line(error)}{_rendering_hint(obs)}"
         if not user_kwargs:  # so the fault is not in the user's arguments
             raise EnvironmentFault(f"env.id={id}: cannot be built ({reason})") from error
@@ -202,11 +203,10 @@ def _registered(id: str) -> EnvSpec:
     by_prefix = _REGISTERED_BY.get(name[: name.find("/") + 1], ())
     for module in (package,) if package else by_prefix:
         try:
-            with _silent_rendering_libraries():
+            with silent_libraries():
                 importlib.import_module(module)
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # an import may raise anything, SystemExit too
+            reraise_stop(error)
             kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
             reason = f"cannot import {module}: {kind}{_reason(error)}"
             raise UserError(f"env.id={id}: {reason}") from error
@@ -221,16 +221,6 @@ def _registered(id: str) -> EnvSpec:
             hint = f"did you mean {', '.join(close)}?"
         raise UserError(f"env.id={id}: unknown environment; {hint}")
     return spec
-
-
-@contextmanager
-def _silent_rendering_libraries() -> Iterator[None]:
-    """Hide the lines that dm_control, OpenGL and GLFW log when they are imported."""
-    for name in ("absl", "OpenGL"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="glfw")
-        yield
 
 
 def _similar_ids(name: str) -> list[str]:
@@ -265,7 +255,8 @@ def constructor_arguments(id: str) -> list[str]:
 
 def _signature(spec: EnvSpec) -> inspect.Signature:
     entry_point = spec.entry_point
-    creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    with silent_libraries():
+        creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
     assert creator is not None, f"{spec.id} is registered without an entry point"
     return inspect.signature(creator)
 
@@ -290,7 +281,7 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError | DependencyNotInstalled):
         for word, extra in _EXTRAS.items():
             if word in reason.lower():
-                return f'{word} is not installed; pip install "mbrl-cli[{extra}]"'
+                return f"{word} is not installed; {install_extra(extra)}"
     return reason
 
 

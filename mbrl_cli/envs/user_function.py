@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mbrl_cli.errors import UserError, nearest
+from mbrl_cli.signals import reraise_stop
 
 
 def load_user_function(key: str, path: str, other_choices: str) -> Callable[..., Any]:
@@ -46,9 +47,8 @@ def import_callable(
     """
     try:
         module = importlib.import_module(module_name)
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # an import may raise anything, SystemExit too
+        reraise_stop(error)
         reason = " ".join(str(error).split())[:200]
         if not isinstance(error, ImportError):
             reason = f"{type(error).__name__}: {reason}"

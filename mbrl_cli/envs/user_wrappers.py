@@ -10,6 +10,7 @@ import gymnasium
 
 from mbrl_cli.envs.user_function import import_callable
 from mbrl_cli.errors import UserError
+from mbrl_cli.signals import reraise_stop
 
 _FORMS = "allowed are package.Wrapper and {_target_: package.Wrapper, argument: value}"
 
@@ -42,9 +43,8 @@ def apply_wrappers(
         wrapper = import_callable(key, path, module_name, name, "wrapper")
         try:
             wrapped = wrapper(gym_env, **arguments)
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:
+            reraise_stop(error)
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             raise UserError(f"{key}={path}: failed with {arguments} ({reason})") from error
         if not isinstance(wrapped, gymnasium.Env):

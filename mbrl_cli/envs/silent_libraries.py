@@ -1,0 +1,96 @@
+"""Hide the lines that rendering and physics libraries write when they are loaded.
+
+dm_control, OpenGL and GLFW use Python's logging and warnings. PyBullet is written in C and prints
+its build time when it is imported and its arguments at each connection, so the descriptors of the
+process's output are redirected meanwhile.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+from typing import Any
+
+
+@contextmanager
+def silent_libraries() -> Iterator[None]:
+    """Hide these lines inside the block, in which an environment is imported or built."""
+    for name in ("absl", "OpenGL"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    finder = _PyBulletFinder()
+    sys.meta_path.insert(0, finder)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="glfw")
+            yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class _PyBulletFinder(MetaPathFinder):
+    """Gives PyBullet a loader that hides its lines."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(fullname, path, target) if fullname == "pybullet" else None
+        if spec is not None and spec.loader is not None:
+            spec.loader = _PyBulletLoader(spec.loader)
+        return spec
+
+
+class _PyBulletLoader(Loader):
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        with _silent_output():
+            module: ModuleType | None = self._loader.create_module(spec)
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        with _silent_output():
+            self._loader.exec_module(module)
+        connect = module.connect
+
+        def silent_connect(mode: int, *args: Any, **kwargs: Any) -> Any:
+            if mode not in (module.DIRECT, module.SHARED_MEMORY):  # a window may fail with a text
+                return connect(mode, *args, **kwargs)
+            with _silent_output():
+                return connect(mode, *args, **kwargs)
+
+        module.connect = silent_connect  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _silent_output() -> Iterator[None]:
+    """Discard what C code writes to the standard output and error inside the block."""
+    _flush()
+    copies = [os.dup(descriptor) for descriptor in (1, 2)]
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for descriptor in (1, 2):
+            os.dup2(nothing, descriptor)
+        yield
+    finally:
+        _flush()
+        for descriptor, copy in zip((1, 2), copies, strict=True):
+            os.dup2(copy, descriptor)
+            os.close(copy)
+        os.close(nothing)
+
+
+def _flush() -> None:
+    """Empty the output buffers of Python and of the C library."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if sys.platform != "win32":
+        ctypes.CDLL(None).fflush(None)
