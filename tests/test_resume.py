@@ -231,15 +231,18 @@ def test_a_restarted_sweep_skips_finished_jobs_and_resumes_the_others(
     assert mbrl(*words, "hydra.sweep.dir=uninterrupted").code == 0
     raise_at_call(Ensemble, "fit", 7, StopRequested(signal.SIGTERM))  # in the second of two jobs
     assert mbrl(*words, "hydra.sweep.dir=sweep").code == 128 + signal.SIGTERM
-    first = next((tmp_path / "sweep").glob("0_*"))
+    first = tmp_path / "sweep" / "s0"
     before = (first / "metrics.csv").read_bytes()
     done = mbrl(*words, "hydra.sweep.dir=sweep")
     assert done.code == 0, done.err
     assert "finished its 60 steps already" in done.out
     assert "from step" in done.out
     assert (first / "metrics.csv").read_bytes() == before
-    for job in (tmp_path / "uninterrupted").glob("[01]_*"):
-        assert_same_outcome(job, tmp_path / "sweep" / job.name)
+    for job in ("s0", "s1"):
+        assert_same_outcome(tmp_path / "uninterrupted" / job, tmp_path / "sweep" / job)
+    other = mbrl(*words, "planner.horizon=4", "hydra.sweep.dir=sweep")
+    assert other.code != 0
+    assert "sweep/s0 holds a run with planner.horizon=3; for another sweep use" in other.err
 
 
 def test_a_second_process_in_a_run_folder_is_refused_until_the_first_ends(mbrl, tiny_run, tmp_path):

@@ -55,3 +55,16 @@ def refuse_fixed_keys(changes: Changes, folder: Path) -> None:
                 f"{key}={now}: cannot change in a resumed run; {folder} has {key}={before}; to "
                 f"start a new run from its model type: mbrl train model_from={folder}"
             )
+
+
+def refuse_other_job(changes: Changes, folder: Path) -> None:
+    """Raise UserError if a job's folder holds a run with another model, planner or agent.
+
+    Folders of jobs are named by what differs within a sweep, so two sweeps may have equal names.
+    """
+    for key, (before, now) in changes.items():
+        if "." in key:
+            raise UserError(
+                f"{key}={now}: {folder} holds a run with {key}={before}; for another sweep use "
+                "another hydra.sweep.dir"
+            )

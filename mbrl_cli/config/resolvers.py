@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from mbrl_cli.config.groups import GROUPS
+from mbrl_cli.config.job_name import job_name
 
 
 def register_resolvers() -> None:
@@ -38,12 +38,10 @@ def _for_env(key: str, default: Any, *, _root_: DictConfig) -> Any:
     return default
 
 
-def _job_name(overrides: str) -> str:
-    """Return the folder name of one job of a sweep.
+def _job_name(*keys: str, _root_: DictConfig) -> str:
+    """Return the folder name of one job of a sweep, see `job_name`.
 
-    Group choices and the seed come first in the name, keys of groups last.
+    Without keys, those under `hydra.sweeper.params` differ, which a sweep in a YAML file has.
     """
-    parts = [part.lstrip("+~") for part in str(overrides).split(",")]
-    first = (*GROUPS, "seed")
-    parts.sort(key=lambda part: (part.split("=")[0] not in first, "." in part.split("=")[0]))
-    return "".join(c if c.isalnum() or c in "=,.-_" else "_" for c in ",".join(parts))[:100]
+    params = OmegaConf.select(_root_, "hydra.sweeper.params") or {}
+    return job_name(list(_root_.hydra.overrides.task), [key for key in keys or params if key])

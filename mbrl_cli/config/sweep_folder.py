@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -20,14 +21,19 @@ def refuse_sweep_folder(command: str, folder: Path) -> None:
     """
     if (folder / CONFIG).exists() or not folder.is_dir():
         return
-    runs = sorted(path.parent.name for path in folder.glob(f"[!.]*/{CONFIG}"))
+    runs = [path.parent.name for path in folder.glob(f"[!.]*/{CONFIG}")]
     if not runs:
         return
-    # The jobs of a sweep begin with their number.
-    runs.sort(key=lambda name: int(name.split("_")[0]) if name.split("_")[0].isdecimal() else 0)
+    runs.sort(key=_natural)
     more = f" and {len(runs) - MAX_LISTED} more" if len(runs) > MAX_LISTED else ""
     count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
     raise UserError(
         f"{folder}: holds {count}, {command} takes one: {'  '.join(runs[:MAX_LISTED])}{more}; "
         f"type: mbrl {command} {shlex.quote(str(folder / runs[0]))}"
     )
+
+
+def _natural(name: str) -> list[str | int]:
+    """Return the sort key with which s2 comes before s10."""
+    parts = re.split(r"(\d+)", name)  # text and digits in turn
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)]

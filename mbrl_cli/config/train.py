@@ -25,7 +25,13 @@ from mbrl_cli.checkpoint_store import (
     mark_as_damaged,
 )
 from mbrl_cli.config.build import RunObjects, build, run_level_settings
-from mbrl_cli.config.config_changes import Changes, find_changes, flatten, refuse_fixed_keys
+from mbrl_cli.config.config_changes import (
+    Changes,
+    find_changes,
+    flatten,
+    refuse_fixed_keys,
+    refuse_other_job,
+)
 from mbrl_cli.config.model_from import load_source_replay, make_source_absolute
 from mbrl_cli.config.output_folder import check_output_folder, check_run_folder
 from mbrl_cli.config.own_runs import record_origin, training_folder
@@ -72,7 +78,9 @@ def train(cfg: DictConfig) -> float:
     if hydra.mode != RunMode.MULTIRUN:
         return _start(cfg, folder)
     try:
-        return resume_run(folder, cfg) if (folder / CONFIG).exists() else _start(cfg, folder)
+        if not (folder / CONFIG).exists():
+            return _start(cfg, folder)
+        return resume_run(folder, cfg, is_job=True)
     except UserError as error:
         logging.getLogger(__name__).error("this job failed: %s", error)
         raise
@@ -96,7 +104,11 @@ def _start(cfg: DictConfig, folder: Path) -> float:
 
 
 def resume_run(
-    folder: Path, cfg: DictConfig, trust: bool = True, user_dir: Path | None = None
+    folder: Path,
+    cfg: DictConfig,
+    trust: bool = True,
+    user_dir: Path | None = None,
+    is_job: bool = False,
 ) -> float:
     """Resume the run in `folder` with the settings in `cfg`; return its final mean return.
 
@@ -105,6 +117,7 @@ def resume_run(
         cfg: the settings from now on.
         trust: whether the folder's own config may name any code.
         user_dir: the folder of `--config-dir`; its YAML files name code that is allowed.
+        is_job: whether a sweep was started again, whose other settings are those of the run.
 
     Raises:
         UserError: if `cfg` changes a key that a run must keep, if no checkpoint is readable, or if
@@ -117,6 +130,8 @@ def resume_run(
         before = _resolved(load_saved_config(folder, trust, user_dir))
         changes = find_changes(before, now)
         refuse_fixed_keys(changes, folder)
+        if is_job:
+            refuse_other_job(changes, folder)
         total = run_level_settings(cfg)[0].total_steps
         finished, reason = load_final_checkpoint(folder)
         if reason:

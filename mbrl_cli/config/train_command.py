@@ -14,10 +14,12 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from mbrl_cli.config.command_words import prepare_words
+from mbrl_cli.config.command_words import SWEEP, prepare_words
+from mbrl_cli.config.composition import hydra_errors_as_user_errors
 from mbrl_cli.config.error_exit import exit_on_user_error
 from mbrl_cli.config.groups import GROUPS, check_user_dir, config_dir
 from mbrl_cli.config.hydra_errors import explain_hydra_error
@@ -48,6 +50,7 @@ def launch(argv: Sequence[str]) -> None:
         if options.cfg == "job" and options.resolve and not options.package:
             print(resolved_config(overrides, options.config_dir), end="")
             return
+    argv = [*argv, *_subfolder_override(argv, overrides)]
     # Hydra's shell completion knows commands of one word only.
     sys.argv = ["mbrl" if "-sc" in argv else "mbrl train", *argv]
     shows_trace = "HYDRA_FULL_ERROR" in os.environ
@@ -84,6 +87,18 @@ def _hydra_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--package", "-p")
     parser.add_argument("--config-dir", "-cd", type=Path)
     return parser.parse_known_args(argv)
+
+
+def _subfolder_override(argv: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """Return the override that names the jobs of a sweep by the keys that differ."""
+    given = [word.partition("=")[0].lstrip("+") for word in overrides]
+    if not any(option in argv for option in SWEEP) or "hydra.sweep.subdir" in given:
+        return []
+    with hydra_errors_as_user_errors():
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    swept = [override.key_or_group for override in parsed if override.is_sweep_override()]
+    keys = [key for key in swept if not key.startswith("hydra.")]
+    return [f"hydra.sweep.subdir='${{job_name:{','.join(keys)}}}'"] if keys else []
 
 
 def _allow_new_group_key(argument: str) -> str:
