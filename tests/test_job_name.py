@@ -20,7 +20,8 @@ from mbrl_cli.errors import UserError
         (["agent=mbpo", "model=mlp", "env=pendulum"], [], "pendulum_mlp_mbpo"),
         (["++model.hidden=[64,64]"], ["model.hidden"], "hidden-64x64"),
         (["env.id=dm_control/walker-walk-v0"], ["env.id"], "id-dm_control-walker-walk-v0"),
-        (["agent.discount=0.9", "agent.sac.discount=0.8"], [], "agent.discount-0.9_agent.sac.discount-0.8"),
+        (["agent.discount=0.9", "agent.sac.discount=0.8"], [],
+         "agent.discount-0.9_agent.sac.discount-0.8"),
         (["planner.bonus=-1e-3"], [], "bonus--1e-3"),
         (["+env.kwargs.map='4x4'"], [], "map-4x4"),
         ([], [], "run"),
@@ -33,7 +34,8 @@ def test_a_job_is_named_by_the_values_that_differ(overrides, keys, name):
 
 VALUES = [
     "a b", "a,b", "a=b", "{a:1}", "{a:2}", "[[0,1],[2,3]]", "[[0,1],[2,4]]", "", "'x y'", "x.y",
-    "/data/one/run", "/data/two/run", "ä", "$(touch x)", "long" * 30, "long" * 30 + "er", "1.0", "1",
+    "/data/one/run", "/data/two/run", "ä", "$(touch x)",
+    "long" * 30, "long" * 30 + "er", "1.0", "1",
 ]  # fmt: skip
 
 
