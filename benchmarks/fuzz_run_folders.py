@@ -1,51 +1,65 @@
 """Damage and forge run folders at random; check what `mbrl resume` and `mbrl eval` do with them.
 
-    python benchmarks/fuzz_run_folders.py [--cases 500] [--seed 0] [--only 17]
+    python benchmarks/fuzz_run_folders.py [--cases 500] [--seed 0] [--first 0] [--only 17]
 
-One short run is made and interrupted. Each case copies it, changes one thing and runs both commands
-in a forked process. A command must end within 5 seconds of processor time. It ends with a code from
-1 to 5 and at most three lines on stderr, or with code 0. Then its result must equal that of the
-unchanged folder, unless the folder was forged: a value that was replaced together with the checksum
-cannot be recognised. The exit code is 1 if a case fails.
+Short runs of several agents are made, once interrupted and once finished. Each case copies one,
+changes one thing and runs both commands in forked processes; a finished run is extended. A command
+must end within 5 seconds of processor time. It ends with a code from 1 to 5 and at most three lines
+on stderr, or with code 0. Then its result must equal that of the unchanged folder, unless the
+folder was forged: a value that was replaced together with the checksum cannot be recognised. The
+exit code is 1 if a case fails.
+
+The file has more than 300 lines because it holds every kind of damage beside the checks.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import random
 import re
-import resource
 import shutil
 import signal
 import sys
 import tempfile
-import time
-import traceback
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils.tensorboard.summary import hparams  # noqa: F401
+from forked_mbrl import Done, import_everything, start_mbrl, wait_for
 
-# Imported here, so that the forked processes start with them.
-import mbrl_cli.config.eval_command
-import mbrl_cli.config.resume_command
-import mbrl_cli.models.linear
-import mbrl_cli.planners.random_shooting  # noqa: F401
 from mbrl_cli.checkpoint import encode_checkpoint, load_checkpoint
 from mbrl_cli.checkpoint_store import load_newest_replay
-from mbrl_cli.cli import main as mbrl_main
 
 LIMIT = 5.0  # seconds of processor time
 RUN = [
-    "env=pendulum", "agent=mpc", "planner=random_shooting", "planner.horizon=3",
-    "planner.population=10", "model=linear", "total_steps=60", "prefill_steps=20", "eval_every=25",
-    "eval_episodes=1", "final_eval_episodes=1", "checkpoint_every=10", "env.max_episode_steps=10",
+    "total_steps=60", "prefill_steps=20", "eval_every=25", "eval_episodes=1",
+    "final_eval_episodes=1", "checkpoint_every=10", "env.max_episode_steps=10",
     "keep_checkpoints=3", "device=cpu", "threads=1", "console=false",
 ]  # fmt: skip
+EXTENDED = "total_steps=80"
+AGENTS = {
+    "linear": [
+        "env=pendulum", "agent=mpc", "model=linear", "planner=random_shooting",
+        "planner.horizon=3", "planner.population=10",
+    ],
+    "sac": ["env=pendulum", "agent=sac", "agent.hidden=[8]", "agent.batch_size=8"],
+    "ensemble": [
+        "env=cartpole", "agent=mbpo", "agent.rollouts=20", "agent.fit_every=20",
+        "model.max_steps=5", "model.hidden=[8]", "model.termination_steps=5",
+        "agent.sac.hidden=[8]", "agent.sac.batch_size=8", "agent.sac.updates_per_step=1",
+    ],
+    "dreamer": [
+        "env=pendulum", "agent=dreamer", "agent.pretrain_steps=2", "agent.replay_ratio=0.1",
+        "model.batch_size=2", "model.sequence_length=4",
+    ],
+    "muzero": [
+        "env=cartpole", "agent=muzero", "planner.num_simulations=2", "agent.batch_size=4",
+        "model.hidden=[8]", "model.latent_dim=8",
+    ],
+}  # fmt: skip
 FORGED_VALUES: list[Any] = [
     None, True, -1, 0, 10**9, 2**70, 1.5, float("nan"), float("inf"), "x", "\x1b[2J", "../../x", [],
     [[]], [0] * 1000, {}, {"x": 1}, (), torch.zeros(()), torch.zeros(3), torch.zeros(0, 7),
@@ -54,43 +68,9 @@ FORGED_VALUES: list[Any] = [
 Random = random.Random
 
 
-class Done(NamedTuple):
-    """How a command ended."""
-
-    code: int  # negative: killed by this signal
-    out: str
-    err: str
-
-
 def run_mbrl(words: list[str], folder: Path) -> Done:
     """Run `mbrl WORDS` in a forked process that starts in `folder`."""
-    files = [folder / "stdout", folder / "stderr"]
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            os.chdir(folder)
-            for number, path in enumerate(files, start=1):
-                os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-            used = time.process_time()
-            seconds = int(used + LIMIT) + 1
-            resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-            signal.alarm(60)
-            sys.argv = ["mbrl", *words]
-            mbrl_main()
-            code = 0
-        except SystemExit as exit:
-            code = exit.code if isinstance(exit.code, int) else 1
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            with contextlib.suppress(BaseException):
-                sys.stdout.flush()
-                sys.stderr.flush()
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    out, err = (path.read_text(errors="replace") for path in files)
-    return Done(os.waitstatus_to_exitcode(status), out, err)
+    return wait_for(start_mbrl(words, folder, cpu_seconds=LIMIT), folder)
 
 
 def pick_file(run: Path, rng: Random) -> Path:
@@ -170,9 +150,25 @@ def change_config(run: Path, rng: Random) -> str:
     return f"line {at + 1}"
 
 
+def change_rows(run: Path, rng: Random) -> str:
+    """Delete, repeat, swap or change rows of metrics.csv."""
+    path = run / "metrics.csv"
+    rows = path.read_text().splitlines(keepends=True)
+    at = rng.randrange(1, len(rows))
+    step, tag, value = rows[at].split(",")
+    rows[at : at + 1] = rng.choice(
+        [[], [rows[at]] * 2, [rows[at - 1], rows[at]], [f"{step},{tag},1.5\n"],
+         [f"-1,{tag},{value}"], [f"{step},x,{value}"], [f"{step},{tag},nan\n"]]
+    )  # fmt: skip
+    path.write_text("".join(rows))
+    return f"row {at}"
+
+
 def forge(run: Path, rng: Random) -> str:
     """Replace one value of a checkpoint or a segment, and write a correct checksum."""
-    path = rng.choice(sorted([*(run / "checkpoints").iterdir(), *(run / "replay").iterdir()]))
+    final = [path for path in [run / "checkpoint.safetensors"] if path.exists()]
+    folders = [run / "checkpoints", run / "replay"]
+    path = rng.choice(final + sorted(path for folder in folders for path in folder.iterdir()))
     state = load_checkpoint(path)
     node, keys = state, []
     while True:
@@ -192,7 +188,7 @@ def forge(run: Path, rng: Random) -> str:
 
 
 CHANGES: list[Callable[[Path, Random], str]] = [
-    flip, cut, lose, overwrite, swap, special, change_config, forge,
+    flip, cut, lose, overwrite, swap, special, change_config, change_rows, forge,
 ]  # fmt: skip
 
 
@@ -227,54 +223,108 @@ def table_of(done: Done) -> list[str]:
     return [line for line in done.out.splitlines() if "mean return" in line or line[:1] == "│"]
 
 
+class Unchanged(NamedTuple):
+    """A run folder before it is damaged, and what the commands give for it."""
+
+    folder: Path
+    resume: list[str]  # arguments of `mbrl resume` after the folder
+    result: dict[str, Any]
+    table: list[str]
+
+
+class RunFolders:
+    """Makes the runs that are damaged, each when it is first needed."""
+
+    def __init__(self, root: Path) -> None:
+        """Work in `root`."""
+        self.root = root
+        self._made: dict[tuple[str, bool], Unchanged] = {}
+
+    def get(self, agent: str, is_finished: bool) -> Unchanged:
+        """Return a finished run, or one that was killed before its end."""
+        key = (agent, is_finished)
+        if key not in self._made:
+            name = f"{agent}_{'finished' if is_finished else 'cut'}"
+            folder = self._train(name, *AGENTS[agent])
+            changes = [EXTENDED] if is_finished else []
+            whole = self._train(f"{name}_whole", *AGENTS[agent], *changes)
+            result = result_of(whole)
+            if not is_finished:
+                (folder / "checkpoint.safetensors").unlink()
+            table = table_of(run_mbrl(["eval", name], self.root))
+            self._made[key] = Unchanged(folder, changes, result, table)
+        return self._made[key]
+
+    def _train(self, name: str, *words: str) -> Path:
+        done = run_mbrl(["train", *RUN, *words, f"hydra.run.dir={name}"], self.root)
+        assert done.code == 0, done
+        return self.root / name
+
+
+def play(
+    case: int, seed: int, agents: list[str], folders: RunFolders
+) -> tuple[str, list[str], dict[str, Done]]:
+    """Damage a run and run the commands; return what was changed, the faults and the results."""
+    rng = random.Random(f"{seed} {case}")
+    root, run = folders.root, folders.root / "run"
+    agent, is_finished = rng.choice(agents), rng.random() < 0.5
+    unchanged = folders.get(agent, is_finished)
+    shutil.rmtree(run, ignore_errors=True)
+    shutil.copytree(unchanged.folder, run)
+    change = rng.choice(CHANGES)
+    what = f"{agent}{' finished' * is_finished}: {change.__name__} {change(run, rng)}"
+    done = {
+        "eval": run_mbrl(["eval", "run"], root),
+        "resume": run_mbrl(["resume", "run", *unchanged.resume], root),
+    }
+    found = [f"{command}: {text}" for command in done for text in faults(done[command])]
+    is_forged = change is forge
+    if done["resume"].code == 0 and not is_forged:
+        result = result_of(run)
+        different = [key for key in result if result[key] != unchanged.result[key]]
+        if different:
+            found.append(f"resume: silently different {different}")
+    named = "mbrl: " in done["eval"].out  # another checkpoint was used, and it says so
+    lost = change is lose  # eval uses the newest checkpoint that is there
+    must_agree = done["eval"].code == 0 and not (is_forged or named or lost)
+    if must_agree and table_of(done["eval"]) != unchanged.table:
+        found.append("eval: silently different")
+    if (root / "victim").read_text() != "mine":
+        found.append("a file outside of the folder changed")
+    return what, found, done
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run the cases; return 1 if one fails."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Play the cases; return 1 if one fails."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", type=int, help="run this case alone")
+    parser.add_argument("--agents", nargs="+", choices=AGENTS, default=[*AGENTS])
+    parser.add_argument("--first", type=int, default=0, help="number of the first case")
+    parser.add_argument("--only", type=int, help="play this case alone and print its output")
     options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    failed, refused = 0, 0
+    import_everything()
+    numbers = range(options.first, options.first + options.cases)
+    counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         os.environ["XDG_STATE_HOME"] = str(root / "state")
         (root / "victim").write_text("mine")
-        made = run_mbrl(["train", *RUN, "hydra.run.dir=whole"], root)
-        assert made.code == 0, made
-        expected = result_of(root / "whole")
-        shutil.copytree(root / "whole", root / "cut")
-        (root / "cut" / "checkpoint.safetensors").unlink()
-        expected_table = table_of(run_mbrl(["eval", "cut"], root))
-        for case in range(options.cases) if options.only is None else [options.only]:
-            rng = random.Random(f"{options.seed} {case}")
-            shutil.rmtree(root / "run", ignore_errors=True)
-            shutil.copytree(root / "cut", root / "run")
-            change = rng.choice(CHANGES)
-            what = f"case {case}: {change.__name__} {change(root / 'run', rng)}"
-            done = {command: run_mbrl([command, "run"], root) for command in ("eval", "resume")}
-            found = [f"{command}: {text}" for command in done for text in faults(done[command])]
-            is_forged = change is forge
-            if done["resume"].code == 0 and not is_forged:
-                result = result_of(root / "run")
-                different = [key for key in expected if expected[key] != result[key]]
-                if different:
-                    found.append(f"resume: silently different {different}")
-            named = "mbrl: " in done["eval"].out  # another checkpoint was used, and it says so
-            if done["eval"].code == 0 and not is_forged and not named and "checkpoints" not in what:
-                lost = change is lose  # eval uses the newest checkpoint that is there
-                if not lost and table_of(done["eval"]) != expected_table:
-                    found.append("eval: silently different")
-            if (root / "victim").read_text() != "mine":
-                found.append("a file outside of the folder changed")
-            refused += done["resume"].code != 0
-            failed += bool(found)
+        folders = RunFolders(root)
+        for case in numbers if options.only is None else [options.only]:
+            what, found, done = play(case, options.seed, options.agents, folders)
+            change = what.partition(": ")[2].partition(" ")[0]
+            counts["failed"] += bool(found)
+            counts["refused by resume"] += done["resume"].code != 0
+            counts[change] += 1
             for text in found:
-                print(f"{what}: {text}", flush=True)
+                print(f"case {case}: {what}: {text}", flush=True)
             if options.only is not None:
                 print(what, done)
-    print(f"{options.cases} cases: {refused} refused by resume, {failed} failed")
-    return 1 if failed else 0
+            elif case % 50 == 49:
+                print(f"{case + 1} cases: {dict(sorted(counts.items()))}", flush=True)
+    print(f"{len(numbers)} cases: {dict(sorted(counts.items()))}")
+    return 1 if counts["failed"] else 0
 
 
 if __name__ == "__main__":

@@ -1,71 +1,127 @@
-"""Kill runs with SIGKILL at random moments, resume each, and compare it with an uninterrupted run.
+"""Kill tiny runs of every agent with every model, resume them, and compare with uninterrupted runs.
+
+    python benchmarks/kill_and_resume.py [--kills 200] [--seed 0] [--out kills.json]
+    python benchmarks/kill_and_resume.py --only "mpc linear" --observations dmc
+
+A case is an agent, a model, a kind of observation and the phase in which the process is killed:
+
+    fit      `Agent.update`
+    eval     evaluation episodes
+    write    a checkpoint is being written
+    resume   `mbrl resume` has started, and the resumed run has not taken a step yet
+    act      planning and the environment; used for agents that never learn
+
+The process is killed by another one at a random moment. It writes its phase to shared memory, so
+the recorded phase is exact. Every fifth case uses SIGTERM instead of SIGKILL, every third evaluates
+in the training environment (`eval_envs=0`). In half of the cases of "resume" the run is extended.
 
 Final weights, generators, replay, metrics.csv and TensorBoard's points (except `time/`) must be
-equal to the bit. Every fifth kill happens while a checkpoint is being written.
+equal to the bit. The exit code is 1 if a case differs.
+
+The file has more than 300 lines because killing and comparing share the scratch folder's state.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import random
+import select
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import Counter
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from forked_mbrl import Done, import_everything, start_mbrl, wait_for
+from kill_cases import EXTENDED, KILLED_IN, LEARNERS, OBSERVATIONS, Case, all_cases
+from phase_recorder import PhaseRecorder, Visit
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mbrl_cli.checkpoint_store import load_newest_replay
 
-ENVS = ("cartpole", "pendulum")
-RUN = [
-    "total_steps=300", "prefill_steps=60", "eval_every=70", "eval_episodes=2",
-    "final_eval_episodes=2", "env.max_episode_steps=40", "checkpoint_every=20", "threads=1",
-    "device=cpu", "console=false",
-]  # fmt: skip
-PLANNER = ["planner=cem", "planner.horizon=10", "planner.population=40"]
-FITS = ["agent.fit_every=20", "model.max_steps=60"]
-SMALL_SAC = ["agent.sac.hidden=[32,32]", "agent.sac.batch_size=64", "agent.sac.updates_per_step=2"]
-AGENTS = {
-    "mpc": ["agent=mpc", *PLANNER, *FITS],
-    "mpc_value": ["agent=mpc", "agent.terminal_value=true", *PLANNER, *FITS, *SMALL_SAC],
-    "sac": ["agent=sac", "agent.hidden=[32,32]", "agent.batch_size=64"],
-    "mbpo": ["agent=mbpo", "agent.rollouts=100", *FITS, *SMALL_SAC],
-    "mbpo_plan": ["agent=mbpo", "agent.act=plan", *PLANNER, *FITS, *SMALL_SAC],
-    "dreamer": [
-        "agent=dreamer",
-        "agent.pretrain_steps=5",
-        "agent.replay_ratio=0.1",
-        "model.batch_size=4",
-        "model.sequence_length=8",
-        "agent.log_every=20",
-    ],
-    "alphazero": ["agent=alphazero", "planner.num_simulations=8", "agent.batch_size=16"],
-}
+HERE = Path(__file__).parent
+TRIES = 8  # at most, until a kill hits the wanted phase
 
 
-def start(*words: str) -> subprocess.Popen[bytes]:
-    """Start `mbrl` with these arguments and return the process."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "mbrl_cli", *words], env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
+class Laboratory:
+    """Runs, kills and resumes in a scratch folder."""
+
+    def __init__(self, root: Path, rng: random.Random) -> None:
+        """Work in `root`."""
+        self.root, self.rng = root, rng
+        self.recorder = PhaseRecorder()
+        self.log = root / "phases.txt"
+        shutil.copy(HERE / "moving_target.py", root)
+
+    def finish(self, *words: str) -> tuple[Done, list[Visit]]:
+        """Run a command to its end; also return the visited phases."""
+
+        def before() -> None:
+            self.recorder.install(self.log, words[0] == "resume")
+
+        done = wait_for(start_mbrl(list(words), self.root, before), self.root)
+        rows = [line.split() for line in self.log.read_text().splitlines()]
+        return done, [Visit(phase, float(seconds)) for phase, seconds in rows]
+
+    def finish_in_new_interpreter(self, *words: str) -> Done:
+        """Run a command to its end in a process that is not forked from this one."""
+        done = subprocess.run(
+            [sys.executable, "-m", "mbrl_cli", *words],
+            cwd=self.root, env=os.environ | {"PYTHONPATH": str(HERE.parent)},
+            capture_output=True, text=True,
+        )  # fmt: skip
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def kill(self, words: list[str], visits: list[Visit], phase: str, number: int) -> str:
+        """Run a command, send the signal at a random moment of a phase; return the phase it hit.
+
+        `visits` are those of a run that nobody killed: each moment is chosen with equal
+        probability. The result is "finished" if the process ended before.
+        """
+        seconds = [visit.seconds for visit in visits if visit.phase == phase]
+        index = self.rng.choices(range(len(seconds)), seconds)[0]
+        delay = self.rng.uniform(0.0, seconds[index])
+        read_end, self.recorder.signal_end = os.pipe()
+
+        def before() -> None:
+            os.close(read_end)
+            self.recorder.target = (phase, index)
+            self.recorder.install(self.log, words[0] == "resume")
+
+        child = start_mbrl(words, self.root, before)
+        os.close(self.recorder.signal_end)
+        ready, _, _ = select.select([read_end], [], [], 60.0)
+        started = bool(ready) and os.read(read_end, 1) == b"x"
+        os.close(read_end)
+        hit = "finished"
+        if started:
+            time.sleep(delay)
+            hit = self.recorder.phase()
+            os.kill(child, number)
+        done = wait_for(child, self.root)
+        if number == signal.SIGKILL and done.code == -signal.SIGKILL:
+            hit = self.recorder.phase()
+        if done.code not in (-number, 128 + number):
+            return "finished"
+        return hit
 
 
-def finish(*words: str) -> float:
-    """Run `mbrl` with these arguments to its end; return the duration in seconds."""
-    begin = time.monotonic()
-    if start(*words).wait() != 0:
-        raise RuntimeError(f"mbrl {' '.join(words)} failed")
-    return time.monotonic() - begin
+class Reference(NamedTuple):
+    """An uninterrupted run."""
+
+    outcome: dict[str, Any]
+    visits: list[Visit]
 
 
-def outcome(folder: Path) -> dict[str, object]:
+def outcome(folder: Path) -> dict[str, Any]:
     """Return the results of a run that must be equal."""
     rows = (folder / "metrics.csv").read_bytes().splitlines(keepends=True)
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
@@ -83,65 +139,176 @@ def outcome(folder: Path) -> dict[str, object]:
     }
 
 
-def kill_at_random(
-    run: Sequence[str], folder: Path, seconds: float, in_checkpoint: bool, rng: random.Random
-) -> str:
-    """Run and kill; return how far the run was when it was killed."""
-    process = start("train", *run, f"hydra.run.dir={folder}")
-    moment = time.monotonic() + rng.uniform(0.0, seconds)
-    while process.poll() is None and time.monotonic() < moment:
-        time.sleep(0.001)
-    while in_checkpoint and process.poll() is None:
-        if list((folder / "checkpoints").glob(".*.tmp")):
-            break
-    if process.poll() is not None:
-        return "finished"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    if not (folder / "config.yaml").exists():
-        return "too early"
-    unfinished = len(list(folder.glob("*/.*.tmp")))
-    metrics = folder / "metrics.csv"
-    last = metrics.read_bytes().rsplit(b"\n", 2)[-2:] if metrics.exists() else []
-    row = b"".join(last).decode()
-    return f"after {row or 'nothing'}" + " in the middle of a file" * bool(unfinished)
+class Campaign:
+    """Plays cases and compares them with uninterrupted runs, each of which is made once."""
+
+    def __init__(self, laboratory: Laboratory, keep: Path | None) -> None:
+        """Use a laboratory; folders of cases that differ are copied to `keep`."""
+        self.laboratory, self.keep = laboratory, keep
+        self.references: dict[tuple[str, ...], Reference | str] = {}
+
+    def reference(self, words: list[str]) -> Reference | str:
+        """Return the uninterrupted run, or the line with which `mbrl train` refuses it."""
+        key = tuple(words)
+        if key not in self.references:
+            folder = self.laboratory.root / "reference"
+            done, visits = self.laboratory.finish("train", *words, "hydra.run.dir=reference")
+            if done.code == 2:
+                self.references[key] = done.err.strip()
+            elif done.code != 0:
+                raise RuntimeError(f"{' '.join(words)}: {done}")
+            else:
+                self.references[key] = Reference(outcome(folder), visits)
+            shutil.rmtree(folder, ignore_errors=True)
+        return self.references[key]
+
+    def play(self, case: Case) -> dict[str, Any] | None:
+        """Kill, resume and compare; None if the learner and the observations do not combine."""
+        words = case.words()
+        plain = self.reference(words)
+        if isinstance(plain, str):
+            return None
+        expected = self.reference([*words, EXTENDED]) if case.is_extended else plain
+        assert isinstance(expected, Reference)
+        changes = [EXTENDED] if case.is_extended else []
+        laboratory, run = self.laboratory, self.laboratory.root / "run"
+        first = case.phase
+        if case.phase == "resume":
+            first = "eval"
+        elif not any(visit.phase == case.phase and visit.seconds > 1e-3 for visit in plain.visits):
+            first = "act"  # an agent that learns nothing
+        hit = self._kill_until_hit(["train", *words, "hydra.run.dir=run"], plain, first, case)
+        row: dict[str, Any] = case._asdict() | {"hit": hit, "differ": [], "error": ""}
+        if hit == "finished":
+            return row | {"error": "the run could not be killed"}
+        if case.phase == "resume":
+            self._compare("run", "whole", changes, expected, row)
+            visits = self.visits
+            shutil.copytree(run, laboratory.root / "before")
+            for _ in range(TRIES):
+                shutil.rmtree(run)
+                shutil.copytree(laboratory.root / "before", run, symlinks=True)
+                row["hit"] = laboratory.kill(
+                    ["resume", "run", *changes], visits, "resume", case.number
+                )
+                if row["hit"] == "resume":
+                    break
+            shutil.rmtree(laboratory.root / "before")
+        row["unfinished"] = len([*run.glob(".*.tmp"), *run.glob("*/.*.tmp")])
+        metrics = run / "metrics.csv"
+        rows = metrics.read_text().splitlines() if metrics.exists() else []
+        row["after"] = rows[-1] if rows else ""
+        self._compare("run", "run", changes, expected, row, case.is_new_interpreter)
+        if self.keep is not None and (row["differ"] or row["error"]):
+            shutil.copytree(run, self.keep / str(len(list(self.keep.iterdir()))))
+        shutil.rmtree(run)
+        return row
+
+    def _kill_until_hit(
+        self, words: list[str], reference: Reference, phase: str, case: Case
+    ) -> str:
+        hit = "finished"
+        for _ in range(TRIES):
+            shutil.rmtree(self.laboratory.root / "run", ignore_errors=True)
+            hit = self.laboratory.kill(words, reference.visits, phase, case.number)
+            if hit == phase:
+                break
+        return hit
+
+    def _compare(
+        self,
+        source: str,
+        name: str,
+        changes: list[str],
+        expected: Reference,
+        row: dict[str, Any],
+        is_new_interpreter: bool = False,
+    ) -> None:
+        """Resume a copy of a run (or the run itself) and add to `row` what differs."""
+        root = self.laboratory.root
+        if name != source:
+            shutil.copytree(root / source, root / name)
+        if is_new_interpreter:
+            done = self.laboratory.finish_in_new_interpreter("resume", name, *changes)
+        else:
+            done, self.visits = self.laboratory.finish("resume", name, *changes)
+        if done.code != 0 or "Traceback" in done.err:
+            row["error"] += f"exit code {done.code}: {done.err[-2000:]}"
+        else:
+            now = outcome(root / name)
+            row["differ"] += [part for part in now if now[part] != expected.outcome[part]]
+            row["out"] = done.out
+        if name != source:
+            shutil.rmtree(root / name)
+
+
+def summary(results: list[dict[str, Any]]) -> str:
+    """Return the number of kills by phase and observations, and by learner."""
+    lines = []
+    for key in ("hit", "observation", "learner"):
+        counts = Counter(str(row[key]) for row in results)
+        lines.append(f"{key}: " + ", ".join(f"{name} {n}" for name, n in sorted(counts.items())))
+    return "\n".join(lines)
 
 
 def main(arguments: list[str]) -> int:
-    """Return the number of resumed runs that differ."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--agents", nargs="+", choices=AGENTS, default=["mpc"])
+    """Play the cases; return 1 if one differs."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--only", nargs="+", choices=LEARNERS, default=list(LEARNERS))
+    parser.add_argument("--observations", nargs="+", choices=OBSERVATIONS, default=[*OBSERVATIONS])
+    parser.add_argument("--phases", nargs="+", choices=KILLED_IN, default=[*KILLED_IN])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="file for the results as JSON")
+    parser.add_argument("--keep", type=Path, help="folder for copies of runs that differ")
     options = parser.parse_args(arguments)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    import_everything()
+    observations = options.observations
+    if importlib.util.find_spec("dm_control") is None:
+        observations = [name for name in observations if name != "dmc"]
+    else:
+        import_dm_control()
     rng = random.Random(options.seed)
-    results = []
+    if options.keep is not None:
+        options.keep.mkdir(parents=True, exist_ok=True)
+    results: list[dict[str, Any]] = []
+    refused: set[str] = set()
     with tempfile.TemporaryDirectory() as scratch:
-        root, uninterrupted, seconds = Path(scratch), {}, {}
-        for number in range(options.kills):
-            agent = options.agents[number // len(ENVS) % len(options.agents)]
-            # AlphaZero needs one discrete action.
-            env = ENVS[0] if agent == "alphazero" else ENVS[number % len(ENVS)]
-            name, run = f"{env} {agent}", [f"env={env}", *RUN, *AGENTS[agent]]
-            if name not in uninterrupted:
-                reference = root / name.replace(" ", "_")
-                seconds[name] = finish("train", *run, f"hydra.run.dir={reference}")
-                uninterrupted[name] = outcome(reference)
-            reached, folder = "too early", root / str(number)
-            while reached in ("too early", "finished"):  # nothing to resume: try again
-                folder = root / f"{number}_{rng.random()}"
-                reached = kill_at_random(run, folder, seconds[name], number % 5 == 4, rng)
-            finish("resume", str(folder))
-            now = outcome(folder)
-            differ = [part for part, value in uninterrupted[name].items() if now[part] != value]
-            results.append({"run": name, "killed": reached, "differ": differ})
-            print(f"{number + 1:3} {name:19} killed {reached}: {differ or 'equal'}", flush=True)
-    wrong = sum(bool(row["differ"]) for row in results)
+        os.environ["XDG_STATE_HOME"] = str(Path(scratch) / "state")
+        campaign = Campaign(Laboratory(Path(scratch), rng), options.keep)
+        for case in all_cases(options.only, observations, options.phases, rng):
+            if len(results) == options.kills:
+                break
+            name = f"{case.learner}, {case.observation}"
+            if name in refused:
+                continue
+            row = campaign.play(case)
+            if row is None:
+                refused.add(name)
+                print(f"    {name}: {campaign.reference(case.words())}", flush=True)
+                continue
+            results.append(row)
+            verdict = row["error"] or (f"DIFFERENT {row['differ']}" if row["differ"] else "equal")
+            print(
+                f"{len(results):3} {name}, {signal.Signals(case.number).name} in {row['hit']} "
+                f"after {row.get('after') or 'nothing'}: {verdict}",
+                flush=True,
+            )
+            if options.out:
+                options.out.write_text(json.dumps(results, indent=2) + "\n")
+    wrong = sum(bool(row["differ"] or row["error"]) for row in results)
+    print(summary(results))
     print(f"{len(results) - wrong} of {len(results)} are equal to the bit")
-    if options.out:
-        options.out.write_text(json.dumps(results, indent=2) + "\n")
-    return wrong
+    return 1 if wrong else 0
+
+
+def import_dm_control() -> None:
+    """Import dm_control and what registers its tasks."""
+    from mbrl_cli.envs.make import make_env
+
+    env = make_env("dm_control/cartpole-swingup-v0")
+    env.close()
 
 
 if __name__ == "__main__":

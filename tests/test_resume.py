@@ -1,6 +1,5 @@
 """An interrupted and resumed run equals an uninterrupted one to the bit."""
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -282,11 +281,18 @@ def test_sigterm_stops_a_process_in_the_middle_of_an_episode(tiny_run, tmp_path)
     assert err == f"mbrl: stopped and saved; to resume type: mbrl resume {tmp_path / 'run'}\n"
 
 
+def kill_and_resume(*arguments):
+    """Run `benchmarks/kill_and_resume.py` in a process of its own, which it forks."""
+    script = ROOT / "benchmarks" / "kill_and_resume.py"
+    done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.resume
-def test_runs_killed_at_random_moments_resume_to_equal_results():
-    """Run `benchmarks/kill_and_resume.py` with 2 kills instead of 50."""
-    path = ROOT / "benchmarks" / "kill_and_resume.py"
-    spec = importlib.util.spec_from_file_location("kill_and_resume", path)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    assert script.main(["--kills", "2"]) == 0
+def test_runs_killed_in_each_phase_resume_to_equal_results():
+    kill_and_resume("--kills", "4", "--only", "mpc linear", "--observations", "dict")
+
+
+@pytest.mark.slow
+def test_200_runs_of_every_agent_killed_in_each_phase_resume_to_equal_results():
+    kill_and_resume("--kills", "200")

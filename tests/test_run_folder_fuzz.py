@@ -1,6 +1,7 @@
 """Random damage of run folders: no traceback, no hang, no silently different result."""
 
-import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,17 +9,16 @@ import pytest
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "fuzz_run_folders.py"
 
 
-def fuzz(cases):
-    spec = importlib.util.spec_from_file_location("fuzz_run_folders", SCRIPT)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script.main(["--cases", str(cases)])
+def fuzz(*arguments):
+    """Run the script in a process of its own, which it forks."""
+    done = subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_twelve_damaged_folders():
-    assert fuzz(12) == 0
+def test_eight_damaged_folders():
+    fuzz("--cases", "8", "--agents", "linear")
 
 
 @pytest.mark.slow
 def test_500_damaged_folders():
-    assert fuzz(500) == 0
+    fuzz("--cases", "500")

@@ -34,10 +34,10 @@ class ActionCodec:
         self._space = space
         self.num_unbounded = 0  # entries without bounds
         if isinstance(space, spaces.Box):
-            low_known = space.bounded_below & (space.low > -_NO_BOUND)
-            high_known = space.bounded_above & (space.high < _NO_BOUND)
-            self.num_unbounded = int((~(low_known & high_known)).sum())
             low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+            low_known = space.bounded_below & (low > -_NO_BOUND)
+            high_known = space.bounded_above & (high < _NO_BOUND)
+            self.num_unbounded = int((~(low_known & high_known)).sum())
             low = np.where(low_known, low, np.where(high_known, high - 2.0, -1.0))
             high = np.where(high_known, high, low + 2.0)
             self._center = torch.from_numpy((low / 2 + high / 2).reshape(-1))  # [A]
