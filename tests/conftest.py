@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
+from run_folders import finished_random_run, killed_run  # noqa: F401 (fixtures)
+from toy_env import register  # noqa: F401
 
 from mbrl_cli.cli import main
 from mbrl_cli.config.composition import compose_config
