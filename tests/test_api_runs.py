@@ -168,6 +168,12 @@ def test_choices_are_the_names_that_were_typed(mbrl, tmp_path, tiny_run):
     assert run.choices == expected
     assert (run.state, run.steps, run.seed, run.final_return) == ("finished", 60, 0, 10.0)
     assert run.config["planner"]["population"] == 12
+    (tmp_path / "run" / "choices.json").unlink()  # as in runs of older versions
+    assert mbrl_package.load_run("run").choices == expected
+    done = mbrl("resume", "run", "planner=icem", "total_steps=70")
+    assert done.code == 0, done.err
+    assert mbrl_package.load_run("run").choices == expected | {"planner": "icem"}
+    (tmp_path / "run" / "choices.json").write_text('["env"]')
     (tmp_path / "run" / ".hydra" / "hydra.yaml").unlink()
     expected = {"env": "CartPole-v1", "model": "Ensemble", "planner": "CEM", "agent": "MPC"}
     assert mbrl_package.load_run("run").choices == expected

@@ -16,7 +16,8 @@ from mbrl_cli.run_files import open_regular, read_regular, remove_unfinished, wr
 @pytest.mark.parametrize(
     "name",
     [".lock", "metrics.csv", "event file", "fault.txt", "config.yaml", "versions.json",
-     "checkpoint.safetensors", "newest checkpoint", "checkpoints", "replay", "origin.json"],
+     "checkpoint.safetensors", "newest checkpoint", "checkpoints", "replay", "origin.json",
+     "choices.json"],
 )  # fmt: skip
 def test_a_link_in_a_run_folder_is_refused_and_its_target_stays(mbrl, killed_run, tmp_path, name):
     path = killed_run / name

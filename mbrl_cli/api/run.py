@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mbrl_cli.api.metrics_file import last_step_and_return, read_metrics
-from mbrl_cli.config.run_config import choice_names, read_run_config
+from mbrl_cli.config.choice_record import choice_names
+from mbrl_cli.config.run_config import read_run_config
 from mbrl_cli.lock import is_locked
 from mbrl_cli.run_files import FAULT_FILE, FINAL_FILE
 

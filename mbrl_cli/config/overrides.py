@@ -20,8 +20,10 @@ KEPT_GROUPS = ("env", "model", "agent")  # what was learned does not fit another
 
 def apply_overrides(
     config: DictConfig, overrides: Sequence[str], user_dir: Path | None = None
-) -> None:
-    """Change the resolved config of a run as the command line says.
+) -> dict[str, str]:
+    """Change the resolved config of a run as the command line says; return the new choices.
+
+    The choices are names by group, {"planner": "icem"} for `planner=icem`.
 
     Keys inside a group are not checked here: `build` compares them with the class in use, which may
     have keys that are newer than the run.
@@ -36,6 +38,7 @@ def apply_overrides(
     """
     with hydra_errors_as_user_errors():
         parsed = OverridesParser.create().parse_overrides([quote_path(o) for o in overrides])
+    new_choices: dict[str, str] = {}
     # A choice replaces the whole group, so it goes before single keys.
     for override in sorted(parsed, key=lambda o: o.key_or_group not in GROUPS):
         key, value, word = override.key_or_group, override.value(), override.input_line
@@ -47,6 +50,7 @@ def apply_overrides(
             )
         if key == "planner":
             config.planner = _compose_planner(config, value, user_dir)
+            new_choices[key] = str(value)
             continue
         group, dot, _ = key.partition(".")
         is_group_key = bool(dot) and group in GROUPS
@@ -59,6 +63,7 @@ def apply_overrides(
             raise UserError(f"{word}: {section} is a list; use {section}=[...]") from error
         except OmegaConfBaseException as error:
             raise UserError(f"{key}={value}: {str(error).splitlines()[0]}") from error
+    return new_choices
 
 
 def _compose_planner(config: DictConfig, name: Any, user_dir: Path | None) -> Any:

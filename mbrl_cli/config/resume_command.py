@@ -17,5 +17,5 @@ def resume_saved_run(
     """Resume the run in `folder` with changed settings; for the arguments see `load_saved_run`."""
     refuse_sweep_folder("resume", folder)
     config = load_saved_config(folder, trust, user_dir)
-    apply_overrides(config, overrides, user_dir)
-    resume_run(folder, config, trust, user_dir)
+    new_choices = apply_overrides(config, overrides, user_dir)
+    resume_run(folder, config, trust, user_dir, new_choices)

@@ -21,10 +21,8 @@ from mbrl_cli.config.saved_config import CONFIG, MAX_BYTES, MAX_VALUES, load_sav
 from mbrl_cli.errors import UserError
 from mbrl_cli.run_files import read_regular
 
-HYDRA_FILE = Path(".hydra") / "hydra.yaml"
 # A line that starts a top-level key, as OmegaConf writes them.
 _TOP_LEVEL = re.compile(rb"^(?=[\w\"'])", re.MULTILINE)
-_CHOICES = re.compile(r"^    choices:\n((?:      .*\n)+)", re.MULTILINE)
 _CACHED_PARTS = 4096
 
 
@@ -63,48 +61,6 @@ def read_run_config(folder: Path, trust: bool = False) -> dict[str, Any]:
     if not isinstance(config, dict) or any(group not in config for group in GROUPS):
         raise UserError(f"{path}: is not the config of a run")
     return config
-
-
-def choice_names(folder: Path, config: dict[str, Any]) -> dict[str, str]:
-    """Return the choice of each group as it was typed: {"env": "cartpole", "planner": "cem", ...}.
-
-    Hydra records the names. Where its record is missing, the name is that of the class; of an
-    environment, its id.
-
-    Args:
-        folder: a run folder.
-        config: its config, see `read_run_config`.
-    """
-    names = _recorded_choices(folder)
-    return {group: names.get(group) or _name_from_class(group, config[group]) for group in GROUPS}
-
-
-def _recorded_choices(folder: Path) -> dict[str, str]:
-    """Return the choices of all groups that Hydra recorded when the run started."""
-    found = _CHOICES.search(_hydra_text(folder / HYDRA_FILE))
-    if found is None:
-        return {}
-    pairs = (line.strip().partition(": ") for line in found[1].splitlines())
-    return {key: value for key, _, value in pairs if key in GROUPS}
-
-
-def _hydra_text(path: Path) -> str:
-    """Return the text of a file that Hydra wrote, empty if it cannot be read."""
-    try:
-        return read_regular(path, MAX_BYTES).decode()
-    except (OSError, UserError, UnicodeDecodeError):
-        return ""
-
-
-def _name_from_class(group: str, settings: Any) -> str:
-    if group == "env" and isinstance(settings, dict) and settings.get("id"):
-        return str(settings["id"])
-    return _target(settings).rpartition(".")[2] or "none"
-
-
-def _target(settings: Any) -> str:
-    target = settings.get("_target_") if isinstance(settings, dict) else None
-    return "" if target is None else str(target)
 
 
 def _parsed(content: bytes) -> Any:

@@ -7,9 +7,10 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from mbrl_cli.checkpoint_store import (
     mark_as_damaged,
 )
 from mbrl_cli.config.build import RunObjects, build, run_level_settings
+from mbrl_cli.config.choice_record import record_choices, recorded_choices
 from mbrl_cli.config.config_changes import (
     Changes,
     find_changes,
@@ -99,6 +101,7 @@ def _start(cfg: DictConfig, folder: Path) -> float:
         with _disk_faults(folder, "then type the command again"):
             write_atomically(folder / VERSIONS, versions.encode())
             write_atomically(folder / CONFIG, OmegaConf.to_yaml(resolved).encode())
+            record_choices(folder, HydraConfig.get().runtime.choices)
             record_origin(folder, config_record(folder), os.getcwd())
         return _run_to_end(run_objects, resolved, folder, state=None, stored={})
 
@@ -109,6 +112,7 @@ def resume_run(
     trust: bool = True,
     user_dir: Path | None = None,
     is_job: bool = False,
+    new_choices: Mapping[str, Any] = MappingProxyType({}),
 ) -> float:
     """Resume the run in `folder` with the settings in `cfg`; return its final mean return.
 
@@ -118,6 +122,7 @@ def resume_run(
         trust: whether the folder's own config may name any code.
         user_dir: the folder of `--config-dir`; its YAML files name code that is allowed.
         is_job: whether a sweep was started again, whose other settings are those of the run.
+        new_choices: names by group of the choices from now on; the others stay.
 
     Raises:
         UserError: if `cfg` changes a key that a run must keep, if no checkpoint is readable, or if
@@ -167,6 +172,7 @@ def resume_run(
         print(f"resuming    {folder} from step {state['env_step'] if state else 0:,}")
         if changes:
             _record_changes(changes, folder, now, state["env_step"] if state else 0)
+            record_choices(folder, recorded_choices(folder) | dict(new_choices))
         return _run_to_end(run_objects, now, folder, state, stored)
 
 
