@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from mbrl_cli.api.metrics_file import last_step_and_return, read_metrics
 from mbrl_cli.config.choice_record import choice_names
 from mbrl_cli.config.run_config import read_run_config
+from mbrl_cli.errors import UserError
 from mbrl_cli.lock import is_locked
 from mbrl_cli.run_files import FAULT_FILE, FINAL_FILE
 
 if TYPE_CHECKING:
+    import gymnasium
+
     from mbrl_cli.api.metrics_file import Series
+    from mbrl_cli.api.run_model import RunModel
+    from mbrl_cli.api.run_policy import RunPolicy
+    from mbrl_cli.config.build import RunObjects
 
 State = Literal["running", "finished", "interrupted", "failed"]
 
@@ -119,3 +125,97 @@ class Run:
             UserError: if metrics.csv is damaged.
         """
         return read_metrics(self.folder, tags)
+
+    def make_env(self, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
+        """Return a new environment as the run has it, with its wrappers and time limit.
+
+        Args:
+            render_mode: "rgb_array", "human" or another mode of the environment; None: as in the
+                run.
+
+        Raises:
+            UserError: if the environment cannot be built, or the run names code that it may not.
+        """
+        from gymnasium.wrappers import TimeLimit
+
+        from mbrl_cli.config.saved_run import load_saved_env
+        from mbrl_cli.envs.env import STEPS_WITHOUT_LIMIT
+        from mbrl_cli.envs.image_observation import ImageObservation
+
+        adapter = load_saved_env(self.folder, render_mode, self.trust, self.config_dir)
+        env = adapter.gym
+        if isinstance(env, ImageObservation):  # policies and models convert images themselves
+            env = env.env
+        return env if adapter.has_limit else TimeLimit(env, STEPS_WITHOUT_LIMIT)
+
+    def policy(
+        self,
+        planner: str | None = None,
+        overrides: Sequence[str] = (),
+        num_envs: int = 1,
+        seed: int | None = None,
+        envs: Sequence[gymnasium.Env[Any, Any]] | None = None,
+    ) -> RunPolicy:
+        """Return a new policy with what the run has learned up to its newest checkpoint.
+
+        With the default seed its decisions are those of `mbrl eval`, to the bit.
+
+        Args:
+            planner: another planner, such as "icem"; None: that of the run.
+            overrides: changed settings, such as `["planner.horizon=30"]`.
+            num_envs: number of environments in which it acts at once.
+            seed: of its random numbers; None: the seed of the run.
+            envs: the `num_envs` environments in which it acts. Only a run with `model=oracle` and
+                without a batched simulator needs them.
+
+        Raises:
+            UserError: if there is no checkpoint, a file is damaged, an override does not fit, or
+                the config names code that it may not.
+        """
+        from mbrl_cli.api.run_policy import RunPolicy
+        from mbrl_cli.envs.env import Env
+
+        words = [*([f"planner={planner}"] if planner is not None else []), *overrides]
+        objects = self._load(words) if words else self._objects
+        model = objects.model
+        if model is not None and model.state_source == "environment" and envs is None:
+            raise UserError(
+                f"run.policy: the oracle of {objects.env.spec.id} copies the environment itself; "
+                "use run.policy(envs=[env]) with the environment in which you act"
+            )
+        if envs is not None and len(envs) != num_envs:
+            raise UserError(f"run.policy: {len(envs)} envs; must be num_envs={num_envs}")
+        adapters = None if envs is None else [Env(env) for env in envs]
+        run_seed = objects.settings.seed if seed is None else seed
+        return RunPolicy(objects.agent, objects.env, num_envs, run_seed, adapters)
+
+    @cached_property
+    def model(self) -> RunModel:
+        """The learned model, with what the run has learned up to its newest checkpoint.
+
+        Raises UserError as `policy` does, and if the run has no model or it is not fitted yet.
+        """
+        from mbrl_cli.api.run_model import RunModel
+
+        model = self._objects.model
+        if model is None:
+            raise UserError(
+                f"run.model: agent={self.choices['agent']} of {self.name} learns no model; use a "
+                "run whose agent has one, such as agent=mpc"
+            )
+        return RunModel(model, self._objects.env)
+
+    def evaluation_seeds(self, episodes: int) -> list[int]:
+        """Return the reset seeds of the evaluation episodes of `mbrl eval`, which prints them."""
+        from mbrl_cli.seeding import child_seed
+
+        return [child_seed(self.seed, "evaluation", episode) for episode in range(episodes)]
+
+    @cached_property
+    def _objects(self) -> RunObjects:
+        return self._load([])
+
+    def _load(self, overrides: Sequence[str]) -> RunObjects:
+        from mbrl_cli.config.saved_run import load_saved_run
+
+        return load_saved_run(self.folder, overrides, self.trust, self.config_dir)[0]

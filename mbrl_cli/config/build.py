@@ -71,11 +71,7 @@ def build(cfg: DictConfig, restored: bool = False) -> RunObjects:
     _check_roles(groups)
 
     def new_env() -> Env:
-        with restored_global_generators():
-            seed_global_generators(child_seed(settings.seed, "environment"))
-            env: Env = groups["env"].build({})
-        env.timeout = settings.env_timeout
-        return env
+        return _new_env(groups["env"], settings)
 
     env = new_env()
     spec = env.spec
@@ -111,6 +107,20 @@ def build(cfg: DictConfig, restored: bool = False) -> RunObjects:
         device=device,
         threads=threads,
     )
+
+
+def build_env(cfg: DictConfig) -> Env:
+    """Check the part of a config that describes the environment, and build it."""
+    settings, _, _ = run_level_settings(cfg)
+    return _new_env(_checked_group(cfg, "env"), settings)
+
+
+def _new_env(group: _Group, settings: RunSettings) -> Env:
+    with restored_global_generators():
+        seed_global_generators(child_seed(settings.seed, "environment"))
+        env: Env = group.build({})
+    env.timeout = settings.env_timeout
+    return env
 
 
 def _build_group(group: _Group, objects: Mapping[str, Any]) -> Any:

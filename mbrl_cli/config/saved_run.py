@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from omegaconf import OmegaConf
+
 from mbrl_cli.checkpoint_store import CONFIGS, load_newest_agent_state
-from mbrl_cli.config.build import RunObjects, build
+from mbrl_cli.config.build import RunObjects, build, build_env
 from mbrl_cli.config.overrides import apply_overrides
 from mbrl_cli.config.saved_config import load_saved_config, refuse_other_config
 from mbrl_cli.config.state_errors import state_errors
 from mbrl_cli.config.state_shapes import refuse_other_shapes
+from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import printable
 from mbrl_cli.threads_and_malloc import set_threads_and_malloc
 
@@ -45,3 +48,27 @@ def load_saved_run(
     with state_errors(folder):
         run_objects.agent.load_state_dict(learned["agent"])
     return run_objects, learned["env_step"]
+
+
+def load_saved_env(
+    folder: Path,
+    render_mode: str | None = None,
+    trust: bool = False,
+    user_dir: Path | None = None,
+) -> Env:
+    """Return a new environment of a saved run, which needs no checkpoint.
+
+    Args:
+        folder: a run folder.
+        render_mode: how the environment renders, such as "rgb_array" or "human"; None: as in the
+            run.
+        trust: see `load_saved_run`.
+        user_dir: see `load_saved_run`.
+
+    Raises:
+        UserError: if the folder holds no run, or its environment cannot be built.
+    """
+    config = load_saved_config(folder, trust, user_dir)
+    if render_mode is not None and config.env.get("obs") != "pixels":
+        OmegaConf.update(config, "env.kwargs.render_mode", render_mode, force_add=True)
+    return build_env(config)

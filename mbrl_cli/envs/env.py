@@ -44,6 +44,10 @@ class Env:
     An episode of an environment without a known time limit is truncated after 1,000 steps.
 
     Attributes:
+        gym: the gymnasium environment.
+        spec: sizes, action encoding and known functions.
+        codec: converts between encoded actions and the environment's own.
+        has_limit: whether the environment is known to truncate its episodes.
         num_cut: number of episodes that were truncated for this reason.
         has_action_mask: whether `info` holds action masks, which are ignored.
     """
@@ -62,8 +66,8 @@ class Env:
         env_id = gym_env.spec.id if gym_env.spec else type(gym_env.unwrapped).__name__
         check_spaces(env_id, gym_env.observation_space, gym_env.action_space)
         integer = obs_integer(gym_env.observation_space)
-        self._codec = ActionCodec(gym_env.action_space)
-        action_spec = self._codec.spec
+        self.codec = ActionCodec(gym_env.action_space)
+        action_spec = self.codec.spec
         if simulator == "auto":
             loaded_simulator = builtin_simulator(gym_env)
         else:
@@ -72,10 +76,10 @@ class Env:
             known_function,
             env_id=env_id,
             obs_dim=len(integer),
-            codec=self._codec,
+            codec=self.codec,
             simulator=loaded_simulator,
         )
-        self._has_limit = _has_limit(gym_env)
+        self.has_limit = _has_limit(gym_env)
         self._steps = 0  # of the current episode
         self.num_cut = 0
         self.has_action_mask = False
@@ -113,7 +117,7 @@ class Env:
         """Take one encoded action [A] and return obs [O], reward, terminated, truncated."""
 
         def step() -> tuple[NDArray[np.float32], float, bool, bool]:
-            obs, reward, terminated, truncated, _ = self.gym.step(self._codec.to_env(action))
+            obs, reward, terminated, truncated, _ = self.gym.step(self.codec.to_env(action))
             return (
                 self._flatten(obs),
                 scalar_reward(reward),
@@ -123,7 +127,7 @@ class Env:
 
         obs, reward, terminated, truncated = self._guard("step", step)
         self._steps += 1
-        over = not self._has_limit and self._steps >= STEPS_WITHOUT_LIMIT
+        over = not self.has_limit and self._steps >= STEPS_WITHOUT_LIMIT
         if over and not terminated and not truncated:
             truncated = True
             self.num_cut += 1
@@ -143,9 +147,9 @@ class Env:
             )
         if self.has_action_mask:
             lines.append("returns action masks in info; they are ignored")
-        if self._codec.num_unbounded:
+        if self.codec.num_unbounded:
             lines.append(
-                f"{self._codec.num_unbounded} of {self.spec.action.dim} action entries lack a "
+                f"{self.codec.num_unbounded} of {self.spec.action.dim} action entries lack a "
                 "bound, so they are not scaled: without bounds they get [-1, 1], with one bound "
                 "the interval of length 2 at it; if they need more, give the action space bounds"
             )

@@ -70,6 +70,39 @@ class ActionCodec:
         index = index + self._start.to(index.device)
         return index.squeeze(-1) if isinstance(self._space, spaces.Discrete) else index
 
+    def encode(self, action: Any) -> NDArray[np.float32]:
+        """Return the encoded form [A] of one of the environment's own actions.
+
+        Raises:
+            ValueError: if the action space does not contain the action.
+        """
+        own = np.asarray(action)
+        if own.dtype.kind not in "biuf":
+            raise ValueError(f"action {action!r}: must hold numbers")
+        if own.size == int(np.prod(self._space.shape or ())):
+            own = own.reshape(self._space.shape or ())
+        with np.errstate(invalid="ignore"):
+            typed = own.astype(self._space.dtype)
+        is_exact = typed.dtype.kind == "f" or np.array_equal(typed, own)
+        if not is_exact or not self._space.contains(typed):
+            raise ValueError(f"action {action!r}: the action space is {self._space}")
+        value = own.astype(np.float64).reshape(-1)
+        if self.spec.kind == "discrete":
+            chosen = (value - self._start.numpy()).astype(np.int64)  # [K]
+            blocks = [
+                np.eye(n, dtype=np.float32)[k] for n, k in zip(self.spec.sizes, chosen, strict=True)
+            ]
+            return np.concatenate(blocks)
+        center, half_range = self._center.numpy(), self._half_range.numpy()
+        with np.errstate(invalid="ignore"):
+            scaled = np.where(half_range > 0, (value - center) / half_range, 0.0)
+        if np.abs(scaled).max(initial=0.0) > 1.0 + 1e-5:
+            raise ValueError(
+                f"action {action!r}: entries without bounds are limited to [-1, 1], those with one "
+                "bound to an interval of length 2 at it"
+            )
+        return scaled.clip(-1.0, 1.0).astype(np.float32)
+
     def to_env(self, action: NDArray[Any]) -> Any:
         """Return the argument of `gym.step` for one encoded action [A]."""
         value = self.decode(torch.as_tensor(action, dtype=torch.float64)).numpy()
