@@ -18,4 +18,4 @@ def resume_saved_run(
     refuse_sweep_folder("resume", folder)
     config = load_saved_config(folder, trust, user_dir)
     new_choices = apply_overrides(config, overrides, user_dir)
-    resume_run(folder, config, trust, user_dir, new_choices)
+    resume_run(folder, config, trust, user_dir, new_choices=new_choices)
