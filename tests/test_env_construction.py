@@ -4,6 +4,7 @@ import copy
 import os
 import re
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -73,7 +74,7 @@ def test_an_unknown_version_suggests_the_newest_and_a_package_is_not_asked_for_t
     with pytest.raises(UserError, match=r"did you mean CartPole-v1\?"):
         make_env("CartPole-v7")
     with pytest.raises(
-        UserError, match=r"unknown environment; math does not register it"
+        UserError, match=r"unknown environment; math registers nothing with gymnasium"
     ) as caught:
         make_env("math:Qqqqqqqq-v0")
     assert "package:Name" not in str(caught.value)
@@ -101,7 +102,11 @@ def test_notices_name_action_masks_unbounded_actions_and_sparse_goals():
     goal = Toy()
     part = spaces.Box(-1, 1, (1,))
     goal.observation_space = spaces.Dict(observation=part, achieved_goal=part, desired_goal=part)
+    assert Env(goal).notices() == []  # nothing says that its rewards are sparse
+    goal.task = types.SimpleNamespace(reward_type="sparse")
     assert "goal environment with sparse rewards" in Env(goal).notices()[0]
+    goal.task.reward_type = "dense"
+    assert Env(goal).notices() == []
     assert copy.deepcopy(taxi).notices() == taxi.notices()
 
 

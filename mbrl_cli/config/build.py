@@ -28,7 +28,8 @@ from mbrl_cli.config.model_from import load_source_model
 from mbrl_cli.config.targets import import_target
 from mbrl_cli.envs.env import Env
 from mbrl_cli.envs.global_random import restored_global_generators, seed_global_generators
-from mbrl_cli.envs.make import constructor_arguments, make_env
+from mbrl_cli.envs.make import make_env
+from mbrl_cli.envs.registration import constructor_arguments
 from mbrl_cli.errors import UserError
 from mbrl_cli.evaluation_envs import EvaluationEnvs
 from mbrl_cli.models.base import Model

@@ -13,6 +13,7 @@ from gymnasium.wrappers import TimeLimit
 from numpy.typing import NDArray
 
 from mbrl_cli.envs.checked_values import flag, flatten_obs, scalar_reward
+from mbrl_cli.envs.described_error import described_error
 from mbrl_cli.envs.global_random import seed_global_generators
 from mbrl_cli.envs.image_observation import ImageObservation
 from mbrl_cli.envs.known_functions import known_function
@@ -20,7 +21,7 @@ from mbrl_cli.envs.pixels import Pixels
 from mbrl_cli.envs.simulators.builtin import builtin_simulator
 from mbrl_cli.envs.simulators.user import user_simulator
 from mbrl_cli.envs.spaces import ActionCodec, check_spaces, obs_integer
-from mbrl_cli.envs.time_limit import EnvTimeout, time_limit
+from mbrl_cli.envs.time_limit import time_limit
 from mbrl_cli.errors import EnvironmentFault
 from mbrl_cli.signals import reraise_stop
 from mbrl_cli.types import EnvSpec
@@ -166,7 +167,7 @@ class Env:
             self.gym.close()
         except BaseException as error:  # SystemExit too; the run has its result already
             reraise_stop(error)
-            return f"env.id={self.spec.id}: close failed ({_described(error)})"
+            return f"env.id={self.spec.id}: close failed ({described_error(error)})"
         return None
 
     def _guard(self, name: str, call: Callable[[], _Result]) -> _Result:
@@ -177,7 +178,7 @@ class Env:
         except BaseException as error:
             reraise_stop(error)
             raise EnvironmentFault(
-                f"env.id={self.spec.id}: {name} failed ({_described(error)})"
+                f"env.id={self.spec.id}: {name} failed ({described_error(error)})"
             ) from error
 
     def _flatten(self, obs: Any) -> NDArray[np.float32]:
@@ -185,17 +186,6 @@ class Env:
         if not np.isfinite(flat).all():
             raise ValueError(f"an observation is not finite: {flat.tolist()}")
         return flat
-
-
-def _described(error: BaseException) -> str:
-    """Return the type and text of an exception in one line."""
-    reason = " ".join(str(error).split())[:200]
-    if isinstance(error, SystemExit):
-        reason = f"the environment called sys.exit({reason})"
-    elif isinstance(error, KeyboardInterrupt):
-        reason = "the environment raised it; no signal arrived"
-    name = "TimeoutError" if isinstance(error, EnvTimeout) else type(error).__name__
-    return f"{name}: {reason}"
 
 
 def _has_limit(gym_env: gymnasium.Env[Any, Any]) -> bool:
@@ -212,7 +202,8 @@ def _is_sparse_goal_env(gym_env: gymnasium.Env[Any, Any]) -> bool:
     space, env = gym_env.observation_space, gym_env.unwrapped
     keys = {"observation", "achieved_goal", "desired_goal"}
     is_goal_env = isinstance(space, spaces.Dict) and keys <= space.spaces.keys()
-    return is_goal_env and getattr(env, "reward_type", "sparse") == "sparse"
+    holders = (env, getattr(env, "task", None))  # panda-gym keeps it in the task
+    return is_goal_env and any(getattr(item, "reward_type", "") == "sparse" for item in holders)
 
 
 def _max_episode_steps(gym_env: gymnasium.Env[Any, Any]) -> int | None:

@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import math
-import os
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import gymnasium
-from gymnasium.envs.registration import EnvSpec, load_env_creator, parse_env_id
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import DependencyNotInstalled
 
 from mbrl_cli.envs.action_repeat import ActionRepeat
+from mbrl_cli.envs.described_error import described_error
 from mbrl_cli.envs.env import Env
+from mbrl_cli.envs.headless import rendering_hint, use_no_display
 from mbrl_cli.envs.image_observation import ImageObservation, image_layout
 from mbrl_cli.envs.interface_check import with_interface_check
 from mbrl_cli.envs.pixels import Pixels
+from mbrl_cli.envs.registration import check_kwargs, missing_package, package_of, registered
 from mbrl_cli.envs.reward_scale import with_reward_scale
 from mbrl_cli.envs.silent_libraries import silent_libraries
 from mbrl_cli.envs.user_wrappers import apply_wrappers, check_wrappers
-from mbrl_cli.errors import EnvironmentFault, UserError, install_extra, nearest
+from mbrl_cli.envs.version_conflict import version_conflict
+from mbrl_cli.errors import EnvironmentFault, UserError
 from mbrl_cli.signals import reraise_stop
 from mbrl_cli.types import Count, PositiveFloat
-
-# Package named in a "not installed" error -> the extra that installs it.
-_EXTRAS = {
-    "mujoco": "mujoco", "box2d": "box2d", "ale_py": "atari", "pygame": "render",
-    "shimmy": "dmc", "dm_control": "dmc",
-}  # fmt: skip
-# Prefix of an id -> the modules whose import registers it.
-_REGISTERED_BY = {"ALE/": ("ale_py",), "dm_control/": ("dm_control", "shimmy")}
-
-_OWN: dict[str, tuple[str, int | None]] = {
-    "mbrl/GridWorld-v0": ("mbrl_cli.envs.gridworld:GridWorld", None),  # it truncates itself
-    "mbrl/CartPoleContinuous-v0": ("mbrl_cli.envs.cartpole_continuous:CartPoleContinuous", 200),
-}
-for _id, (_entry_point, _limit) in _OWN.items():
-    if _id not in gymnasium.registry:
-        gymnasium.register(_id, entry_point=_entry_point, max_episode_steps=_limit)
 
 
 def make_env(
@@ -98,10 +82,11 @@ def make_env(
     if obs == "pixels":
         _check_pixels(pixel_size, {"reward": reward, "termination": termination})
         kwargs = {**user_kwargs, "render_mode": "rgb_array"}
-        _choose_headless_rendering()
-    spec = _registered(id)
+    if kwargs.get("render_mode") != "human":
+        use_no_display()
+    spec = registered(id)
     try:
-        _check_kwargs(spec, kwargs)
+        check_kwargs(spec, kwargs)
         with warnings.catch_warnings(), silent_libraries():
             # Only the environment's author can act on this warning.
             warnings.filterwarnings("ignore", message=".*precision lowered by casting")
@@ -111,8 +96,6 @@ def make_env(
             gym_env = with_interface_check(gym_env)
             if not wrappers:
                 _check_reward(id, gym_env)
-            if obs == "vector":
-                _refuse_atari_images(id, gym_env, wrappers)
             gym_env = apply_wrappers(gym_env, wrappers)
             if action_repeat > 1:
                 gym_env = ActionRepeat(gym_env, action_repeat)
@@ -124,12 +107,12 @@ def make_env(
             ):  # functions of observations get the environment's own
                 gym_env = ImageObservation(gym_env)
     except (ImportError, DependencyNotInstalled) as error:
-        raise UserError(f"env.id={id}: {_reason(error)}{_rendering_hint(obs)}") from error
+        raise UserError(f"env.id={id}: {missing_package(error)}{_hint(obs, spec)}") from error
     except UserError:
         raise
     except BaseException as error:  # SystemExit too
         reraise_stop(error)
-        reason = f"{type(error).__name__}: {_first_line(error)}{_rendering_hint(obs)}"
+        reason = f"{described_error(error)}{_hint(obs, spec)}"
         if not user_kwargs:  # so the fault is not in the user's arguments
             raise EnvironmentFault(f"env.id={id}: cannot be built ({reason})") from error
         raise UserError(f"env.kwargs={user_kwargs}: {id} refused them: {reason}") from error
@@ -155,35 +138,15 @@ def _check_reward(id: str, gym_env: gymnasium.Env[Any, Any]) -> None:
     if shape and math.prod(shape) > 1:
         raise UserError(
             f"env.id={id}: its rewards are vectors {list(shape)}; weigh their entries with a "
-            "wrapper: env.wrappers=[mo_gymnasium.wrappers.LinearReward]"
+            "wrapper: env.wrappers=[{_target_: mo_gymnasium.wrappers.LinearReward, weight: "
+            f"[{', '.join(['1.0'] * math.prod(shape))}]}}]"
         )
 
 
-def _refuse_atari_images(
-    id: str, gym_env: gymnasium.Env[Any, Any], wrappers: Sequence[str | dict[str, Any]]
-) -> None:
-    shape = gym_env.observation_space.shape
-    if "ale_py" in type(gym_env.unwrapped).__module__ and not wrappers and len(shape or ()) > 1:
-        raise UserError(
-            f"env.id={id}: its observations are images {list(shape or ())}; use env.obs=pixels, "
-            "or env.kwargs.obs_type=ram"
-        )
-
-
-def _choose_headless_rendering() -> None:
-    """Let MuJoCo render without a display, unless the user has chosen how."""
-    has_display = "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
-    if sys.platform == "linux" and not has_display:
-        os.environ.setdefault("MUJOCO_GL", "egl")
-
-
-def _rendering_hint(obs: str) -> str:
-    """Return what to try if images cannot be rendered."""
-    backend = os.environ.get("MUJOCO_GL")
-    if obs != "pixels" or backend is None:
-        return ""
-    other = "osmesa" if backend == "egl" else "egl"
-    return f"; rendering used MUJOCO_GL={backend}, try MUJOCO_GL={other}"
+def _hint(obs: str, spec: EnvSpec) -> str:
+    """Return what may help if an environment cannot be built, after a semicolon, or nothing."""
+    hints = [version_conflict(package_of(spec)), rendering_hint() if obs == "pixels" else ""]
+    return "".join(f"; {hint}" for hint in hints if hint)
 
 
 def _check_pixels(size: int, known: Mapping[str, str]) -> None:
@@ -195,95 +158,3 @@ def _check_pixels(size: int, known: Mapping[str, str]) -> None:
                 f"env.{role}=known: is a function of vectors; with env.obs=pixels use "
                 f"env.{role}=learned"
             )
-
-
-def _registered(id: str) -> EnvSpec:
-    """Return gymnasium's registration of `id`, after importing the package that registers it."""
-    package, _, name = id.rpartition(":")
-    by_prefix = _REGISTERED_BY.get(name[: name.find("/") + 1], ())
-    for module in (package,) if package else by_prefix:
-        try:
-            with silent_libraries():
-                importlib.import_module(module)
-        except BaseException as error:  # an import may raise anything, SystemExit too
-            reraise_stop(error)
-            kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
-            reason = f"cannot import {module}: {kind}{_reason(error)}"
-            raise UserError(f"env.id={id}: {reason}") from error
-    spec = gymnasium.registry.get(name)
-    if spec is None:
-        prefix = f"{package}:" if package else ""
-        close = [f"{prefix}{other}" for other in _similar_ids(name)]
-        hint = "where a package registers it, write env.id=package:Name-v0"
-        if package:
-            hint = f"{package} does not register it"
-        if close:
-            hint = f"did you mean {', '.join(close)}?"
-        raise UserError(f"env.id={id}: unknown environment; {hint}")
-    return spec
-
-
-def _similar_ids(name: str) -> list[str]:
-    """Return other versions of the same name, newest first, or else similar names."""
-    try:
-        namespace, base, _ = parse_env_id(name)
-    except gymnasium.error.Error:
-        namespace, base = None, name
-    versions = [
-        spec
-        for spec in gymnasium.registry.values()
-        if (spec.namespace, spec.name) == (namespace, base)
-    ]
-    if versions:
-        versions.sort(key=lambda spec: spec.version or 0, reverse=True)
-        return [spec.id for spec in versions[:1]]
-    # Only ids of the same namespace: another namespace means a missing package, not a typo.
-    return nearest(name, [key for key in gymnasium.registry if key.startswith(namespace or "")])
-
-
-def constructor_arguments(id: str) -> list[str]:
-    """Return the names of the arguments of an environment's constructor.
-
-    Raises:
-        UserError: if the environment is unknown or cannot be imported.
-    """
-    try:
-        return list(_signature(_registered(id)).parameters)
-    except (ImportError, DependencyNotInstalled) as error:
-        raise UserError(f"env.id={id}: {_reason(error)}") from error
-
-
-def _signature(spec: EnvSpec) -> inspect.Signature:
-    entry_point = spec.entry_point
-    with silent_libraries():
-        creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
-    assert creator is not None, f"{spec.id} is registered without an entry point"
-    return inspect.signature(creator)
-
-
-def _check_kwargs(spec: EnvSpec, kwargs: dict[str, Any]) -> None:
-    signature = _signature(spec)
-    try:
-        signature.bind(**{**spec.kwargs, **kwargs})
-    except TypeError as error:
-        if kwargs.get("render_mode") == "rgb_array" and "render_mode" in str(error):
-            raise UserError(
-                f"env.obs=pixels: {spec.id} takes no render_mode, so it cannot render; leave out "
-                "env.obs, and an environment that observes images is used as it is"
-            ) from error
-        allowed = ", ".join(signature.parameters) or "none"
-        raise UserError(f"env.kwargs={kwargs}: {error}; {spec.id} takes {allowed}") from error
-
-
-def _reason(error: BaseException) -> str:
-    """Return the error's first line, or for a missing extra the command that installs it."""
-    reason = _first_line(error)
-    if isinstance(error, ModuleNotFoundError | DependencyNotInstalled):
-        for word, extra in _EXTRAS.items():
-            if word in reason.lower():
-                return f"{word} is not installed; {install_extra(extra)}"
-    return reason
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]

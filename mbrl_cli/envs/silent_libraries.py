@@ -1,8 +1,9 @@
 """Hide the lines that rendering and physics libraries write when they are loaded.
 
-dm_control, OpenGL and GLFW use Python's logging and warnings. PyBullet is written in C and prints
-its build time when it is imported and its arguments at each connection, so the descriptors of the
-process's output are redirected meanwhile.
+dm_control, OpenGL and GLFW use Python's logging and warnings. Gym and gymnasium-robotics print
+notices about their versions. The Arcade Learning Environment has a logger of its own. PyBullet is
+written in C and prints its build time when it is imported and its arguments at each connection, so
+the descriptors of the process's output are redirected meanwhile.
 """
 
 from __future__ import annotations
@@ -13,11 +14,17 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
+from io import TextIOBase
 from types import ModuleType
-from typing import Any
+from typing import Any, TextIO
+
+_NOTICES = (
+    "Gym has been unmaintained since 2022",
+    "environment's reward functions were updated",
+)
 
 
 @contextmanager
@@ -25,14 +32,40 @@ def silent_libraries() -> Iterator[None]:
     """Hide these lines inside the block, in which an environment is imported or built."""
     for name in ("absl", "OpenGL"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    atari: Any = sys.modules.get("ale_py")
+    if hasattr(atari, "LoggerMode"):
+        atari.ALEInterface.setLoggerMode(atari.LoggerMode.Error)
     finder = _PyBulletFinder()
     sys.meta_path.insert(0, finder)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(_WithoutNotices(sys.stderr)):
             warnings.filterwarnings("ignore", module="glfw")
             yield
     finally:
         sys.meta_path.remove(finder)
+
+
+class _WithoutNotices(TextIOBase):
+    """Passes on all texts but the notices of Gym and gymnasium-robotics."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._skip_line_end = False
+
+    def write(self, text: str) -> int:
+        is_notice = any(notice in text for notice in _NOTICES)
+        is_end = self._skip_line_end and text == "\n"  # `print` writes it in a second call
+        self._skip_line_end = is_notice
+        return len(text) if is_notice or is_end else self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
 
 
 class _PyBulletFinder(MetaPathFinder):

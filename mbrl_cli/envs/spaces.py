@@ -118,7 +118,8 @@ def check_spaces(
     env_id: str, observation: gymnasium.Space[Any], action: gymnasium.Space[Any]
 ) -> None:
     """Raise UserError, with the space's name, if a space is not supported or empty."""
-    _check("observation", env_id, observation, (*_ACTION_SPACES, *_NESTED_SPACES))
+    allowed = (*_ACTION_SPACES, *_NESTED_SPACES)
+    _check("observation", env_id, observation, allowed, _without_parts(observation, allowed))
     _check("action", env_id, action, _ACTION_SPACES)
 
 
@@ -132,18 +133,37 @@ def obs_integer(space: gymnasium.Space[Any]) -> tuple[bool, ...]:
     return (not is_float,) * spaces.flatdim(space)
 
 
-def _check(role: str, env_id: str, space: gymnasium.Space[Any], allowed: tuple[type, ...]) -> None:
+def _without_parts(space: gymnasium.Space[Any], allowed: tuple[type, ...]) -> str:
+    """Return how to leave out the parts of a Dict that are not supported, or an empty text."""
+    parts = space.spaces if isinstance(space, spaces.Dict) else {}
+    supported = [key for key, part in parts.items() if isinstance(part, allowed)]
+    if not supported:
+        return ""
+    return (
+        ", or leave it out: 'env.wrappers=[{_target_: gymnasium.wrappers.FilterObservation, "
+        f"filter_keys: [{', '.join(supported)}]}}]'"
+    )
+
+
+def _check(
+    role: str,
+    env_id: str,
+    space: gymnasium.Space[Any],
+    allowed: tuple[type, ...],
+    without: str = "",
+) -> None:
+    """Check a space and its parts; `without` says how to leave the space out."""
     if not isinstance(space, allowed):
         names = ", ".join(kind.__name__ for kind in allowed)
         pixels = ", or use env.obs=pixels" if role == "observation" else ""
         raise UserError(
             f"env.id={env_id}: {role} space {type(space).__name__} is not supported; "
             f"supported are {names}; convert it with a wrapper: "
-            f"env.wrappers=[package.Wrapper]{pixels}"
+            f"env.wrappers=[package.Wrapper]{without}{pixels}"
         )
     if isinstance(space, _NESTED_SPACES):
         parts = space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces
         for part in parts:
-            _check(role, env_id, part, allowed)
+            _check(role, env_id, part, allowed, without)
     if spaces.flatdim(space) == 0:
         raise UserError(f"env.id={env_id}: {role} space {space} is empty; it needs an entry")

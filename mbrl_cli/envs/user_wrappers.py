@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
+import numpy as np
 
+from mbrl_cli.envs.described_error import described_error
 from mbrl_cli.envs.user_function import import_callable
 from mbrl_cli.errors import UserError
 from mbrl_cli.signals import reraise_stop
@@ -32,6 +35,8 @@ def apply_wrappers(
 ) -> gymnasium.Env[Any, Any]:
     """Return the environment in these wrappers, the first one innermost.
 
+    A list among the arguments is passed as an array if the wrapper's annotation says so.
+
     Raises:
         UserError: if a wrapper does not exist, fails, or does not return an environment.
     """
@@ -42,14 +47,30 @@ def apply_wrappers(
         module_name, _, name = path.replace(":", ".").rpartition(".")
         wrapper = import_callable(key, path, module_name, name, "wrapper")
         try:
-            wrapped = wrapper(gym_env, **arguments)
+            wrapped = wrapper(gym_env, **_with_arrays(wrapper, arguments))
         except BaseException as error:
             reraise_stop(error)
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            raise UserError(f"{key}={path}: failed with {arguments} ({reason})") from error
+            raise UserError(
+                f"{key}={path}: failed with {arguments} ({described_error(error)})"
+            ) from error
         if not isinstance(wrapped, gymnasium.Env):
             raise UserError(
                 f"{key}={path}: returned {type(wrapped).__name__}; it must return a gymnasium.Env"
             )
         gym_env = wrapped
     return gym_env
+
+
+def _with_arrays(wrapper: Callable[..., Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments; a list becomes an array if the wrapper annotates it as one."""
+    try:
+        parameters = inspect.signature(wrapper).parameters
+    except (TypeError, ValueError):  # code in C has no signature
+        return arguments
+    wants_array = {
+        name for name, parameter in parameters.items() if "ndarray" in str(parameter.annotation)
+    }
+    return {
+        name: np.asarray(value) if name in wants_array and isinstance(value, list) else value
+        for name, value in arguments.items()
+    }
