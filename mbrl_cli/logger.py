@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -12,6 +12,7 @@ import numpy as np
 from mbrl_cli.console_view import make_console_view
 from mbrl_cli.event_file import EventFile
 from mbrl_cli.metrics_csv import METRICS_CSV, MetricsCsv, check_metrics_csv
+from mbrl_cli.tensorboard_pages import hparams_summaries, layout_summary, text_summary
 
 Status = Literal["finished", "interrupted", "failed"]
 
@@ -71,16 +72,20 @@ class Logger:
         else:
             self.close("interrupted" if issubclass(kind, KeyboardInterrupt) else "failed")
 
-    def hparams(self, flat: Mapping[str, object]) -> None:
-        """Record the run's settings for TensorBoard's HPARAMS tab; call once, before scalars."""
-        from torch.utils.tensorboard.summary import hparams
+    def describe(
+        self, hparams: Mapping[str, object], differing: Collection[str], config: str
+    ) -> None:
+        """Record what TensorBoard shows beside the curves; call once, before scalars.
 
-        # The experiment record is not written: if the runs of a log folder have different ones, the
-        # tab hides the metrics of all runs but the first; without any it shows all metrics.
-        settings = {key: _hparam(value) for key, value in flat.items()}
-        _, start_record, self._end_record = hparams(settings, {})  # type: ignore[no-untyped-call]
+        Args:
+            hparams: the settings by which runs are compared, for the HPARAMS page.
+            differing: those that differ between the jobs of a sweep.
+            config: the whole config as YAML, for the Text page.
+        """
+        columns, start, self._end_record = hparams_summaries(hparams, differing)
         if self._events.is_new:
-            self._events.add_summary(start_record)
+            for record in (columns, start, layout_summary(), text_summary("config", config)):
+                self._events.add_summary(record)
 
     def scalars(self, env_step: int, values: Mapping[str, float]) -> None:
         """Record `values`, tag -> number, at `env_step`; NaN and infinities are recorded too."""
@@ -141,10 +146,3 @@ class Logger:
             self._events.add_summary(self._end_record)
         self._events.close()
         self._csv.close()
-
-
-def _hparam(value: object) -> float | str:
-    """Return `value` as TensorBoard can show it; booleans and None as YAML writes them."""
-    if isinstance(value, bool | None):
-        return {True: "true", False: "false", None: "null"}[value]
-    return value if isinstance(value, int | float | str) else str(value)

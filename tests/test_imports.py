@@ -16,6 +16,7 @@ PACKAGE = Path(mbrl_cli.__file__).parent
 # Each package or top-level module may import from the rows above its own, and from itself.
 LAYERS = (
     ("types", "errors", "seeding", "threads_and_malloc", "nets", "event_records", "tags"),
+    ("tensorboard_pages",),
     ("run_files",),
     ("lock", "signals", "standard_streams", "event_file", "metrics_csv", "console_view"),
     ("run_settings", "stopwatch", "optimism_gap", "divergence", "reward_limits", "return_text"),

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import struct
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from mbrl_cli import console_view
 from mbrl_cli.errors import UserError
 from mbrl_cli.logger import Logger
 from mbrl_cli.metrics_csv import METRICS_CSV
+from mbrl_cli.tags import TAGS, describe
 
 
 class FakeTerminal(io.StringIO):
@@ -46,11 +49,15 @@ def read_events(folder: Path) -> EventAccumulator:
     return events.Reload()
 
 
-def hparams_records(folder: Path) -> dict[str, HParamsPluginData]:
+def event_file(folder: Path) -> Path:
     (path,) = folder.glob("events.out.tfevents.*")  # one event file in the run folder
+    return path
+
+
+def hparams_records(folder: Path) -> dict[str, HParamsPluginData]:
     return {
         value.tag: HParamsPluginData.FromString(value.metadata.plugin_data.content)
-        for event in LegacyEventFileLoader(str(path)).Load()
+        for event in LegacyEventFileLoader(str(event_file(folder))).Load()
         for value in event.summary.value
         if value.metadata.plugin_data.plugin_name == "hparams"
     }
@@ -86,30 +93,72 @@ def test_tensorboard_reads_the_same_values(tmp_path: Path) -> None:
     assert math.isnan(events.Scalars("model/train_loss")[0].value)
 
 
-def test_hparams_are_sessions_in_the_runs_own_event_file(tmp_path: Path) -> None:
-    flat = {"planner.horizon": 25, "model.lr": 1e-3, "env": "cartpole", "known": True, "cap": None}
+def test_the_hparams_page_has_settings_by_name_and_the_same_metrics_for_all_runs(
+    tmp_path: Path,
+) -> None:
+    hparams = {
+        "planner": "cem",
+        "horizon": 25,
+        "known": True,
+        "cap": None,
+        "h": [64, 64],
+        "seed": 3,
+    }
     with Logger(tmp_path, total_steps=10, console=False) as log:
-        log.hparams({**flat, "hidden": [64, 64]})
+        log.describe(hparams, ["planner"], "a: 1\n")
         log.scalars(1, {"train/return": 1.0})
     records = hparams_records(tmp_path)
-    assert set(records) == {"_hparams_/session_start_info", "_hparams_/session_end_info"}
+    assert set(records) == {
+        "_hparams_/experiment", "_hparams_/session_start_info", "_hparams_/session_end_info"
+    }  # fmt: skip
+    columns = records["_hparams_/experiment"].experiment
+    assert [(info.name, info.differs) for info in columns.hparam_infos] == [
+        ("planner", True), ("horizon", False), ("known", False), ("cap", False), ("h", False),
+        ("seed", False),
+    ]  # fmt: skip
+    # Values would hide the runs of a log folder that have others.
+    assert not any(info.HasField("domain_discrete") for info in columns.hparam_infos)
+    tags = [info.name.tag for info in columns.metric_infos]
+    assert tags[0] == "eval/return"
+    assert all(describe(tag) for tag in tags)
     settings = records["_hparams_/session_start_info"].session_start_info.hparams
-    assert settings["planner.horizon"].number_value == 25
-    assert settings["model.lr"].number_value == 1e-3
+    assert settings["horizon"].number_value == 25
     words = {k: v.string_value for k, v in settings.items() if v.HasField("string_value")}
-    assert words == {"env": "cartpole", "known": "true", "cap": "null", "hidden": "[64, 64]"}
+    assert words == {
+        "planner": "cem", "known": "true", "cap": "null", "h": "[64, 64]", "seed": "3"
+    }  # fmt: skip
     assert records["_hparams_/session_end_info"].session_end_info.status == 1  # success
+
+
+def test_the_config_is_a_text_and_the_layout_has_six_charts_of_known_tags(tmp_path: Path) -> None:
+    with Logger(tmp_path, total_steps=10, console=False) as log:
+        log.describe({"seed": 1}, [], "planner:\n  horizon: 25\n")
+    values = {
+        value.tag: value
+        for event in LegacyEventFileLoader(str(event_file(tmp_path))).Load()
+        for value in event.summary.value
+    }
+    (text,) = values["config"].tensor.string_val
+    assert text.decode() == "```yaml\nplanner:\n  horizon: 25\n```"
+    assert values["config"].metadata.plugin_data.plugin_name == "text"
+    layout = Layout.FromString(values["custom_scalars__config__"].tensor.string_val[0])
+    (category,) = layout.category
+    assert len(category.chart) == 6
+    for chart in category.chart:
+        assert len(chart.title) <= 36  # one line at a width of 1366 pixels
+        for pattern in chart.multiline.tag:
+            assert [tag for tag in TAGS if re.match(pattern, tag.replace("<k>", "1"))], pattern
 
 
 def test_a_run_that_failed_has_no_end_record(tmp_path: Path) -> None:
     def run() -> None:
         with Logger(tmp_path, total_steps=10, console=False) as log:
-            log.hparams({"seed": 1})
+            log.describe({"seed": 1}, [], "")
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         run()
-    assert set(hparams_records(tmp_path)) == {"_hparams_/session_start_info"}
+    assert "_hparams_/session_end_info" not in hparams_records(tmp_path)
 
 
 def log_steps(folder: Path, steps: range, position: dict[str, int] | None = None) -> dict[str, int]:
@@ -117,7 +166,7 @@ def log_steps(folder: Path, steps: range, position: dict[str, int] | None = None
     position_after_4: dict[str, int] = {}
     start = steps.start - 1
     with Logger(folder, 8, console=False, start_step=start, position=position) as log:
-        log.hparams({"seed": 1})
+        log.describe({"seed": 1}, [], "")
         for step in steps:
             log.scalars(step, {"train/return": step / 3, "time/sps": 1.0})
             if step == 4:
@@ -137,7 +186,7 @@ def test_a_resumed_run_has_the_files_of_an_uninterrupted_one(tmp_path: Path) -> 
     assert (whole / METRICS_CSV).read_bytes() == (cut / METRICS_CSV).read_bytes()
     steps = [point.step for point in read_events(cut).Scalars("train/return")]
     assert steps == list(range(1, 9))
-    assert len(hparams_records(cut)) == 2  # reads the one event file; one start, one end
+    assert len(hparams_records(cut)) == 3  # reads the one event file: columns, one start, one end
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "overwritten"])

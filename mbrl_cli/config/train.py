@@ -30,10 +30,10 @@ from mbrl_cli.config.choice_record import record_choices, recorded_choices
 from mbrl_cli.config.config_changes import (
     Changes,
     find_changes,
-    flatten,
     refuse_fixed_keys,
     refuse_other_job,
 )
+from mbrl_cli.config.hparams import readable_config, run_hparams
 from mbrl_cli.config.model_from import load_source_replay, make_source_absolute
 from mbrl_cli.config.output_folder import check_output_folder, check_run_folder
 from mbrl_cli.config.own_runs import record_origin, training_folder
@@ -222,7 +222,7 @@ def _run_to_end(
             Logger(folder, settings.total_steps, settings.console, start_step, position) as logger,
         ):
             logger.message(f"run folder  {folder}")
-            logger.hparams(flatten(resolved))
+            logger.describe(*run_hparams(folder, resolved), readable_config(resolved))
             runner = Runner(
                 run_objects.env,
                 eval_envs,
