@@ -33,6 +33,7 @@ def test_a_single_run_shows_the_keys_of_the_command_line(mbrl, tmp_path):
     assert differing == []
     for name in ("hydra.yaml", "overrides.yaml"):  # also without Hydra's records, or damaged ones
         (tmp_path / "run" / ".hydra" / name).write_text("{[")
+    (tmp_path / "run" / "choices.json").unlink()
     hparams, _ = hparams_of(tmp_path / "run")
     assert hparams == {
         "env": "mbrl/GridWorld-v0", "model": "none", "planner": "none", "agent": "Random", "seed": 0

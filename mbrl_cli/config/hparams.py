@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
+from mbrl_cli.config.choice_record import HYDRA_FILE, choice_names
 from mbrl_cli.config.config_changes import flatten
-from mbrl_cli.config.run_config import HYDRA_FILE, choice_names
 from mbrl_cli.errors import UserError
 from mbrl_cli.run_files import read_regular
 
