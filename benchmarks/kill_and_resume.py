@@ -48,7 +48,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from mbrl_cli.checkpoint_store import load_newest_replay
 
 HERE = Path(__file__).parent
-TRIES = 8  # at most, until a kill hits the wanted phase
+TRIES = 4  # at most, until a kill hits the wanted phase
 
 
 class Laboratory:

@@ -51,8 +51,13 @@ AGENTS = {
     "dreamer": (LATENT, ["agent=dreamer", *DREAMS]),
     "alphazero": ([*MARKOV, *LATENT, "muzero"], ["agent=alphazero", *SEARCH, *FITS]),
 }  # fmt: skip
+FEW_PLANS = ["planner.population=4", "planner.horizon=2"]  # copies of simulators are slow
 LEARNERS = PRESETS | {
-    f"{agent} {model}": [*words, *MODELS[model]]
+    f"{agent} {model}": [
+        *words,
+        *MODELS[model],
+        *FEW_PLANS * (model == "oracle" and PLANNER[0] in words),
+    ]
     for agent, (models, words) in AGENTS.items()
     for model in models
 }

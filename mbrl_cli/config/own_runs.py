@@ -2,7 +2,7 @@
 
 A secret key lies in the user's state folder ($XDG_STATE_HOME/mbrl, or ~/.local/state/mbrl), which
 only the user can read. `origin.json` of a run folder holds the folder in which `mbrl train` was
-started and the HMAC of that folder and the config. Both are worthless on another machine. A folder
+started and an HMAC of that folder and the config. Both are worthless on another machine. A folder
 whose config was changed, or that another user wrote, does not have a matching HMAC.
 
 Modules that the config names are searched for in the folder of the training, not in the current
@@ -16,6 +16,7 @@ import hmac
 import json
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 from mbrl_cli.errors import UserError
@@ -26,18 +27,20 @@ KEY_BYTES = 32
 MAX_BYTES = 2**14
 
 
-def record_origin(folder: Path, config: str, started_in: str) -> None:
+def record_origin(folder: Path, configs: Sequence[str], started_in: str) -> None:
     """Write `origin.json`, so that this user needs no `--trust` for the run.
 
     Args:
         folder: the run folder.
-        config: its config as text, see `saved_config.config_record`.
+        configs: its config as text, see `saved_config.config_record`; the old and the new one while
+            it is changed, because the process may be killed in between.
         started_in: the folder in which `mbrl train` was started.
     """
     key = _key(create=True)
     if key is None:
         return  # no state folder, for example a machine without HOME: `--trust` is needed
-    origin = {"folder": started_in, "hmac": _hmac(key, started_in, config)}
+    codes = [_hmac(key, started_in, config) for config in configs]
+    origin = {"folder": started_in, "hmacs": codes}
     write_atomically(folder / ORIGIN, (json.dumps(origin, indent=2) + "\n").encode())
 
 
@@ -53,10 +56,11 @@ def training_folder(folder: Path, config: str) -> str | None:
         return None
     try:
         origin = json.loads(read_regular(folder / ORIGIN, MAX_BYTES))
-        started_in, code = str(origin["folder"]), str(origin["hmac"])
+        started_in, codes = str(origin["folder"]), [str(code) for code in origin["hmacs"]]
     except (UserError, OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    is_own = hmac.compare_digest(_hmac(key, started_in, config).encode(), code.encode())
+    expected = _hmac(key, started_in, config).encode()
+    is_own = any(hmac.compare_digest(expected, code.encode()) for code in codes)
     return started_in if is_own else None
 
 

@@ -19,7 +19,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from mbrl_cli.checkpoint_store import (
+    CHECKPOINTS,
     CONFIGS,
+    REPLAY,
     accept_config,
     load_final_checkpoint,
     load_newest_checkpoint,
@@ -96,13 +98,15 @@ def _start(cfg: DictConfig, folder: Path) -> float:
     run_objects = build(cfg)
     with locked(folder):
         check_output_folder(folder)
+        _remove_unfinished(folder)
         resolved = _resolved(cfg)
         versions = json.dumps(collect_versions(), indent=2) + "\n"
         with _disk_faults(folder, "then type the command again"):
             write_atomically(folder / VERSIONS, versions.encode())
-            write_atomically(folder / CONFIG, OmegaConf.to_yaml(resolved).encode())
+            config = OmegaConf.to_yaml(resolved).encode()
             record_choices(folder, HydraConfig.get().runtime.choices)
-            record_origin(folder, config_record(folder), os.getcwd())
+            record_origin(folder, [parse_config_record(config, folder / CONFIG)], os.getcwd())
+            write_atomically(folder / CONFIG, config)
         return _run_to_end(run_objects, resolved, folder, state=None, stored={})
 
 
@@ -130,7 +134,7 @@ def resume_run(
     """
     check_run_folder(folder)
     with locked(folder):
-        remove_unfinished(folder)
+        _remove_unfinished(folder)
         now = _resolved(cfg)
         before = _resolved(load_saved_config(folder, trust, user_dir))
         changes = find_changes(before, now)
@@ -176,21 +180,29 @@ def resume_run(
         return _run_to_end(run_objects, now, folder, state, stored)
 
 
+def _remove_unfinished(folder: Path) -> None:
+    """Delete the unfinished files of a killed process; each may be as large as a checkpoint."""
+    for part in (folder, folder / CHECKPOINTS, folder / REPLAY):
+        remove_unfinished(part)
+
+
 def _record_changes(changes: Changes, folder: Path, now: dict[str, Any], env_step: int) -> None:
     """Print the changes, write the new config and keep the previous one beside it.
 
-    If the process is killed in between, the checkpoints fit the old config and the new one.
+    If the process is killed in between, the checkpoints and `origin.json` fit the old config and
+    the new one.
     """
     for key, (before, value) in changes.items():
         print(printable(f"  {key}: {before} -> {value}"))
     until = folder / f"config_until_{env_step}.yaml"
     write_atomically(until, read_regular(folder / CONFIG, MAX_BYTES))
-    started_in = training_folder(folder, config_record(folder))
     new = OmegaConf.to_yaml(now).encode()
-    accept_config(folder, parse_config_record(new, folder / CONFIG))
-    write_atomically(folder / CONFIG, new)
+    before_and_after = [config_record(folder), parse_config_record(new, folder / CONFIG)]
+    started_in = training_folder(folder, before_and_after[0])
     if started_in is not None:
-        record_origin(folder, config_record(folder), started_in)
+        record_origin(folder, before_and_after, started_in)
+    accept_config(folder, before_and_after[1])
+    write_atomically(folder / CONFIG, new)
 
 
 def _run_to_end(
