@@ -22,7 +22,6 @@ from mbrl_cli.evaluation_envs import EvaluationEnvs
 from mbrl_cli.logger import Logger
 from mbrl_cli.optimism_gap import optimism_gap
 from mbrl_cli.replay.buffer import ReplayBuffer
-from mbrl_cli.reward_limits import RewardCheck
 from mbrl_cli.run_settings import RunSettings
 from mbrl_cli.seeding import child_seed, torch_generator
 from mbrl_cli.signals import raise_if_stop_requested
@@ -69,8 +68,6 @@ class Runner:
         self._snapshot: dict[str, Any] = {}  # state of the run before the current episode
         self._evaluation_waits = False  # for the end of the training episode
         self._shown_notices: set[str] = set()
-        self._reward_check = RewardCheck(agent.reward_limits, env.spec.reward_scale)
-        self._has_asked_agent = False
         self._checked_rows = range(0)  # rows of the replay that the known functions agreed with
         self._saved_time = time.monotonic()
 
@@ -88,8 +85,6 @@ class Runner:
                 # The prefill ends with the episode in which it reaches `prefill_steps`.
                 prefilled = self.env_step >= settings.prefill_steps
                 policy = self._policy if prefilled else self._prefill_policy
-                if prefilled:
-                    self._show_agent_notices()
                 self._play_episode(policy, prefilled)
                 self._check_known_functions()
                 if self._evaluation_waits and self.env_step < settings.total_steps:
@@ -159,13 +154,6 @@ class Runner:
             advice = self.agent.divergence_advice
             raise Diverged(f"the agent's weights are not finite: training diverged; {advice}")
 
-    def _show_agent_notices(self) -> None:
-        """Print the agent's lines about the data, once."""
-        if not self._has_asked_agent:
-            self._has_asked_agent = True
-            for line in self.agent.notices(self.replay):
-                self.logger.message(line)
-
     def _save_if_due(self) -> None:
         """Save a checkpoint if enough steps or minutes passed since the previous one."""
         settings = self.settings
@@ -209,7 +197,6 @@ class Runner:
         terminated = truncated = False
         obs = env.reset(seed)
         policy.reset()
-        self._reward_check.start_episode()
         while not (terminated or truncated) and self.env_step < settings.total_steps:
             if learn:
                 with self.stopwatch("fit"):
@@ -224,9 +211,7 @@ class Runner:
             raise_if_stop_requested()
             if cuts_prefill and self.env_step + 1 == last_prefill_step and not terminated:
                 truncated = True
-            self._reward_check.add(reward)
-            scaled = reward * env.spec.reward_scale
-            replay.add(obs, decision.action[0], scaled, next_obs, terminated, truncated)
+            replay.add(obs, decision.action[0], reward, next_obs, terminated, truncated)
             obs = next_obs
             self.env_step += 1
             rewards.append(reward)
@@ -247,12 +232,12 @@ class Runner:
         self, policy: Policy, rewards: list[float], predicted: list[float], terminated: bool
     ) -> None:
         metrics = {"train/return": sum(rewards), "train/length": float(len(rewards))}
-        scale = self.env.spec.reward_scale
-        seen = [reward * scale for reward in rewards]
-        gap = optimism_gap(predicted, seen, terminated, policy.prediction_horizon, policy.discount)
+        gap = optimism_gap(
+            predicted, rewards, terminated, policy.prediction_horizon, policy.discount
+        )
         if gap is not None:
-            metrics["planner/optimism_gap"] = gap / scale
-            metrics["planner/predicted_return"] = float(np.nanmean(predicted)) / scale
+            metrics["planner/optimism_gap"] = gap
+            metrics["planner/predicted_return"] = float(np.nanmean(predicted))
         self.logger.scalars(self.env_step, metrics | policy.metrics())
 
     def _evaluate_and_log_if_due(self) -> None:

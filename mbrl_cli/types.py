@@ -83,7 +83,6 @@ class EnvSpec:
     known_reward: TransitionFn | None = None  # None: the model learns the reward
     known_termination: TransitionFn | None = None  # None: the model learns the termination
     simulator: Simulator | None = None  # None: the environment has no batched simulator
-    reward_scale: float = 1.0  # factor of the rewards that learners see; known ones include it
     # [channels, height, width] of image observations with values 0 to 255; None: vectors.
     obs_shape: tuple[int, int, int] | None = None
 

@@ -19,7 +19,7 @@ LAYERS = (
     ("tensorboard_pages",),
     ("run_files",),
     ("lock", "signals", "standard_streams", "event_file", "metrics_csv", "console_view"),
-    ("run_settings", "stopwatch", "optimism_gap", "divergence", "reward_limits", "return_text"),
+    ("run_settings", "stopwatch", "optimism_gap", "divergence", "return_text"),
     ("envs",),
     ("replay",),
     ("models",),

@@ -96,12 +96,6 @@ AGENTS = {
     "sac": ["agent=sac", "agent.hidden=[8]", "agent.batch_size=8"],
     "mbpo": ["agent=mbpo", "agent.rollouts=20", *MODEL, *SAC],
     "mbpo that plans": ["agent=mbpo", "agent.act=plan", *PLANNER, *MODEL, *SAC],
-    "sac with normalized observations": [
-        "agent=sac", "agent.hidden=[8]", "agent.batch_size=8", "agent.normalize_obs=true",
-    ],
-    "mbpo with normalized observations": [
-        "agent=mbpo", "agent.rollouts=20", "agent.sac.normalize_obs=true", *MODEL, *SAC,
-    ],
     "mbpo on a linear model": ["agent=mbpo", "model=linear", "agent.fit_every=10", *SAC],
     "mpc on a linear model": ["agent=mpc", "model=linear", "agent.fit_every=10", *PLANNER],
     "mpc on one network": ["agent=mpc", "model=mlp", *PLANNER, *MODEL],

@@ -278,8 +278,9 @@ def test_metrics_are_means_over_log_every_steps(make_spec):
     replay = random_replay(spec, 20)
     rows = {step: agent.update(replay, step) for step in range(1, 31)}
     assert [step for step, metrics in rows.items() if metrics] == [10, 20, 30]
-    assert rows[20]["agent/q_real"] == pytest.approx(2.0, abs=1e-3)
-    assert rows[20]["agent/temperature"] == pytest.approx(0.5)
+    scale = float(agent.reward_scale.scale)  # values are logged in the environment's unit
+    assert rows[20]["agent/q_real"] == pytest.approx(2.0 * scale, abs=1e-3)
+    assert rows[20]["agent/temperature"] == pytest.approx(0.5 * scale)
     assert rows[20]["agent/imagined_ratio"] == 0.0
     assert "agent/q_imagined" not in rows[20]
 

@@ -2,7 +2,8 @@
 
 The actor is trained with REINFORCE and the critic as its baseline, for discrete and for continuous
 actions. No gradient passes the world model, so rollouts are imagined without a graph and both
-networks then learn from them as from one batch.
+networks then learn from them as from one batch. Rewards and values are in typical rewards (see
+`RewardScale`), logged ones in the environment's unit.
 
 Notation of the paper: theta -> actor, psi -> critic, R^lambda -> returns, S -> return_range,
 eta -> entropy_scale, c -> continues.
@@ -147,8 +148,10 @@ class ActorCritic:
         with torch.no_grad():
             weight = rollouts.weight
             mean_entropy = (weight * entropy).sum() / weight.sum().clamp_min(1e-8)
-            statistics = actor_loss, critic_loss, mean_entropy, returns.mean(), value.mean()
-            return torch.stack([*(number.detach() for number in statistics), self.return_range])
+            losses = actor_loss.detach(), critic_loss.detach()
+            values = returns.mean(), value.mean(), self.return_range
+            restored = (self.model.reward_scale.restore(number.detach()) for number in values)
+            return torch.stack([*losses, mean_entropy.detach(), *restored])
 
     @torch.no_grad()
     def _imagine(self, deter: Tensor, stoch: Tensor, continues: Tensor) -> ImaginedRollouts:
@@ -162,6 +165,7 @@ class ActorCritic:
             self.generator,
         )
         reward, imagined_continues = model.reward_and_continues(feature, action)  # [H, N]
+        reward = model.reward_scale.normalize(reward)
         discount = self.discount * imagined_continues
         # Steps after a termination have weight zero; the start itself may be a terminal state.
         weight = torch.cat([continues[None], discount[:-1]]).cumprod(0)  # [H, N]

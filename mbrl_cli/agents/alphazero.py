@@ -34,10 +34,7 @@ from mbrl_cli.planners.base import Planner
 from mbrl_cli.planners.mcts import MCTS
 from mbrl_cli.planners.world import World
 from mbrl_cli.replay.buffer import ReplayBuffer
-from mbrl_cli.reward_limits import RewardLimits, refuse_saturated
 from mbrl_cli.types import ArgumentsOf, Count, EnvSpec, Fraction, PositiveFloat
-
-GROWTH = 2  # the normalizer is fitted again when the replay is this many times as large
 
 
 class AlphaZero(Agent):
@@ -119,15 +116,11 @@ class AlphaZero(Agent):
             if self.model_is_network
             else PolicyValueMLP(spec, device, generator, model, **(network or {}))
         )
-        self.reward_limits = RewardLimits(model.max_reward, self.network.max_value, discount)
-        # Of the n-step returns since the last log; on the device, so that nothing waits for it.
-        self.largest_target = torch.zeros((), device=device)
         self.diverged_fits = DivergedFits()
         self.schedule = GradientSchedule(updates_per_step)
         self.means = RunningMeans(self.network.losses, log_every, device)
         self.policies = PolicyStore(spec.action.dim)
         self.next_row = 0  # row of the replay for the next environment step
-        self.normalizer_rows = 0  # rows of the replay when the normalizer was fitted
 
     def policy(
         self, envs: Sequence[Env], explore: bool, generator: torch.Generator
@@ -175,15 +168,11 @@ class AlphaZero(Agent):
             fitted = self.model.fit(replay, self.generator)
             self.diverged_fits.add(fitted)
             metrics = {f"model/{name}": value for name, value in fitted.items()}
-        if len(replay) >= GROWTH * self.normalizer_rows:
-            self.normalizer_rows = len(replay)
-            batch = replay.batch(np.arange(len(replay)), self.device)
-            self.network.fit_normalizer(torch.cat([batch.obs, batch.next_obs]))
+        self.network.refit_scales(replay)
         for targets in self.targets(replay, self.schedule.due(env_step)):
             self.means.add(self.network.learn(targets))
             self.schedule.num_updates += 1
         if self.means.due(env_step):
-            self._refuse_saturated_targets()
             means = self.means.take(env_step)
             metrics |= {f"agent/{name}_loss": mean for name, mean in means.items()}
         return metrics
@@ -225,7 +214,6 @@ class AlphaZero(Agent):
             num_steps=self.td_steps,
             discount=self.discount,
         )  # [n, K+1]
-        self.largest_target = torch.maximum(self.largest_target, value.abs().max())
         sampled = SearchTargets(
             obs=obs[:, :num_states],
             action=action[:, :num_steps],
@@ -240,14 +228,6 @@ class AlphaZero(Agent):
             SearchTargets(*(field[first::num_batches] for field in sampled))
             for first in range(num_batches)
         ]
-
-    def _refuse_saturated_targets(self) -> None:
-        """Raise UserError if a value target since the last call was too large for the network."""
-        largest = float(self.largest_target)
-        self.largest_target.zero_()
-        if largest > self.network.max_value:
-            scale = self.spec.reward_scale
-            refuse_saturated("discounted return", largest, self.network.max_value, scale)
 
     def is_finite(self) -> bool:
         """Return whether the weights for policy and value are finite."""
@@ -273,7 +253,6 @@ class AlphaZero(Agent):
             "policies": self.policies.state_dict(),
             "fit_schedule": self.fit_schedule.state_dict(),
             "diverged_fits": self.diverged_fits.count,
-            "normalizer_rows": self.normalizer_rows,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -287,4 +266,3 @@ class AlphaZero(Agent):
         self.policies.load_state_dict(state["policies"])
         self.fit_schedule.load_state_dict(state["fit_schedule"])
         self.diverged_fits.count = state["diverged_fits"]
-        self.normalizer_rows = state["normalizer_rows"]

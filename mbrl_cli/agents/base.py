@@ -11,7 +11,6 @@ import torch
 
 from mbrl_cli.envs.env import Env
 from mbrl_cli.replay.buffer import ReplayBuffer
-from mbrl_cli.reward_limits import RewardLimits
 
 
 class Decision(NamedTuple):
@@ -54,12 +53,10 @@ class Agent(ABC):
 
     Attributes:
         trains_models_from: the values of `Model.learns_from` that the agent can train.
-        reward_limits: largest rewards and returns that the agent's networks can represent.
         divergence_advice: what to change if losses, actions or weights are not finite.
     """
 
     trains_models_from: ClassVar[tuple[str, ...]] = ("replay",)
-    reward_limits: RewardLimits = RewardLimits()
     divergence_advice: str = "lower the learning rate of the agent"
 
     @abstractmethod
@@ -79,10 +76,6 @@ class Agent(ABC):
         The runner calls it after every evaluation. The call changes no state.
         """
         return None
-
-    def notices(self, replay: ReplayBuffer) -> list[str]:
-        """Return lines about the data that a user should know; asked once, after the prefill."""
-        return []
 
     def is_finite(self) -> bool:
         """Return whether all learned weights are finite; only then is a checkpoint written."""

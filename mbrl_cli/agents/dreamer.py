@@ -21,7 +21,6 @@ from mbrl_cli.models.base import Model
 from mbrl_cli.models.rssm import RSSM, features
 from mbrl_cli.models.rssm_losses import LOSSES
 from mbrl_cli.replay.buffer import ReplayBuffer
-from mbrl_cli.reward_limits import RewardLimits, refuse_saturated
 from mbrl_cli.types import ArgumentsOf, Count, EnvSpec, PositiveFloat
 
 
@@ -52,15 +51,9 @@ class Dreamer(Agent):
                 f"model: agent=dreamer learns in a latent space, {type(model).__name__} has none; "
                 "use model=rssm or model=latent"
             )
-        self.spec = spec
         self.model = cast(RSSM, model)
         self.generator = generator
         self.learner = ActorCritic(self.model, device, generator, **(actor_critic or {}))
-        self.reward_limits = RewardLimits(
-            reward=model.max_reward,
-            value=self.learner.two_hot.largest,
-            discount=self.learner.discount,
-        )
         self.schedule = GradientSchedule(replay_ratio, pretrain_steps)
         self.means = RunningMeans((*LOSSES, *STATISTICS), log_every, device)
 
@@ -94,13 +87,6 @@ class Dreamer(Agent):
         if not self.means.due(env_step):
             return {}
         means = self.means.take(env_step)
-        if abs(means["imagined_return"]) > self.reward_limits.value:
-            refuse_saturated(
-                "discounted return",
-                means["imagined_return"],
-                self.reward_limits.value,
-                self.spec.reward_scale,
-            )
         accuracy = self.model.measure_accuracy(replay, self.generator)
         model_metrics = {name: means[name] for name in LOSSES} | accuracy
         metrics = {f"model/{name}": value for name, value in model_metrics.items()}

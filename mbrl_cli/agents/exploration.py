@@ -27,7 +27,8 @@ class Exploration:
             of a plan; "none" executes the planned actions.
         noise_std: standard deviation of "noise", for actions in [-1, 1].
         epsilon: probability of a random action for "epsilon".
-        disagreement_bonus: reward for each unit of disagreement for "disagreement".
+        disagreement_bonus: reward for each unit of disagreement for "disagreement"; in typical
+            rewards, see `RewardScale`.
     """
 
     kind: ExplorationKind = "none"
@@ -37,7 +38,7 @@ class Exploration:
 
     @property
     def bonus(self) -> float:
-        """Return the reward for each unit of disagreement that the planner adds."""
+        """Return the typical rewards for each unit of disagreement that the planner adds."""
         return self.disagreement_bonus if self.kind == "disagreement" else 0.0
 
     def check(self, spec: EnvSpec, model: Model, planner: Planner) -> None:

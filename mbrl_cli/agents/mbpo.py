@@ -27,7 +27,6 @@ from mbrl_cli.models.base import Model, require_state_source
 from mbrl_cli.planners.base import Planner
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.replay.imagined import ImaginedBuffer
-from mbrl_cli.reward_limits import RewardLimits
 from mbrl_cli.types import (
     ArgumentsOf,
     Batch,
@@ -73,10 +72,7 @@ class MBPO(Agent):
             environment or the model.
     """
 
-    divergence_advice = (
-        "lower agent.sac.learning_rate or agent.sac.updates_per_step, or set "
-        "agent.sac.normalize_obs=true"
-    )
+    divergence_advice = "lower agent.sac.learning_rate or agent.sac.updates_per_step"
 
     def __init__(
         self,
@@ -115,7 +111,6 @@ class MBPO(Agent):
         self.fit_schedule = IntervalSchedule(fit_every)
         self.rollout_schedule = IntervalSchedule(rollout_every)
         self.diverged_fits = DivergedFits()
-        self.reward_limits = RewardLimits(reward=model.max_reward)
         self.num_starts = max(1, rollouts // model.num_particles)
         self.rollout_length = RolloutLength(rollout_length, max_error, max_length)
         self.imagined = ImaginedBuffer(imagined_capacity, spec.obs_dim, spec.action.dim, device)
@@ -130,10 +125,6 @@ class MBPO(Agent):
         agent = self.sac if self.planning is None else self.planning
         return agent.policy(envs, explore, generator)
 
-    def notices(self, replay: ReplayBuffer) -> list[str]:
-        """Return SAC's lines about the data; see `SAC.notices`."""
-        return self.sac.notices(replay, "agent.sac")
-
     def is_finite(self) -> bool:
         """Return whether SAC's weights are finite; diverged fits of the model are counted."""
         return self.sac.is_finite()
@@ -145,7 +136,7 @@ class MBPO(Agent):
         only_real = self.num_real == self.sac.batch_size and self.planning is None
         if only_real or not len(replay):
             return self.sac.update(replay, env_step)
-        self.sac.refit_normalizer(replay)
+        self.sac.refit_scales(replay)
         metrics: dict[str, float] = {}
         if self.fit_schedule.due(env_step, at_once=not self.model.is_fitted):
             metrics |= self._fit(replay)

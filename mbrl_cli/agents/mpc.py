@@ -23,7 +23,6 @@ from mbrl_cli.envs.env import Env
 from mbrl_cli.models.base import Model
 from mbrl_cli.planners.base import Planner
 from mbrl_cli.replay.buffer import ReplayBuffer
-from mbrl_cli.reward_limits import RewardLimits
 from mbrl_cli.types import ArgumentsOf, Count, CountOrZero, EnvSpec, Fraction, NonNegativeFloat
 
 # Where the defaults of the terminal value's SAC differ from those of SAC.
@@ -47,7 +46,7 @@ class MPC(Agent):
         explore: see `Exploration.kind`, as for the next three.
         noise_std: for `explore` "noise".
         epsilon: for `explore` "epsilon".
-        disagreement_bonus: for `explore` "disagreement".
+        disagreement_bonus: for `explore` "disagreement", in typical rewards; see `RewardScale`.
         terminal_value: whether plans are valued beyond the horizon.
         proposals: candidates of the planner that are rollouts of the actor; see `Planning`.
         sac: arguments of `SAC`, for the terminal value, that differ from its defaults and from
@@ -88,7 +87,6 @@ class MPC(Agent):
         self.generator = generator
         self.fit_schedule = IntervalSchedule(fit_every)
         self.diverged_fits = DivergedFits()
-        self.reward_limits = RewardLimits(reward=model.max_reward)
 
     def policy(self, envs: Sequence[Env], explore: bool, generator: torch.Generator) -> Policy:
         """Return a policy that plans with the model as it is at each step."""
@@ -103,6 +101,7 @@ class MPC(Agent):
         metrics = {} if self.sac is None else self.sac.update(replay, env_step)
         if not self.fit_schedule.due(env_step, at_once=not self.model.is_fitted):
             return metrics
+        self.planning.reward_scale.refit(replay)
         self.planning.model_version += 1
         fitted = self.model.fit(replay, self.generator)
         self.diverged_fits.add(fitted)
@@ -111,10 +110,6 @@ class MPC(Agent):
     def video(self, replay: ReplayBuffer, generator: torch.Generator) -> np.ndarray | None:
         """Return the model's video; see `Model.video`."""
         return self.model.video(replay, generator)
-
-    def notices(self, replay: ReplayBuffer) -> list[str]:
-        """Return the terminal value's lines about the data; see `SAC.notices`."""
-        return [] if self.sac is None else self.sac.notices(replay, "agent.sac")
 
     def is_finite(self) -> bool:
         """Return whether the terminal value is finite; diverged fits are counted instead."""
@@ -127,6 +122,7 @@ class MPC(Agent):
             "fit_schedule": self.fit_schedule.state_dict(),
             "diverged_fits": self.diverged_fits.count,
             "generator": self.generator.get_state(),
+            "reward_scale": self.planning.reward_scale.state_dict(),
         }
         return state if self.sac is None else state | {"sac": self.sac.state_dict()}
 
@@ -137,5 +133,6 @@ class MPC(Agent):
         self.planning.model_version += 1
         self.diverged_fits.count = state["diverged_fits"]
         self.generator.set_state(state["generator"])
+        self.planning.reward_scale.load_state_dict(state["reward_scale"])
         if self.sac is not None:
             self.sac.load_state_dict(state["sac"])

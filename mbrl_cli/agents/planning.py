@@ -18,6 +18,7 @@ from mbrl_cli.models.base import Model
 from mbrl_cli.planners.base import Planner
 from mbrl_cli.planners.trajectory import TrajectoryPlanner
 from mbrl_cli.planners.world import World
+from mbrl_cli.replay.reward_scale import RewardScale
 from mbrl_cli.types import EnvSpec, State
 
 
@@ -42,6 +43,8 @@ class Planning:
 
     Attributes:
         model_version: a number that the agent increases whenever it changes the model's weights.
+        reward_scale: unit of the bonus for disagreement; an agent that explores by disagreement
+            refits it.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Planning:
         self.discount = discount
         self.sac = sac
         self.model_version = 0
+        self.reward_scale = RewardScale()
 
     def policy(
         self, envs: Sequence[Env], explore: bool, generator: torch.Generator
@@ -81,6 +85,7 @@ class Planning:
             model_version=lambda: self.model_version,
             envs=envs,
             exploration=self.exploration if explore else Exploration(),
+            reward_scale=self.reward_scale,
             generator=generator,
             discount=self.discount,
             # With a terminal value the predicted return covers all future steps.

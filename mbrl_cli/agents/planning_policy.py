@@ -17,6 +17,7 @@ from mbrl_cli.models.base import Model
 from mbrl_cli.planners.base import Plan, Planner
 from mbrl_cli.planners.cuda_graph import CudaGraphPlanner
 from mbrl_cli.planners.world import World
+from mbrl_cli.replay.reward_scale import RewardScale
 
 WARM_UP_DECISIONS = 5  # decisions that measure the time of one iteration
 
@@ -34,6 +35,7 @@ class PlanningPolicy(ModelPolicy):
             then recorded.
         envs: the B environments.
         exploration: how planned actions are changed.
+        reward_scale: unit of the bonus for disagreement.
         generator: source of all random numbers; on the CPU.
         discount: per imagined step.
         prediction_horizon: steps that the predicted return covers; 0: no prediction.
@@ -47,6 +49,7 @@ class PlanningPolicy(ModelPolicy):
         model_version: Callable[[], int],
         envs: Sequence[Env],
         exploration: Exploration,
+        reward_scale: RewardScale,
         generator: torch.Generator,
         discount: float,
         prediction_horizon: int,
@@ -56,6 +59,7 @@ class PlanningPolicy(ModelPolicy):
         self.make_world = make_world
         self.model_version = model_version
         self.exploration = exploration
+        self.reward_scale = reward_scale
         self.cpu_generator = generator
         self.discount = discount
         self.prediction_horizon = prediction_horizon
@@ -102,7 +106,8 @@ class PlanningPolicy(ModelPolicy):
         return Decision(self.action.cpu().numpy(), predicted if self.prediction_horizon else None)
 
     def _plan(self) -> Plan:
-        planner, bonus = self.planner, self.exploration.bonus
+        planner = self.planner
+        bonus = self.exploration.bonus * float(self.reward_scale.scale)
         on_gpu = planner.device.type == "cuda"
         if not on_gpu or not planner.is_static or planner.deadline.max_ms is not None:
             return planner.plan(self.world, self.state, self.memory, self.generator, bonus)

@@ -15,7 +15,9 @@ from mbrl_cli.models.search_targets import SearchTargets
 from mbrl_cli.nets.adamw import AdamW
 from mbrl_cli.nets.stacked_mlp import StackedMLP
 from mbrl_cli.nets.two_hot import TwoHot
-from mbrl_cli.replay.normalizer import Normalizer
+from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.replay.replay_normalizer import ReplayNormalizer
+from mbrl_cli.replay.reward_scale import RewardScale
 from mbrl_cli.types import (
     Activation,
     Count,
@@ -66,9 +68,9 @@ class PolicyValueMLP:
         self.num_actions = spec.action.dim
         self.value_weight = value_weight
         self.target_rate = target_rate
-        self.normalizer = Normalizer(spec.obs_dim, device)
+        self.normalizer = ReplayNormalizer(spec.obs_dim, device)
+        self.reward_scale = RewardScale(device)
         self.two_hot = TwoHot(BINS, device)
-        self.max_value = self.two_hot.largest
         outputs = self.num_actions + BINS  # policy | value bins
         self.net = StackedMLP(
             1, spec.obs_dim, outputs, generator, hidden, activation, layer_norm=True, device=device
@@ -82,7 +84,7 @@ class PolicyValueMLP:
         """Return the value [M, P] of imagined states."""
         obs = self.model.decode(state)  # [M, P, O]
         _, value = self._predict(obs.flatten(0, 1))
-        return self.two_hot.mean(value).view(obs.shape[:2])
+        return self.reward_scale.restore(self.two_hot.mean(value)).view(obs.shape[:2])
 
     def prior(self, state: State) -> Tensor:
         """Return the policy's probabilities [M, A], the mean over particles."""
@@ -98,22 +100,24 @@ class PolicyValueMLP:
         policy, value = torch.split(out, [self.num_actions, BINS], dim=-1)
         return policy, value
 
-    def fit_normalizer(self, obs: Tensor) -> None:
-        """Set the scale of the observations to that of obs [n, O]."""
-        self.normalizer.fit(obs)
+    def refit_scales(self, replay: ReplayBuffer) -> None:
+        """Fit the scales of observations and rewards again if they are outdated."""
+        self.normalizer.refit(replay)
+        self.reward_scale.refit(replay)
 
     @torch.no_grad()
     def target_value(self, obs: Tensor) -> Tensor:
         """Return the target network's value [n] of obs [n, O]."""
         _, value = self._predict(obs, self.target_parameters)
-        return self.two_hot.mean(value)
+        return self.reward_scale.restore(self.two_hot.mean(value))
 
     def learn(self, targets: SearchTargets) -> Tensor:
         """Take one gradient step; return the unweighted losses, in the order of `losses`."""
         policy, value = self._predict(targets.obs[:, 0])
         mask = targets.mask[:, 0]  # [n]
         policy_loss = self._policy_loss(policy, targets.policy[:, 0], mask)
-        value_loss = (mask * self.two_hot.loss(value, targets.value[:, 0])).mean()
+        target_value = self.reward_scale.normalize(targets.value[:, 0])
+        value_loss = (mask * self.two_hot.loss(value, target_value)).mean()
         loss = policy_loss + self.value_weight * value_loss
         gradients = torch.autograd.grad(loss, self.optimiser.parameters)
         self.optimiser.step(gradients, self.learning_rate)
@@ -132,12 +136,13 @@ class PolicyValueMLP:
         return (mask * cross_entropy).mean()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return network, target network, optimiser and the scale of the observations."""
+        """Return network, target network, optimiser and scales."""
         state = {
             "net": self.net.detached(),
             "target_parameters": self.target_parameters,
             "optimiser": self.optimiser.state_dict(),
             "normalizer": self.normalizer.state_dict(),
+            "reward_scale": self.reward_scale.state_dict(),
         }
         return copy.deepcopy(state)
 
@@ -149,3 +154,4 @@ class PolicyValueMLP:
             own.copy_(saved)
         self.optimiser.load_state_dict(state["optimiser"])
         self.normalizer.load_state_dict(state["normalizer"])
+        self.reward_scale.load_state_dict(state["reward_scale"])

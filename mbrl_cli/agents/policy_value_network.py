@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mbrl_cli.models.search_targets import SearchTargets
 from mbrl_cli.nets.adamw import AdamW
+from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import State
 
 
@@ -21,12 +22,10 @@ class PolicyValueNetwork(Protocol):
 
     Attributes:
         unroll_steps: K, the real actions along which `learn` unrolls the model; 0: it does not.
-        max_value: largest value that the network can represent.
         optimiser: of all trained weights.
     """
 
     unroll_steps: int
-    max_value: float
     optimiser: AdamW
 
     @property
@@ -46,8 +45,8 @@ class PolicyValueNetwork(Protocol):
         """Return the target network's value [n] of obs [n, O]."""
         ...
 
-    def fit_normalizer(self, obs: Tensor) -> None:
-        """Set the scale of the observations to that of obs [n, O]."""
+    def refit_scales(self, replay: ReplayBuffer) -> None:
+        """Fit the scales of observations and rewards again if they are outdated."""
         ...
 
     def learn(self, targets: SearchTargets) -> Tensor:

@@ -4,8 +4,12 @@ For a discrete action it follows Christodoulou 2019: the critics value all choic
 expectations over the policy are sums. All gradients of an update are taken at the same weights, as
 in the authors' implementation, so that one backward pass and one optimiser step suffice.
 
+Observations and rewards are in units that are measured in the replay, so that the units of the task
+do not matter. The losses that are logged are in these units; values and the temperature are in the
+environment's.
+
 The class implements the whole contract of agents, so the file exceeds 300 lines; losses, critics,
-distributions and normalization have files of their own.
+distributions and scales have files of their own.
 
 Notation: alpha -> temperature, tau -> target_rate, gamma -> discount, H-bar -> target_entropy.
 """
@@ -25,7 +29,6 @@ from torch import Tensor
 from mbrl_cli.agents.base import Agent, Decision, Policy
 from mbrl_cli.agents.categorical import Categorical
 from mbrl_cli.agents.gradient_schedule import GradientSchedule
-from mbrl_cli.agents.replay_normalizer import ReplayNormalizer, unusual_units_notice
 from mbrl_cli.agents.sac_losses import actor_loss, critic_loss, td_targets, temperature_loss
 from mbrl_cli.agents.sac_metrics import SACMetrics
 from mbrl_cli.agents.squashed_gaussian import SquashedGaussian
@@ -36,6 +39,8 @@ from mbrl_cli.errors import UserError
 from mbrl_cli.nets.adamw import AdamW
 from mbrl_cli.nets.stacked_mlp import StackedMLP
 from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.replay.replay_normalizer import ReplayNormalizer
+from mbrl_cli.replay.reward_scale import RewardScale
 from mbrl_cli.types import (
     Activation,
     Batch,
@@ -66,19 +71,18 @@ class SAC(Agent):
         updates_per_step: gradient steps per environment step.
         discount: per environment step.
         target_rate: update rate of the target critics, an exponential moving average.
-        initial_temperature: weight of the entropy at the start.
+        initial_temperature: weight of the entropy at the start, in typical rewards; see
+            `RewardScale`.
         target_entropy: in nats; "auto": -A, for a discrete action log(A) / 3.
         actor_ema_rate: update rate of the exponential moving average of the actor that acts in
             evaluations; 1: the actor itself.
-        normalize_obs: whether actor and critics see observations in the scale of all data so far;
-            the scale is fitted again whenever the data have doubled.
         log_every: environment steps between two rows of metrics.
 
     Raises:
         UserError: if observations are images, or an action has several discrete parts.
     """
 
-    divergence_advice = "lower agent.learning_rate, or set agent.normalize_obs=true"
+    divergence_advice = "lower agent.learning_rate"
 
     def __init__(
         self,
@@ -96,7 +100,6 @@ class SAC(Agent):
         initial_temperature: PositiveFloat = 1.0,
         target_entropy: float | Literal["auto"] = "auto",
         actor_ema_rate: PositiveFraction = 1.0,
-        normalize_obs: bool = False,
         log_every: Count = 100,
     ) -> None:
         _check_spec(spec)
@@ -130,7 +133,8 @@ class SAC(Agent):
         self.optimiser = AdamW(
             [*self.actor.parameters, *self.critics.network.parameters, self.log_temperature]
         )
-        self.normalizer = ReplayNormalizer(spec.obs_dim, device) if normalize_obs else None
+        self.normalizer = ReplayNormalizer(spec.obs_dim, device)
+        self.reward_scale = RewardScale(device)
         self.schedule = GradientSchedule(updates_per_step)
         self.metrics = SACMetrics(log_every, device)
 
@@ -145,7 +149,7 @@ class SAC(Agent):
 
         With a generator they are samples of the actor; without one, the mode of the EMA actor.
         """
-        obs = self.normalized(obs)
+        obs = self.normalizer(obs)
         if generator is None:
             return self.distribution.mode(self.actor(obs[None], self.ema_actor)[0])
         return self.distribution.sample(self.actor(obs[None])[0], generator)
@@ -154,31 +158,29 @@ class SAC(Agent):
         """Return the lower critic's value [n] of the EMA actor's policy at obs [n, O].
 
         For a discrete action it is the expectation over the choices; for continuous actions it is
-        the value of the mode.
+        the value of the mode. Its unit is that of the environment's rewards.
         """
         weights = self.critics.network.detached()
-        obs = self.normalized(obs)
+        obs = self.normalizer(obs)
         out = self.actor(obs[None], self.ema_actor)[0]
         if isinstance(self.distribution, Categorical):
             probs = F.softmax(out, dim=-1)  # [n, A]
-            return (probs * self.critics.min_q_of_choices(obs, weights)).sum(-1)
-        return self.critics.min_q(obs, self.distribution.mode(out), weights)
+            value = (probs * self.critics.min_q_of_choices(obs, weights)).sum(-1)
+        else:
+            value = self.critics.min_q(obs, self.distribution.mode(out), weights)
+        return self.reward_scale.restore(value)
 
-    def normalized(self, obs: Tensor) -> Tensor:
-        """Return obs [..., O] as actor and critics see them."""
-        return obs if self.normalizer is None else self.normalizer(obs)
+    @torch.no_grad()
+    def refit_scales(self, replay: ReplayBuffer) -> None:
+        """Fit the scales of observations and rewards again if they are outdated.
 
-    def refit_normalizer(self, replay: ReplayBuffer) -> None:
-        """Fit the scale of observations again if it is used and the replay has doubled."""
-        if self.normalizer is not None:
-            self.normalizer.refit(replay)
-
-    def notices(self, replay: ReplayBuffer, prefix: str = "agent") -> list[str]:
-        """Return a line if an observation has an unusual unit; `prefix` is the key of SAC."""
-        if self.normalizer is not None or not len(replay):
-            return []
-        notice = unusual_units_notice(replay, self.spec.obs_integer, f"{prefix}.normalize_obs")
-        return [] if notice is None else [notice]
+        Values and temperature keep their meaning in units of the environment.
+        """
+        self.normalizer.refit(replay)
+        factor = self.reward_scale.refit(replay)
+        if factor != 1.0:
+            self.critics.rescale(factor)
+            self.log_temperature += math.log(factor)
 
     def is_finite(self) -> bool:
         """Return whether all weights and the temperature are finite."""
@@ -190,7 +192,7 @@ class SAC(Agent):
         """Take the gradient steps that are due on batches of the replay."""
         if not len(replay):
             return {}
-        self.refit_normalizer(replay)
+        self.refit_scales(replay)
         updates = self.schedule.due(env_step)
         if updates:
             self.learn(self.sample_batches(replay, updates, self.batch_size), self.batch_size)
@@ -210,18 +212,20 @@ class SAC(Agent):
         updates, rows = batches.reward.shape
         shape = (updates, 2, rows, self.distribution.noise_dim)
         noise = torch.randn(shape, generator=self.generator).to(self.device)
+        scaled = batches._replace(
+            obs=self.normalizer(batches.obs),
+            reward=self.reward_scale.normalize(batches.reward),
+            next_obs=self.normalizer(batches.next_obs),
+        )
         for index in range(updates):
-            batch = Batch(*(field[index] for field in batches))
-            if self.normalizer is not None:
-                obs, next_obs = self.normalizer(batch.obs), self.normalizer(batch.next_obs)
-                batch = batch._replace(obs=obs, next_obs=next_obs)
+            batch = Batch(*(field[index] for field in scaled))
             self._gradient_step(batch, noise[index], num_real)
         self.schedule.num_updates += updates
 
     def _gradient_step(self, batch: Batch, noise: Tensor, num_real: int) -> None:
         """Take a gradient step on batch [n, ...] with normal random numbers [2, n, A].
 
-        The observations are those that the networks see.
+        Observations and rewards are in the units of the networks.
         """
         next_action_noise, action_noise = noise
         with torch.no_grad():
@@ -244,9 +248,9 @@ class SAC(Agent):
         self.metrics.add(
             critic_loss=of_critics.detach(),
             actor_loss=of_actor.detach(),
-            temperature=temperature,
+            temperature=self.reward_scale.restore(temperature),
             entropy=mean_entropy,
-            q=q[0].detach(),
+            q=self.reward_scale.restore(q[0].detach()),
             num_real=num_real,
         )
 
@@ -279,7 +283,7 @@ class SAC(Agent):
     # --- saving -------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Return networks, optimiser, random numbers and counters."""
+        """Return networks, optimiser, scales, random numbers and counters."""
         state = {
             "actor": self.actor.detached(),
             "ema_actor": self.ema_actor,
@@ -290,9 +294,9 @@ class SAC(Agent):
             "generator": self.generator.get_state(),
             "metrics": self.metrics.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "normalizer": self.normalizer.state_dict(),
+            "reward_scale": self.reward_scale.state_dict(),
         }
-        if self.normalizer is not None:
-            state["normalizer"] = self.normalizer.state_dict()
         return copy.deepcopy(state)  # training changes these tensors in place
 
     @torch.no_grad()
@@ -307,8 +311,8 @@ class SAC(Agent):
         self.generator.set_state(state["generator"])
         self.metrics.load_state_dict(state["metrics"])
         self.schedule.load_state_dict(state["schedule"])
-        if self.normalizer is not None:
-            self.normalizer.load_state_dict(state["normalizer"])
+        self.normalizer.load_state_dict(state["normalizer"])
+        self.reward_scale.load_state_dict(state["reward_scale"])
 
 
 class _SACPolicy(Policy):

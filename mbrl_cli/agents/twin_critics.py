@@ -73,5 +73,11 @@ class TwinCritics:
         """Move the target networks towards the networks."""
         torch._foreach_lerp_(self.targets, self.network.detached(), self.target_rate)
 
+    @torch.no_grad()
+    def rescale(self, factor: float) -> None:
+        """Multiply all values, those of the target networks too, by `factor`."""
+        last_layers = [*self.network.parameters[-2:], *self.targets[-2:]]
+        torch._foreach_mul_(last_layers, factor)
+
     def _outputs(self, inputs: Tensor, weights: Sequence[Tensor]) -> Tensor:
         return self.network(inputs.expand(2, -1, -1), weights)  # [2, n, outputs]

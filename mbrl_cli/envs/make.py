@@ -19,13 +19,12 @@ from mbrl_cli.envs.image_observation import ImageObservation, image_layout
 from mbrl_cli.envs.interface_check import with_interface_check
 from mbrl_cli.envs.pixels import Pixels
 from mbrl_cli.envs.registration import check_kwargs, missing_package, package_of, registered
-from mbrl_cli.envs.reward_scale import with_reward_scale
 from mbrl_cli.envs.silent_libraries import silent_libraries
 from mbrl_cli.envs.user_wrappers import apply_wrappers, check_wrappers
 from mbrl_cli.envs.version_conflict import version_conflict
 from mbrl_cli.errors import EnvironmentFault, UserError
 from mbrl_cli.signals import reraise_stop
-from mbrl_cli.types import Count, PositiveFloat
+from mbrl_cli.types import Count
 
 
 def make_env(
@@ -41,7 +40,6 @@ def make_env(
     pixel_grey: bool = True,
     frame_stack: Count = 1,
     action_repeat: Count = 1,
-    reward_scale: PositiveFloat = 1.0,
     recommended: dict[str, Any] | None = None,
 ) -> Env:
     """Build the environment `id` (`Name-v0`, or `module:Name-v0` to import its package first).
@@ -65,8 +63,6 @@ def make_env(
         pixel_grey: Whether an image has one brightness channel instead of three colours.
         frame_stack: Number of images in an observation, the last ones.
         action_repeat: Number of environment steps for which each action is repeated.
-        reward_scale: Factor of the rewards that models and agents see; logged returns are in the
-            environment's own units.
         recommended: Run-level defaults that `config/` reads from the YAML; unused here.
 
     Raises:
@@ -117,7 +113,6 @@ def make_env(
             raise EnvironmentFault(f"env.id={id}: cannot be built ({reason})") from error
         raise UserError(f"env.kwargs={user_kwargs}: {id} refused them: {reason}") from error
     env = Env(gym_env, reward=reward, termination=termination, simulator=simulator)
-    env.spec = with_reward_scale(env.spec, reward_scale)
     return env
 
 

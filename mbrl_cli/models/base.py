@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -53,7 +52,6 @@ class Model(ABC):
             space, as Dreamer does; see `RSSM`.
         errors: root mean squared error after k imagined steps on held-out episodes, by k, in
             standard deviations of the data; empty before it is measured.
-        max_reward: largest reward that the model can represent.
     """
 
     spec: EnvSpec
@@ -65,7 +63,6 @@ class Model(ABC):
     learns_from: Literal["replay", "search"] = "replay"
     is_latent_world_model: bool = False
     errors: Mapping[int, float] = MappingProxyType({})
-    max_reward: float = math.inf
 
     def __init__(self, spec: EnvSpec, device: torch.device) -> None:
         self.spec = spec

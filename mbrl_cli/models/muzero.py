@@ -31,7 +31,9 @@ from mbrl_cli.models.search_targets import SearchTargets
 from mbrl_cli.nets.adamw import AdamW
 from mbrl_cli.nets.stacked_mlp import StackedMLP
 from mbrl_cli.nets.two_hot import TwoHot
-from mbrl_cli.replay.normalizer import Normalizer
+from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.replay.replay_normalizer import ReplayNormalizer
+from mbrl_cli.replay.reward_scale import RewardScale
 from mbrl_cli.types import (
     Activation,
     Count,
@@ -117,9 +119,9 @@ class MuZero(Model):
         }
         self.target_rate = target_rate
         self.latent_dim = latent_dim
-        self.normalizer = Normalizer(spec.obs_dim, device)
+        self.normalizer = ReplayNormalizer(spec.obs_dim, device)
+        self.reward_scale = RewardScale(device)
         self.two_hot = TwoHot(BINS, device)
-        self.max_reward = self.max_value = self.two_hot.largest
 
         def net(inputs: int, outputs: int) -> StackedMLP:
             return StackedMLP(
@@ -159,7 +161,8 @@ class MuZero(Model):
         row_action = action if action.dim() == 2 else action[:, 0]  # [M, A]
         latent, reward, continues = self._dynamics_step(state["latent"][:, 0], row_action)
         rows = {key: value[:, None] for key, value in self._state_of(latent).items()}
-        return Step(rows, self.two_hot.mean(reward)[:, None], continues.sigmoid()[:, None])
+        reward = self.reward_scale.restore(self.two_hot.mean(reward))
+        return Step(rows, reward[:, None], continues.sigmoid()[:, None])
 
     def decode(self, state: State) -> Tensor:
         """Raise UserError: the model has no decoder."""
@@ -205,19 +208,20 @@ class MuZero(Model):
         return {
             "latent": latent,
             "policy": policy.softmax(-1),
-            "value": self.two_hot.mean(value)[:, None],
+            "value": self.reward_scale.restore(self.two_hot.mean(value))[:, None],
         }
 
-    def fit_normalizer(self, obs: Tensor) -> None:
-        """Set the scale of the observations to that of obs [n, O]."""
-        self.normalizer.fit(obs)
+    def refit_scales(self, replay: ReplayBuffer) -> None:
+        """Fit the scales of observations and rewards again if they are outdated."""
+        self.normalizer.refit(replay)
+        self.reward_scale.refit(replay)
 
     @torch.no_grad()
     def target_value(self, obs: Tensor) -> Tensor:
         """Return the target networks' value [n] of obs [n, O]."""
         representation, prediction = self.target_parameters
         _, value = self._predict(self._represent(obs, representation), prediction)
-        return self.two_hot.mean(value)
+        return self.reward_scale.restore(self.two_hot.mean(value))
 
     def learn(self, targets: SearchTargets) -> Tensor:
         """Take one gradient step; return the unweighted losses, in the order of `losses`."""
@@ -247,9 +251,17 @@ class MuZero(Model):
         state_weight[:, 0] *= num_steps
         return {
             "policy": policy_loss(unrolled.policy, targets.policy, state_weight),
-            "value": value_loss(self.two_hot, unrolled.value, targets.value, state_weight),
+            "value": value_loss(
+                self.two_hot,
+                unrolled.value,
+                self.reward_scale.normalize(targets.value),
+                state_weight,
+            ),
             "reward": reward_loss(
-                self.two_hot, unrolled.reward, targets.reward, step_weight[:, :-1]
+                self.two_hot,
+                unrolled.reward,
+                self.reward_scale.normalize(targets.reward),
+                step_weight[:, :-1],
             ),
             "continues": continues_loss(
                 unrolled.continues, targets.terminated, step_weight[:, :-1]
@@ -283,12 +295,13 @@ class MuZero(Model):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return networks, target networks, optimiser and the scale of the observations."""
+        """Return networks, target networks, optimiser and scales."""
         state = {
             "nets": [net.detached() for net in self.nets],
             "target_parameters": self.target_parameters,
             "optimiser": self.optimiser.state_dict(),
             "normalizer": self.normalizer.state_dict(),
+            "reward_scale": self.reward_scale.state_dict(),
             "is_fitted": self.is_fitted,
         }
         return copy.deepcopy(state)
@@ -303,4 +316,5 @@ class MuZero(Model):
                 parameter.copy_(value)
         self.optimiser.load_state_dict(state["optimiser"])
         self.normalizer.load_state_dict(state["normalizer"])
+        self.reward_scale.load_state_dict(state["reward_scale"])
         self.is_fitted = state["is_fitted"]

@@ -106,7 +106,6 @@ class Oracle(MarkovModel):
                 index[row, 0] = len(self._states)
                 self._states.append(env_state)
         next_state = {"obs": next_obs, "copy": index, "terminated": terminated}
-        reward *= self.spec.reward_scale
         return Step(next_state, reward, 1.0 - terminated.float())
 
     def transition(

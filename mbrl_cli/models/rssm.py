@@ -34,6 +34,7 @@ from mbrl_cli.nets.mixed_precision import Precision, set_precision
 from mbrl_cli.nets.two_hot import TwoHot
 from mbrl_cli.nets.world_model import LatentKind, SizeName, WorldModel
 from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.replay.reward_scale import RewardScale
 from mbrl_cli.types import (
     Count,
     CountOrZero,
@@ -107,7 +108,6 @@ class RSSM(Model):
         self.free_nats = free_nats
         self.accuracy_horizon = accuracy_horizon
         self.two_hot = TwoHot(num_bins, device)
-        self.max_reward = self.two_hot.largest
         self.nets = WorldModel(
             spec.obs_dim, spec.obs_shape, spec.action.dim, generator, size, latents, recurrent,
             unimix, num_bins,
@@ -123,6 +123,7 @@ class RSSM(Model):
         self.latents = self.dynamics.latents
         self.feature_dim = self.nets.feature_dim
         self.scaling = ObservationScaling(spec, device)
+        self.reward_scale = RewardScale(device)
         self.optimiser = AdamW(list(self.nets.parameters()))
 
     def initial(self, num_rows: int) -> State:
@@ -231,7 +232,8 @@ class RSSM(Model):
         if spec.known_reward is not None:
             reward = spec.known_reward(*transition)
         else:
-            reward = self.two_hot.predict(self.nets.reward_head, next_feature)
+            predicted = self.two_hot.predict(self.nets.reward_head, next_feature)
+            reward = self.reward_scale.restore(predicted)
         if spec.known_termination is not None:
             return reward, 1.0 - spec.known_termination(*transition).float()
         return reward, torch.sigmoid(self.nets.continue_head(next_feature)[..., 0])
@@ -258,8 +260,9 @@ class RSSM(Model):
         return metrics | ({"rolled_back": 1.0} if diverged else {})
 
     def sample_sequences(self, replay: ReplayBuffer, generator: torch.Generator) -> Sequences:
-        """Return the sequences for one gradient step; refit the scale of observations if due."""
+        """Return the sequences for one gradient step; refit the scales that are outdated."""
         self.scaling.refit(replay)
+        self.reward_scale.refit(replay)
         return replay.sample_sequences(
             self.batch_size, self.sequence_length, generator, self.device
         )
@@ -275,7 +278,8 @@ class RSSM(Model):
         feature = torch.cat([deter, stoch], -1)  # [T, n, F]
         prior = self.dynamics.prior(deter)  # [T, n, U]
         obs_loss = rssm_losses.observation_loss(nets.decoder(feature), obs)
-        reward_loss = self.two_hot.loss(nets.reward_head(feature), data.reward).mean()
+        reward = self.reward_scale.normalize(data.reward)
+        reward_loss = self.two_hot.loss(nets.reward_head(feature), reward).mean()
         continue_logits = nets.continue_head(feature)[..., 0]  # [T, n]
         continue_loss = rssm_losses.continue_loss(continue_logits, data.terminated)
         dynamics_loss, representation_loss, kl = rssm_losses.kl_losses(
@@ -303,11 +307,12 @@ class RSSM(Model):
         return open_loop_video(self, replay, generator)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return networks, optimiser and the scale of observations."""
+        """Return networks, optimiser and the scales of observations and rewards."""
         return {
             "nets": {key: value.clone() for key, value in self.nets.state_dict().items()},
             "optimiser": self.optimiser.state_dict(),
             "scaling": self.scaling.state_dict(),
+            "reward_scale": self.reward_scale.state_dict(),
             "is_fitted": self.is_fitted,
         }
 
@@ -316,6 +321,7 @@ class RSSM(Model):
         self.nets.load_state_dict(state["nets"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaling.load_state_dict(state["scaling"])
+        self.reward_scale.load_state_dict(state["reward_scale"])
         self.is_fitted = state["is_fitted"]
 
 

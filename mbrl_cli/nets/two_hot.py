@@ -21,12 +21,10 @@ class TwoHot:
 
     The scalar is the mean of the bins. A target lies between two bins and puts its weight on both,
     linearly interpolated. The size of gradients does not depend on the size of the target, and a
-    distribution with several modes has the correct mean.
+    distribution with several modes has the correct mean. Targets beyond the outermost
+    bins are clipped; callers scale them, see `RewardScale`.
 
     Axes: K bins.
-
-    Attributes:
-        largest: the number of the last bin; larger targets are clipped to it.
     """
 
     def __init__(self, num_bins: int, device: torch.device | str = "cpu") -> None:
@@ -34,7 +32,6 @@ class TwoHot:
         middle = torch.zeros(num_bins % 2)
         # Exactly symmetric, so that the mean of a uniform distribution is exactly zero.
         self.bins = torch.cat([below, middle, -below.flip(0)]).to(device)  # [K]
-        self.largest = -float(below[0]) if num_bins > 1 else 0.0
 
     def mean(self, logits: Tensor) -> Tensor:
         """Return the scalars [...] that logits [..., K] encode."""

@@ -77,6 +77,12 @@ class ReplayBuffer:
         rows = np.arange(start, stop) % self.capacity
         return {name: getattr(self, f"_{name}")[rows] for name in self._FIELDS}
 
+    def rewards_since(self, number: int) -> np.ndarray:
+        """Return the stored rewards from transition `number` on, counted as added, as float64."""
+        first = max(number, self.total_added - self.capacity)
+        rows = np.arange(first, self.total_added) % self.capacity
+        return self._reward[rows].astype(np.float64)
+
     def batch(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Batch:
         """Return the transitions at `rows` as float32 tensors on `device`."""
         fields = (self._obs, self._action, self._reward, self._next_obs, self._terminated)

@@ -46,7 +46,7 @@ class Normalizer:
             raise Diverged(
                 f"observations or rewards: entry {entry} has values up to "
                 f"{float(x[:, entry].abs().max()):.2g}, too large for float32; "
-                "scale them with a wrapper, rewards with env.reward_scale"
+                "scale them with a wrapper (env.wrappers)"
             )
         constant = std <= ROUNDING_ERROR * (mean.abs() if size is None else size)
         if constant_std is None:

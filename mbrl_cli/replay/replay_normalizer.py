@@ -1,4 +1,4 @@
-"""The scale of observations in the replay, for networks of an agent; hints about their units."""
+"""The scale of observations in the replay, for networks of an agent."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ import torch
 from torch import Tensor
 
 from mbrl_cli.replay.buffer import ReplayBuffer
-from mbrl_cli.replay.normalizer import ROUNDING_ERROR, Normalizer
-
-# Standard deviations of observations with which networks learn as they are.
-USUAL_SPREAD = (1e-2, 1e2)
+from mbrl_cli.replay.normalizer import Normalizer
 
 
 class ReplayNormalizer:
@@ -46,30 +43,3 @@ class ReplayNormalizer:
         """Restore the values that `state_dict` returned."""
         self.normalizer.load_state_dict(state["normalizer"])
         self.fitted_rows = state["fitted_rows"]
-
-
-def unusual_units_notice(
-    replay: ReplayBuffer, obs_integer: tuple[bool, ...], key: str
-) -> str | None:
-    """Return a line about the observation entry with the most unusual unit, or None.
-
-    Entries that are always integers are not called too small: they may be rare flags.
-
-    Args:
-        replay: the data so far.
-        obs_integer: for each entry, whether it is always an integer.
-        key: config key that normalizes observations.
-    """
-    obs = replay.batch(np.arange(len(replay))).obs.double()
-    std, mean = torch.std_mean(obs, dim=0, unbiased=False)
-    low, high = USUAL_SPREAD
-    small = (std < low) & (std > ROUNDING_ERROR * mean.abs()) & ~torch.tensor(obs_integer)
-    factor = torch.where(small, low / std, torch.where(std > high, std / high, 0.0))
-    entry = int(factor.argmax())
-    if not float(factor[entry]):
-        return None
-    return (
-        f"{key}=false: entry {entry} of the observations has a standard deviation of "
-        f"{float(std[entry]):.2g}, and actor and critics learn badly outside of {low:g} to "
-        f"{high:g}; type {key}=true"
-    )
