@@ -124,12 +124,11 @@ class RunModel:
         mean, std, reward, reward_std, termination = (
             part.double().cpu().numpy()[index] for part in moments
         )
-        scale = self._env.spec.reward_scale
         return ModelPrediction(
             obs=unflatten(self.observation_space, mean),
             obs_std=unflatten_spread(self.observation_space, std),
-            reward=reward / scale,
-            reward_std=reward_std / scale,
+            reward=reward,
+            reward_std=reward_std,
             termination=termination,
         )
 

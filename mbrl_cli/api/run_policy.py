@@ -136,8 +136,8 @@ class RunPolicy:
         flat = np.stack([self._flat(obs) for obs in observations])  # [n, O]
         decision = self._policy.act(flat)
         refuse_nonfinite_action(decision.action, self._agent.divergence_advice)
-        predicted, scale = decision.predicted_return, self._env.spec.reward_scale
-        self.predicted_return = None if predicted is None else predicted.astype(np.float64) / scale
+        predicted = decision.predicted_return
+        self.predicted_return = None if predicted is None else predicted.astype(np.float64)
         return decision.action
 
     def _flat(self, obs: Any) -> NDArray[np.float32]:
