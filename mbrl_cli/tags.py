@@ -21,7 +21,6 @@ class Tag(NamedTuple):
 
 
 RETURN = "reward"
-SCALED = "reward times env.reward_scale"
 COUNT = "count"
 NATS = "nats"
 LOSS = "loss"
@@ -44,7 +43,7 @@ TAGS: dict[str, Tag] = {
         "The same error as error_k<k> for the prediction that nothing changes", STD
     ),
     "model/reward_error_k<k>": Tag(
-        "Root mean squared error of the reward after k imagined steps, on held-out episodes", SCALED
+        "Root mean squared error of the reward after k imagined steps, on held-out episodes", RETURN
     ),
     "model/coverage_1sigma": Tag(
         "Fraction of one-step errors within one predicted standard deviation; 0.68 is calibrated, "
@@ -104,18 +103,18 @@ TAGS: dict[str, Tag] = {
     "agent/critic_loss": Tag("Loss of the critics, mean over the updates since the last row", LOSS),
     "agent/actor_loss": Tag("Loss of the actor, mean over the updates since the last row", LOSS),
     "agent/entropy": Tag("Entropy of the policy", NATS),
-    "agent/temperature": Tag("Weight of the entropy in SAC's objective", f"{SCALED}, per nat"),
-    "agent/q_real": Tag("Mean Q-value of real transitions: predicted discounted return", SCALED),
-    "agent/q_imagined": Tag("Mean Q-value of imagined transitions", SCALED),
+    "agent/temperature": Tag("Weight of the entropy in SAC's objective", f"{RETURN} per nat"),
+    "agent/q_real": Tag("Mean Q-value of real transitions: predicted discounted return", RETURN),
+    "agent/q_imagined": Tag("Mean Q-value of imagined transitions", RETURN),
     "agent/imagined_ratio": Tag("Fraction of imagined transitions in the batches", FRACTION),
     "agent/rollout_length": Tag("Length of an imagined rollout", "steps"),
     "agent/rollout_error": Tag("Error of the model after that many imagined steps", STD),
     "agent/nonfinite": Tag("Imagined transitions that are not finite and are not stored", COUNT),
-    "agent/imagined_return": Tag("Mean lambda-return of imagined rollouts, discounted", SCALED),
-    "agent/value": Tag("Mean value that the critic gives to imagined states", SCALED),
+    "agent/imagined_return": Tag("Mean lambda-return of imagined rollouts, discounted", RETURN),
+    "agent/value": Tag("Mean value that the critic gives to imagined states", RETURN),
     "agent/return_range": Tag(
         "Distance of the 5th and 95th percentile of imagined returns; it scales the advantages",
-        SCALED,
+        RETURN,
     ),
     "agent/policy_loss": Tag("Cross entropy of the policy and the policy of the search", NATS),
     "agent/value_loss": Tag("Cross entropy of the value and its n-step target", NATS),
