@@ -5,6 +5,7 @@ The Python interface, see docs/python_api.md:
     import mbrl_cli as mbrl
 
     run = mbrl.load_run("outputs/RUN")
+    run = mbrl.train(["env=cartpole", "planner=cem"])
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from mbrl_cli.api.loading import load_runs as load_runs
     from mbrl_cli.api.run import Run as Run
     from mbrl_cli.api.run_list import RunList as RunList
+    from mbrl_cli.api.training import train as train
     from mbrl_cli.errors import UserError as UserError
 
 __version__ = "0.1.0"
@@ -25,11 +27,12 @@ __version__ = "0.1.0"
 _MODULES = {
     "load_run": "mbrl_cli.api.loading",
     "load_runs": "mbrl_cli.api.loading",
+    "train": "mbrl_cli.api.training",
     "Run": "mbrl_cli.api.run",
     "RunList": "mbrl_cli.api.run_list",
     "UserError": "mbrl_cli.errors",
 }
-__all__ = ["Run", "RunList", "UserError", "__version__", "load_run", "load_runs"]
+__all__ = ["Run", "RunList", "UserError", "__version__", "load_run", "load_runs", "train"]
 
 
 def __getattr__(name: str) -> Any:

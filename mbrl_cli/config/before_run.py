@@ -29,7 +29,7 @@ class CheckBeforeRun(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check a single run."""
         with exit_on_user_error():
-            _check(config, _folders(config))
+            check_run(config, _folders(config))
             check_output_folder(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -46,12 +46,12 @@ class CheckBeforeRun(Callback):
                         str(job.env.get("id")),
                         *(str(job[g].get("_target_")) for g in GROUPS),
                     )
-                    _check(job, _folders(config), classes not in rehearsed)
+                    check_run(job, _folders(config), classes not in rehearsed)
                     rehearsed.add(classes)
             check_output_folder(Path(config.hydra.sweep.dir))
 
 
-def _check(config: DictConfig, folders: list[Path], with_rehearsal: bool = True) -> None:
+def check_run(config: DictConfig, folders: list[Path], with_rehearsal: bool = True) -> None:
     """Check one run; a rehearsal of each combination of classes is enough for a sweep."""
     raw = OmegaConf.to_container(config, resolve=False)
     assert isinstance(raw, dict)

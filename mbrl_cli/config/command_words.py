@@ -58,6 +58,15 @@ def prepare_words(argv: Sequence[str], user_dir: Path | None = None) -> list[str
     return options + [quote_path(word, is_sweep) for word in overrides]
 
 
+def allow_new_group_key(argument: str) -> str:
+    """Return `++planner.key=1` for `planner.key=1`, so that Hydra accepts a key that YAML omits.
+
+    `build` then refuses keys that the class in use does not have.
+    """
+    is_group_key = argument.startswith(tuple(f"{group}." for group in GROUPS))
+    return f"++{argument}" if is_group_key and "=" in argument else argument
+
+
 def quote_path(override: str, is_sweep: bool = False) -> str:
     """Return `key=value` with quotes around a path that Hydra cannot read.
 

@@ -34,6 +34,14 @@ def compose_config(overrides: Sequence[str] = (), user_dir: Path | None = None) 
         return compose("train", overrides=[*overrides, *_search_path(user_dir)])
 
 
+def compose_with_hydra(overrides: Sequence[str], user_dir: Path | None = None) -> DictConfig:
+    """Compose as `compose_config` does; the key `hydra` has the run's folder and choices."""
+    register_resolvers()
+    with _separate_hydra(), hydra_errors_as_user_errors():
+        words = [*overrides, *_search_path(user_dir)]
+        return compose("train", overrides=words, return_hydra_config=True)
+
+
 def compose_choice(group: str, name: str, user_dir: Path | None = None) -> DictConfig:
     """Compose the YAML of one choice, `defaults:` included; `${...}` is not resolved."""
     choice = compose_config([f"{group}={name}"], user_dir)[group]

@@ -80,10 +80,10 @@ def train(cfg: DictConfig) -> float:
     folder = Path(hydra.runtime.output_dir)
     make_source_absolute(cfg)
     if hydra.mode != RunMode.MULTIRUN:
-        return _start(cfg, folder)
+        return start_run(cfg, folder, hydra.runtime.choices)
     try:
         if not (folder / CONFIG).exists():
-            return _start(cfg, folder)
+            return start_run(cfg, folder, hydra.runtime.choices)
         return resume_run(folder, cfg, is_job=True)
     except UserError as error:
         logging.getLogger(__name__).error("this job failed: %s", error)
@@ -94,7 +94,14 @@ def train(cfg: DictConfig) -> float:
         raise
 
 
-def _start(cfg: DictConfig, folder: Path) -> float:
+def start_run(cfg: DictConfig, folder: Path, choices: Mapping[str, Any]) -> float:
+    """Train a new run in an existing folder; return its final mean return.
+
+    Args:
+        cfg: the composed config, without Hydra's part.
+        folder: where the run is written.
+        choices: the names of the choices by group.
+    """
     run_objects = build(cfg)
     with locked(folder):
         check_output_folder(folder)
@@ -104,7 +111,7 @@ def _start(cfg: DictConfig, folder: Path) -> float:
         with _disk_faults(folder, "then type the command again"):
             write_atomically(folder / VERSIONS, versions.encode())
             config = OmegaConf.to_yaml(resolved).encode()
-            record_choices(folder, HydraConfig.get().runtime.choices)
+            record_choices(folder, choices)
             record_origin(folder, [parse_config_record(config, folder / CONFIG)], os.getcwd())
             write_atomically(folder / CONFIG, config)
         return _run_to_end(run_objects, resolved, folder, state=None, stored={})

@@ -18,10 +18,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from mbrl_cli.config.command_words import SWEEP, prepare_words
+from mbrl_cli.config.command_words import SWEEP, allow_new_group_key, prepare_words
 from mbrl_cli.config.composition import hydra_errors_as_user_errors
 from mbrl_cli.config.error_exit import exit_on_user_error
-from mbrl_cli.config.groups import GROUPS, check_user_dir, config_dir
+from mbrl_cli.config.groups import check_user_dir, config_dir
 from mbrl_cli.config.hydra_errors import explain_hydra_error
 from mbrl_cli.config.override_check import check_choices, check_group_keys
 from mbrl_cli.config.resolved_config import resolved_config
@@ -42,7 +42,7 @@ def launch(argv: Sequence[str]) -> None:
         print(train_help(options.config_dir), end="")
         return
     if "-sc" not in argv:
-        argv = [*map(_allow_new_group_key, prepare_words(argv, options.config_dir))]
+        argv = [*map(allow_new_group_key, prepare_words(argv, options.config_dir))]
     overrides = [word for word in argv if "=" in word and not word.startswith("-")]
     check_choices(overrides, options.config_dir)
     if options.cfg is not None:
@@ -99,12 +99,3 @@ def _subfolder_override(argv: Sequence[str], overrides: Sequence[str]) -> list[s
     swept = [override.key_or_group for override in parsed if override.is_sweep_override()]
     keys = [key for key in swept if not key.startswith("hydra.")]
     return [f"hydra.sweep.subdir='${{job_name:{','.join(keys)}}}'"] if keys else []
-
-
-def _allow_new_group_key(argument: str) -> str:
-    """Return `++planner.key=1` for `planner.key=1`, so that Hydra accepts a key that YAML omits.
-
-    `build` then refuses keys that the class in use does not have.
-    """
-    is_group_key = argument.startswith(tuple(f"{group}." for group in GROUPS))
-    return f"++{argument}" if is_group_key and "=" in argument else argument
