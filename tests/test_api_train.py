@@ -134,3 +134,15 @@ def test_a_fault_of_the_environment_is_an_exception_and_the_run_failed(folder, t
     run = mbrl_package.load_run("run")
     assert run.state == "failed"
     assert 0 < run.steps < 300
+
+
+def test_a_run_that_an_unexpected_error_ended_has_failed(folder, tiny_run, monkeypatch):
+    def raise_error(*args):
+        raise RuntimeError("a bug in a plug-in")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("mbrl_cli.agents.mpc.MPC.update", raise_error)
+        with pytest.raises(RuntimeError, match="a bug"):
+            mbrl_package.train([*tiny_run, "check_known=false", "hydra.run.dir=run"])
+    assert "a bug in a plug-in" in (folder / "run" / "fault.txt").read_text()
+    assert mbrl_package.load_run("run").state == "failed"

@@ -544,7 +544,7 @@ def test_a_full_disk_is_reported_and_the_run_can_be_resumed(
 
     def full(handle):
         calls.append(handle)
-        if len(calls) > 12:
+        if len(calls) > 14:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         real(handle)
 

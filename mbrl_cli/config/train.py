@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -273,6 +273,10 @@ def _run_to_end(
     except StopRequested:
         stopped = "stopped and saved" if _is_saved(runner) else f"stopped; {NOTHING_SAVED}"
         print(f"mbrl: {stopped}; to resume type: mbrl resume {folder}", file=sys.stderr)
+        raise
+    except Exception:
+        with suppress(OSError):  # the disk may be full
+            write_atomically(folder / FAULT_FILE, traceback.format_exc().encode())
         raise
     finally:
         eval_envs.close()
