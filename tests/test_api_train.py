@@ -33,7 +33,7 @@ def process_state():
         "numpy": str(np.random.get_state()),  # noqa: NPY002
         "torch": torch.get_rng_state().tolist(),
         "folder": os.getcwd(),
-        "variables": dict(os.environ),
+        "hydra's variable": os.environ.get("HYDRA_FULL_ERROR"),
     }
 
 

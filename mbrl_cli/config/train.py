@@ -7,8 +7,8 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -35,6 +35,7 @@ from mbrl_cli.config.config_changes import (
     refuse_fixed_keys,
     refuse_other_job,
 )
+from mbrl_cli.config.disk_faults import disk_faults
 from mbrl_cli.config.hparams import readable_config, run_hparams
 from mbrl_cli.config.model_from import load_source_replay, make_source_absolute
 from mbrl_cli.config.output_folder import check_output_folder, check_run_folder
@@ -55,7 +56,6 @@ from mbrl_cli.errors import (
     EnvironmentFault,
     StopRequested,
     UserError,
-    disk_fault,
     printable,
 )
 from mbrl_cli.lock import locked
@@ -108,7 +108,7 @@ def start_run(cfg: DictConfig, folder: Path, choices: Mapping[str, Any]) -> floa
         _remove_unfinished(folder)
         resolved = _resolved(cfg)
         versions = json.dumps(collect_versions(), indent=2) + "\n"
-        with _disk_faults(folder, "then type the command again"):
+        with disk_faults(folder, "then type the command again"):
             write_atomically(folder / VERSIONS, versions.encode())
             config = OmegaConf.to_yaml(resolved).encode()
             record_choices(folder, choices)
@@ -237,7 +237,7 @@ def _run_to_end(
     try:
         with (
             stop_on_signals(),
-            _disk_faults(folder, f"then type: mbrl resume {folder}"),
+            disk_faults(folder, f"then type: mbrl resume {folder}"),
             Logger(folder, settings.total_steps, settings.console, start_step, position) as logger,
         ):
             logger.message(f"run folder  {folder}")
@@ -286,18 +286,6 @@ def _run_to_end(
 def _is_saved(runner: Runner | None) -> bool:
     """Return whether a resumed run starts later than this one did."""
     return runner is not None and runner.store.saved_step > 0
-
-
-@contextmanager
-def _disk_faults(folder: Path, remedy: str) -> Iterator[None]:
-    """Raise DiskFault for an OSError of the disk, or of a file in the run folder."""
-    try:
-        yield
-    except OSError as error:
-        fault = disk_fault(error, folder, remedy)
-        if fault is None:
-            raise  # for example a network error inside a user's class: the trace is needed
-        raise fault from error
 
 
 def _resolved(cfg: DictConfig) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from omegaconf import open_dict
 from mbrl_cli.config.before_run import check_run
 from mbrl_cli.config.command_words import allow_new_group_key, prepare_words
 from mbrl_cli.config.composition import compose_with_hydra
+from mbrl_cli.config.disk_faults import disk_faults
 from mbrl_cli.config.groups import check_user_dir, config_dirs
 from mbrl_cli.config.model_from import make_source_absolute
 from mbrl_cli.config.output_folder import check_output_folder
@@ -24,7 +25,7 @@ from mbrl_cli.config.override_check import check_choices
 from mbrl_cli.config.targets import make_importable
 from mbrl_cli.config.train import start_run
 from mbrl_cli.envs.global_random import restored_global_generators
-from mbrl_cli.errors import UserError, disk_fault
+from mbrl_cli.errors import UserError
 
 
 def train_in_process(words: Sequence[str], user_dir: Path | None = None) -> Path:
@@ -58,14 +59,9 @@ def train_in_process(words: Sequence[str], user_dir: Path | None = None) -> Path
         check_run(config, config_dirs(user_dir))
         check_output_folder(folder)
         make_source_absolute(config)
-        try:
+        with disk_faults(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            start_run(config, folder, choices)
-        except OSError as error:
-            fault = disk_fault(error, folder)
-            if fault is None:
-                raise
-            raise fault from error
+        start_run(config, folder, choices)
     return folder
 
 
