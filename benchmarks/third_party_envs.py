@@ -57,16 +57,19 @@ def _wrapped(package: str, id: str, *wrappers: str) -> Case:
 
 
 MINIGRID = "minigrid.wrappers."
+FILTER = "{_target_:gymnasium.wrappers.FilterObservation,filter_keys:["
+SHORT = "env.max_episode_steps=200"  # episodes of Atari last up to 27,000 steps
 CASES = [
-    Case("ale-py", "ALE/Pong-v5"),
-    Case("ale-py", "ALE/Breakout-v5", ("env.kwargs.obs_type=ram",)),
-    Case("ale-py", "ALE/Pong-v5", ("env.obs=pixels", "env.pixel_size=32")),
+    Case("ale-py", "ALE/Pong-v5", (SHORT,)),
+    Case("ale-py", "ALE/Breakout-v5", ("env.kwargs.obs_type=ram", SHORT)),
+    Case("ale-py", "ALE/Pong-v5", ("env.obs=pixels", "env.pixel_size=32", SHORT)),
     Case(
         "ale-py",
         "ALE/Pong-v5",
         (
             "env.kwargs.frameskip=1",
             "env.wrappers=[{_target_:gymnasium.wrappers.AtariPreprocessing,screen_size:64}]",
+            SHORT,
         ),
     ),
     Case("bsuite", "bsuite/catch-v0"),
@@ -79,6 +82,7 @@ CASES = [
         "flappy_bird_gymnasium:FlappyBird-v0",
         ("env.kwargs.use_lidar=false",),
     ),
+    Case("gym-anytrading", "gym_anytrading:stocks-v0"),
     Case("gym-electric-motor", "gym_electric_motor:Cont-CC-PMSM-v0"),
     Case("gym-electric-motor", "gym_electric_motor:Finite-SC-SeriesDc-v0"),
     Case("gymnasium-robotics", "gymnasium_robotics:FetchReach-v4"),
@@ -100,6 +104,7 @@ CASES = [
         "minigrid", "minigrid:MiniGrid-DoorKey-5x5-v0", f"{MINIGRID}RGBImgPartialObsWrapper",
         f"{MINIGRID}ImgObsWrapper",
     ),
+    _wrapped("minigrid", "minigrid:BabyAI-GoToLocal-v0", FILTER + "image,direction]}"),
     Case("minigrid", "minigrid:BabyAI-GoToLocal-v0", ("env.obs=pixels",)),
     Case("mo-gymnasium", "mo_gymnasium:deep-sea-treasure-v0"),
     Case(
@@ -124,6 +129,12 @@ CASES = [
         "tetris_gymnasium.wrappers.observation.FeatureVectorObservation",
     ),
     Case("tetris-gymnasium", "tetris_gymnasium:Tetris-v0"),
+    Case("vizdoom", "vizdoom.gymnasium_wrapper:VizdoomBasic-v1", (SHORT,)),
+    Case(
+        "vizdoom",
+        "vizdoom.gymnasium_wrapper:VizdoomBasic-v1",
+        ("env.wrappers=[" + FILTER + "screen]}]", SHORT),
+    ),
 ]  # fmt: skip
 
 

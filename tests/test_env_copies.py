@@ -1,5 +1,6 @@
 """Copies of environments, in which `model=oracle` imagines."""
 
+import math
 import types
 
 import numpy as np
@@ -10,6 +11,7 @@ from toy_env import Toy
 from mbrl_cli.envs.env import Env
 from mbrl_cli.envs.env_copies import AttributeCopies, DeepCopies, choose_copies
 from mbrl_cli.envs.make import make_env
+from mbrl_cli.envs.object_graph import find_objects
 from mbrl_cli.errors import UserError
 
 
@@ -68,6 +70,14 @@ def test_copies_of_an_ezpickle_environment_keep_its_state():
     assert outcome[0].tolist() == [2.0]
     assert copies.step(state, action, seed=0)[0][0].tolist() == [3.0]
     assert env.step(action)[0].tolist() == [2.0]
+
+
+def test_an_environment_that_holds_a_module_is_copied():
+    env = Env(Toy())
+    env.gym.library = math
+    state = choose_copies(env).take(env)
+    assert state.env.gym.library is math
+    assert find_objects(env, (types.ModuleType,)) == [math]  # and not what the module holds
 
 
 def test_copies_that_share_a_simulator_are_refused():

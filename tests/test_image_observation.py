@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from mbrl_cli.envs.image_observation import ImageObservation, image_layout
+from mbrl_cli.envs.image_observation import (
+    ImageObservation,
+    image_layout,
+    refuse_images_beside_other_parts,
+)
+from mbrl_cli.errors import UserError
 
 
 class Showing(gymnasium.Env):
@@ -47,6 +52,31 @@ def test_channels_come_first_and_values_are_unchanged(layout):
     env = ImageObservation(Showing(given))
     assert env.observation_space.shape == (3, 64, 64)
     np.testing.assert_array_equal(env.reset()[0], image)
+
+
+def in_a_dict(**parts):
+    env = Showing(np.zeros((32, 32, 3), np.uint8))
+    env.observation_space = spaces.Dict(parts)
+    return env
+
+
+def test_an_image_that_is_the_only_entry_of_a_dict_is_used():
+    image = np.full((32, 32, 3), 7, np.uint8)
+    env = in_a_dict(screen=spaces.Box(0, 255, image.shape, np.uint8))
+    env.image = {"screen": image}
+    np.testing.assert_array_equal(ImageObservation(env).reset()[0], np.full((3, 32, 32), 7))
+
+
+def test_an_image_beside_other_entries_is_refused_with_both_ways_out():
+    screen = spaces.Box(0, 255, (32, 32, 3), np.uint8)
+    both = spaces.Dict(screen=screen, health=spaces.Box(0, 9, (1,)))
+    with pytest.raises(
+        UserError, match=r"images \(screen\) among screen, health.*\[screen\].*\[health\]"
+    ):
+        refuse_images_beside_other_parts("Doom-v0", both)
+    small = spaces.Dict(image=spaces.Box(0, 255, (7, 7, 3), np.uint8), way=spaces.Discrete(4))
+    for space in (screen, small, spaces.Dict(screen=screen)):
+        refuse_images_beside_other_parts("Doom-v0", space)
 
 
 def test_a_grey_image_in_zero_to_one_is_averaged_to_a_power_of_two():

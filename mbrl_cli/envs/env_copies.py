@@ -10,7 +10,7 @@ import copy
 import random
 import sys
 from abc import ABC, abstractmethod
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,7 +64,7 @@ class DeepCopies(EnvCopies):
         return env.step(action), EnvState(env, generators, [])
 
     def _copy(self, env: Env, generators: list[Any]) -> tuple[Env, list[Any]]:
-        return copy.deepcopy((env, generators))
+        return copy.deepcopy((env, generators), _shared_modules(env))
 
 
 class AttributeCopies(DeepCopies):
@@ -274,10 +274,16 @@ def _reseed(env: Env, generators: list[Any], seed: int) -> None:
             generator.seed(own_seed)
 
 
+def _shared_modules(env: Env) -> dict[int, Any]:
+    """Return a memo for `copy.deepcopy`, which cannot copy the modules that an env refers to."""
+    return {id(module): module for module in find_objects(env, (ModuleType,))}
+
+
 def _copy_attributes(
     env: Env, generators: list[Any], memo: dict[int, Any]
 ) -> tuple[Env, list[Any]]:
     """Copy deeply without the constructors that EzPickle calls; `memo` as in `copy.deepcopy`."""
+    memo |= _shared_modules(env)
     pickled = find_objects(env, (EzPickle,))
     shells = []
     for item in pickled:

@@ -15,7 +15,11 @@ from mbrl_cli.envs.action_repeat import ActionRepeat
 from mbrl_cli.envs.described_error import described_error
 from mbrl_cli.envs.env import Env
 from mbrl_cli.envs.headless import rendering_hint, use_no_display
-from mbrl_cli.envs.image_observation import ImageObservation, image_layout
+from mbrl_cli.envs.image_observation import (
+    ImageObservation,
+    image_layout,
+    refuse_images_beside_other_parts,
+)
 from mbrl_cli.envs.interface_check import with_interface_check
 from mbrl_cli.envs.pixels import Pixels
 from mbrl_cli.envs.registration import check_kwargs, missing_package, package_of, registered
@@ -102,6 +106,8 @@ def make_env(
                 "learned",
             ):  # functions of observations get the environment's own
                 gym_env = ImageObservation(gym_env)
+            else:
+                refuse_images_beside_other_parts(id, gym_env.observation_space)
     except (ImportError, DependencyNotInstalled) as error:
         raise UserError(f"env.id={id}: {missing_package(error)}{_hint(obs, spec)}") from error
     except UserError:

@@ -21,7 +21,8 @@ _LEAVES = (
 def find_objects(root: object, kinds: tuple[type, ...]) -> list[Any]:
     """Return the objects of these kinds that `root` refers to, in a fixed order, each once.
 
-    Attributes, containers and the objects of bound methods are searched; spaces are not.
+    Attributes, containers and the objects of bound methods are searched; spaces and modules are
+    not.
     """
     found, seen, queue = [], {id(root)}, deque([root])
     while queue and len(seen) < MAX_OBJECTS:
@@ -38,6 +39,8 @@ def find_objects(root: object, kinds: tuple[type, ...]) -> list[Any]:
 
 
 def _children(item: Any) -> list[Any]:
+    if isinstance(item, types.ModuleType):  # not part of an environment
+        return []
     if isinstance(item, Mapping):
         return list(item.values())
     if isinstance(item, list | tuple | set | frozenset | deque):
