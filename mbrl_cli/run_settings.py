@@ -15,8 +15,8 @@ class RunSettings:
     seed: CountOrZero = 0
     total_steps: Count = 10_000
     prefill_steps: CountOrZero = 500
-    eval_every: CountOrZero = 1000
-    eval_episodes: Count = 5
+    eval_every: CountOrZero = 1250
+    eval_episodes: Count = 3
     final_eval_episodes: Count = 20
     eval_envs: CountOrZero | Literal["auto"] = "auto"
     holdout_ratio: Annotated[float, Bounds(0.0, 0.5)] = 0.1

@@ -160,8 +160,26 @@ def test_another_planner_for_a_saved_run_gets_the_values_for_its_agent(compose_r
 def test_a_run_is_as_long_as_the_measured_result_took(compose_run, words, total_steps):
     cfg = compose_run(*words.split())
     assert cfg.total_steps == total_steps
-    if cfg.agent_name not in ("mpc", "pets"):  # a planner takes long for an evaluation
-        assert cfg.total_steps >= 8 * cfg.eval_every
+
+
+@pytest.mark.parametrize("agent", choices("agent"))
+@pytest.mark.parametrize("env", choices("env"))
+def test_a_default_run_has_eight_to_twenty_evaluations(compose_run, env, agent):
+    cfg = compose_run(f"env={env}", f"agent={agent}", "++env.id=X-v0")
+    assert 8 <= len(range(cfg.eval_every, cfg.total_steps, cfg.eval_every)) + 1 <= 20
+
+
+@pytest.mark.parametrize(
+    ("words", "eval_every"),
+    [
+        ("env=cartpole", 125), ("env=cartpole total_steps=50", 7), ("env=gym total_steps=3", 1),
+        ("env=pendulum agent=mbpo", 250), ("env=pendulum agent=mbpo total_steps=400", 50),
+        ("env=cartpole eval_every=600", 600), ("env=cartpole eval_every=0", 0),
+        ("env=cartpole total_steps=1e3", 125), ("env=cartpole total_steps=null", 0),
+    ],
+)  # fmt: skip
+def test_the_interval_of_evaluations_follows_the_length_of_the_run(compose_run, words, eval_every):
+    assert compose_run(*words.split()).eval_every == eval_every
 
 
 def test_presets_are_other_agents_with_a_model_and_a_planner(compose_run):

@@ -159,3 +159,25 @@ def test_an_evaluation_changes_neither_the_agent_nor_its_training_episode():
     disturbed, (first, second) = train(evaluate_at=(3, 6))
     assert np.array_equal(undisturbed, disturbed)
     assert first.returns.tolist() == second.returns.tolist()
+
+
+@pytest.mark.parametrize("agent", ["mpc", "sac"])
+@pytest.mark.parametrize("eval_envs", ["auto", "0"])
+def test_more_evaluations_change_only_their_own_rows(mbrl, tiny_run, tmp_path, agent, eval_envs):
+    small = [word for word in tiny_run if not word.startswith(("agent", "eval_every"))]
+    if agent == "sac":
+        small = [w for w in small if not w.startswith(("model", "planner"))] + [
+            "agent.batch_size=8", "agent.hidden=[8]", "agent.log_every=5", "env=pendulum"
+        ]  # fmt: skip
+    rows = []
+    for folder, every in (("few", 0), ("many", 7)):
+        words = [f"agent={agent}", *small, f"eval_every={every}", f"eval_envs={eval_envs}"]
+        done = mbrl("train", *words, f"hydra.run.dir={folder}")
+        assert done.code == 0, done.err
+        lines = (tmp_path / folder / "metrics.csv").read_text().splitlines()
+        rows.append([line for line in lines if ",eval/" not in line and ",time/" not in line])
+        evaluations = [line for line in lines if ",eval/return," in line]
+        # Without environments of its own an evaluation waits for the end of an episode.
+        assert len(evaluations) >= 6 if every else len(evaluations) == 1
+    assert rows[0] == rows[1]
+    assert len(rows[0]) > 10

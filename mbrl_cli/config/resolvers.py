@@ -1,13 +1,16 @@
-"""OmegaConf resolvers that the YAML files use: `for_env`, `run_token` and `job_name`."""
+"""OmegaConf resolvers that the YAML files use: `for_env`, `eval_interval`, `run_token` and `job_name`."""
 
 from __future__ import annotations
 
+import math
 import secrets
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from mbrl_cli.config.job_name import job_name
+
+EVALUATIONS = 8  # of a run, the final one included
 
 
 def register_resolvers() -> None:
@@ -17,6 +20,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver(
         "run_token", lambda: secrets.token_hex(2), replace=True, use_cache=True
     )
+    OmegaConf.register_new_resolver("eval_interval", _eval_interval, replace=True)
     OmegaConf.register_new_resolver("job_name", _job_name, replace=True)
 
 
@@ -36,6 +40,19 @@ def _for_env(key: str, default: Any, *, _root_: DictConfig) -> Any:
         if OmegaConf.is_dict(values) and key in values:
             return values[key]
     return default
+
+
+def _eval_interval(total_steps: Any, recommended: Any) -> Any:
+    """Return the steps between evaluations: so many that a run has at least eight of them.
+
+    Args:
+        total_steps: of the run; the last evaluation is after these.
+        recommended: steps that the environment recommends, used if they are fewer; 0: none.
+    """
+    if not isinstance(total_steps, int | float) or not math.isfinite(total_steps):
+        return 0  # `total_steps` is reported as wrong
+    eighth = max(1, math.ceil(total_steps / EVALUATIONS))
+    return min(eighth, recommended) if recommended else eighth
 
 
 def _job_name(*keys: str, _root_: DictConfig) -> str:
