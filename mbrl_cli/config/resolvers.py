@@ -1,4 +1,4 @@
-"""OmegaConf resolvers that the YAML files use: `for_env`, `eval_interval`, `run_token` and `job_name`."""
+"""OmegaConf resolvers of the YAML files: `for_env`, `eval_interval`, `run_token`, `job_name`."""
 
 from __future__ import annotations
 
