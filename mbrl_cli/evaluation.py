@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,10 @@ from mbrl_cli.envs.env import Env
 from mbrl_cli.envs.global_random import restored_global_generators
 from mbrl_cli.seeding import child_seed, torch_generator
 from mbrl_cli.signals import raise_if_stop_requested
+
+# Called after each step of all running episodes: the number of episodes that have ended, of those
+# that go on, and of the steps that these have taken.
+Report = Callable[[int, int, int], None]
 
 
 class Evaluation(NamedTuple):
@@ -34,7 +38,11 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    agent: Agent, envs: Sequence[Env], seed: int, episodes: int | None = None
+    agent: Agent,
+    envs: Sequence[Env],
+    seed: int,
+    episodes: int | None = None,
+    report: Report | None = None,
 ) -> Evaluation:
     """Play episodes without exploration, as many in parallel as there are environments.
 
@@ -44,6 +52,7 @@ def evaluate(
         seed: run seed; reset seeds and the planner's random numbers depend on it alone, so every
             evaluation of a run plays the same episodes.
         episodes: number of episodes; None: one for each environment.
+        report: shows the progress.
     """
     episodes = len(envs) if episodes is None else episodes
     seeds = [child_seed(seed, "evaluation", episode) for episode in range(episodes)]
@@ -53,15 +62,24 @@ def evaluate(
             name = f"evaluation {group}" if group else "evaluation"
             generator = torch_generator(seed, name)
             group_seeds = seeds[start : start + len(envs)]
-            groups.append(_play(agent, envs[: len(group_seeds)], group_seeds, generator))
+            group_envs = envs[: len(group_seeds)]
+            groups.append(_play(agent, group_envs, group_seeds, generator, start, report))
     returns, lengths = (np.concatenate(parts) for parts in zip(*groups, strict=True))
     return Evaluation(seeds, returns, lengths)
 
 
 def _play(
-    agent: Agent, envs: Sequence[Env], seeds: list[int], generator: torch.Generator
+    agent: Agent,
+    envs: Sequence[Env],
+    seeds: list[int],
+    generator: torch.Generator,
+    played: int,
+    report: Report | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Play one episode in each environment, in parallel; return returns and lengths [B]."""
+    """Play one episode in each environment, in parallel; return returns and lengths [B].
+
+    `played` is the number of episodes that have ended before.
+    """
     policy = agent.policy(envs, explore=False, generator=generator)
     obs = np.stack([env.reset(s) for env, s in zip(envs, seeds, strict=True)])  # [B, O]
     policy.reset()
@@ -81,4 +99,6 @@ def _play(
         running = running[continues]
         if len(running) and not continues.all():
             policy.retain(np.flatnonzero(continues))
+        if report is not None:
+            report(played + len(envs) - len(running), len(running), int(lengths.max()))
     return returns, lengths

@@ -9,7 +9,9 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from mbrl_cli.console_view import make_console_view
+from mbrl_cli.console.plain_lines import PlainLines
+from mbrl_cli.console.run_progress import RunProgress
+from mbrl_cli.console.view import make_console_view
 from mbrl_cli.event_file import EventFile
 from mbrl_cli.metrics_csv import METRICS_CSV, MetricsCsv, check_metrics_csv
 from mbrl_cli.tensorboard_pages import hparams_summaries, layout_summary, text_summary
@@ -35,9 +37,8 @@ class Logger:
     def __init__(
         self,
         folder: Path,
-        total_steps: int,
         console: bool = True,
-        start_step: int = 0,
+        in_sweep: bool = False,
         position: Mapping[str, int] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,7 +53,8 @@ class Logger:
             )
             for env_step, tag, value in self._csv.read():
                 self._events.add_scalar(env_step, tag, value)
-        self._view = make_console_view(total_steps, start_step) if console else None
+        self._view = make_console_view(folder.name, in_sweep) if console else None
+        self._result_view = self._view or PlainLines(folder.name if in_sweep else "")
         self._last: dict[str, float] = {}  # last value of each tag
         self._evaluated = False
         self._end_record: Any = None  # TensorBoard's record that the run finished
@@ -103,16 +105,24 @@ class Logger:
         """
         self._events.add_video(env_step, tag, frames)
 
-    def progress(self, env_step: int) -> None:
-        """Show the current step on the console; cheap enough to call at every step."""
+    def progress(self, progress: RunProgress) -> None:
+        """Show the progress on the console; cheap enough to call at every step."""
         if self._view is not None:
-            self._view.update(env_step, self._last, self._evaluated)
+            self._view.update(progress, self._last, self._evaluated)
             self._evaluated = False
 
     def message(self, text: str) -> None:
-        """Print a line of text on the console."""
+        """Print a line of text on the console, unless `console` is false."""
         if self._view is not None:
             self._view.message(text)
+
+    def result(self, text: str) -> None:
+        """Print a line of text, also if `console` is false."""
+        self._result_view.message(text)
+
+    def last_values(self) -> dict[str, float]:
+        """Return the last value of each tag, also from the part before a resume."""
+        return {tag: value for _, tag, value in self._csv.read()}
 
     def position(self) -> dict[str, int]:
         """Return what is needed to resume logging from here.
@@ -139,7 +149,7 @@ class Logger:
             return
         self._closed = True
         if self._view is not None:
-            self._view.stop()
+            self._view.stop(finished=status == "finished")
         # An interrupted or failed run gets no end record: it may be resumed in this folder, and
         # TensorBoard uses the first of several end records.
         if status == "finished" and self._end_record is not None:

@@ -33,3 +33,32 @@ def format_mean_and_std(returns: np.ndarray) -> str:
     if std > 0 and float(spread) == 0:  # far below the mean: digits of its own
         spread = format_return(std)
     return f"{format_return(mean, scale)} ± {spread}"
+
+
+def bootstrap_interval(
+    returns: np.ndarray, level: float = 0.95, resamples: int = 2000
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of the mean of returns [episodes].
+
+    It stays within the range of the data, which a t interval leaves where returns are bounded. Its
+    random numbers have a fixed seed.
+    """
+    rng = np.random.Generator(np.random.PCG64(0))
+    rows = rng.integers(len(returns), size=(resamples, len(returns)))
+    means = returns[rows].mean(1)  # [resamples]
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def format_mean_and_interval(returns: np.ndarray) -> str:
+    """Return 'mean, 95 % interval low to high' of returns [episodes], with equal decimals.
+
+    A single episode has no interval.
+    """
+    mean = float(returns.mean())
+    if len(returns) < 2:
+        return format_return(mean)
+    low, high = bootstrap_interval(returns)
+    scale = max(abs(mean), abs(low), abs(high))
+    shown_mean, shown_low, shown_high = (format_return(x, scale) for x in (mean, low, high))
+    return f"{shown_mean}, 95 % interval {shown_low} to {shown_high}"

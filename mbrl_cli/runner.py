@@ -13,8 +13,10 @@ import numpy as np
 from mbrl_cli.agents.base import Agent, Policy
 from mbrl_cli.agents.random import Random
 from mbrl_cli.checkpoint_store import CheckpointStore
+from mbrl_cli.console.remaining_time import RemainingTime
+from mbrl_cli.console.run_progress import RunProgress
 from mbrl_cli.divergence import refuse_nonfinite_action, refuse_nonfinite_losses
-from mbrl_cli.envs.env import Env
+from mbrl_cli.envs.env import STEPS_WITHOUT_LIMIT, Env
 from mbrl_cli.envs.known_function_check import check_known_functions
 from mbrl_cli.errors import Diverged, printable
 from mbrl_cli.evaluation import Evaluation, evaluate
@@ -58,6 +60,7 @@ class Runner:
         self.store = CheckpointStore(folder, settings.keep_checkpoints, config)
         self.env_step = 0
         self.stopwatch = Stopwatch()
+        self.progress = self._make_progress()
         self._make_replay({}, 0)
         self._generators = {
             name: torch_generator(settings.seed, name) for name in ("prefill", "policy")
@@ -78,6 +81,7 @@ class Runner:
         """
         settings = self.settings
         self._show_notices()
+        self.progress.start(self.env_step)
         try:
             while self.env_step < settings.total_steps:
                 self._take_snapshot()
@@ -97,8 +101,9 @@ class Runner:
         finally:
             if self._snapshot and self._snapshot["env_step"] > self.store.saved_step:
                 self._save_snapshot()
-        agent_state = copy.deepcopy(self.agent.state_dict())
-        self.store.finish(self.env_step, agent_state, float(final.returns.mean()))
+        with self.stopwatch("save"):
+            agent_state = copy.deepcopy(self.agent.state_dict())
+            self.store.finish(self.env_step, agent_state, float(final.returns.mean()))
         return final
 
     def resume_from(self, checkpoint: dict[str, Any], transitions: dict[str, np.ndarray]) -> None:
@@ -115,6 +120,22 @@ class Runner:
         """Start with these transitions of another run, by field; call before `run`."""
         self._make_replay(transitions, episodes)
         self._checked_rows = range(len(self.replay), len(self.replay))
+
+    def _make_progress(self) -> RunProgress:
+        settings = self.settings
+        remaining = RemainingTime(
+            total_steps=settings.total_steps,
+            eval_every=settings.eval_every,
+            eval_episodes=settings.eval_episodes,
+            final_eval_episodes=settings.final_eval_episodes,
+            parallel_episodes=settings.num_eval_envs,
+            episode_limit=self.env.spec.max_episode_steps or STEPS_WITHOUT_LIMIT,
+        )
+        return RunProgress(
+            remaining,
+            self.stopwatch,
+            (lambda first, last: ()) if settings.model_from_frozen else self.agent.fit_steps,
+        )
 
     def _make_replay(self, transitions: dict[str, np.ndarray], episodes: int) -> None:
         """Create the replay buffer with these transitions and space for the remaining steps."""
@@ -171,6 +192,7 @@ class Runner:
         with self.stopwatch("save"):
             self.logger.sync()
             self.store.save(self._snapshot, self.replay)
+        self.progress.end_save()
         self._saved_time = time.monotonic()
 
     def _show_notices(self) -> None:
@@ -197,12 +219,15 @@ class Runner:
         terminated = truncated = False
         obs = env.reset(seed)
         policy.reset()
+        self.progress.start_episode(is_prefill=not prefilled)
         while not (terminated or truncated) and self.env_step < settings.total_steps:
             if learn:
+                self.progress.start_update()
                 with self.stopwatch("fit"):
                     metrics = self.agent.update(replay, self.env_step)
                     self.logger.scalars(self.env_step, metrics)
                     refuse_nonfinite_losses(metrics, self.agent.divergence_advice)
+                self.progress.end_update()
             with self.stopwatch("plan"):
                 decision = policy.act(obs[None])
                 refuse_nonfinite_action(decision.action, self.agent.divergence_advice)
@@ -214,10 +239,12 @@ class Runner:
             replay.add(obs, decision.action[0], reward, next_obs, terminated, truncated)
             obs = next_obs
             self.env_step += 1
+            self.progress.end_step(self.env_step)
             rewards.append(reward)
             if decision.predicted_return is not None:
                 predicted.append(float(decision.predicted_return[0]))
             if terminated or truncated:
+                self.progress.end_episode(len(rewards))
                 self._log_episode(policy, rewards, predicted, terminated)
             self._evaluate_and_log_if_due()
 
@@ -250,18 +277,26 @@ class Runner:
                 self._evaluate(settings.eval_episodes)
         if step % settings.log_every == 0:
             self.logger.scalars(step, self.stopwatch.metrics())
-        self.logger.progress(step)
+        if not is_last:
+            self.logger.progress(self.progress)
 
     def _evaluate(self, episodes: int) -> Evaluation:
         """Play evaluation episodes and log the result, tags `eval/...`."""
+
+        def report(finished: int, running: int, round_number: int) -> None:
+            self.progress.end_round(finished, running, round_number)
+            self.logger.progress(self.progress)
+
+        self.progress.start_evaluation(episodes)
         with self.stopwatch("eval"):
             envs = self.eval_envs.take(episodes)
-            result = evaluate(self.agent, envs, self.settings.seed, episodes)
+            result = evaluate(self.agent, envs, self.settings.seed, episodes, report)
+        self.progress.end_evaluation(float(result.lengths.mean()))
         self._evaluation_waits = False
         self.logger.scalars(self.env_step, result.metrics())
         # A generator of its own: a video changes no other random number.
         video = self.agent.video(self.replay, torch_generator(self.settings.seed, "video"))
         if video is not None:
             self.logger.video(self.env_step, "model/open_loop", video)
-        self.logger.progress(self.env_step)
+        self.logger.progress(self.progress)
         return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 PHASES = ("env", "plan", "fit", "eval", "save")
@@ -12,20 +12,33 @@ MEAN_TAGS = {"env": "time/env_ms", "plan": "time/decision_ms", "fit": "time/upda
 
 
 class Stopwatch:
-    """Adds up the seconds that a run spends in each phase, and counts how often it was entered."""
+    """Adds up the seconds that a run spends in each phase, and counts how often it was entered.
 
-    def __init__(self) -> None:
+    Attributes:
+        seconds: total of each phase.
+        clock: returns the time in seconds.
+        current: phase and start time of the block that runs now, or None. It is one object, so
+            another thread reads a consistent pair.
+        last_seconds: duration of the last block that ended.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.seconds = dict.fromkeys(PHASES, 0.0)
+        self.clock = clock
+        self.current: tuple[str, float] | None = None
+        self.last_seconds = 0.0
         self._since_row = dict.fromkeys(MEAN_TAGS, (0.0, 0))  # seconds and times since the last row
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
         """Add the duration of the `with` block to `phase`."""
-        start = time.perf_counter()
+        start = self.clock()
+        self.current = phase, start
         try:
             yield
         finally:
-            seconds = time.perf_counter() - start
+            seconds = self.last_seconds = self.clock() - start
+            self.current = None
             self.seconds[phase] += seconds
             if phase in self._since_row:
                 before, times = self._since_row[phase]

@@ -68,7 +68,7 @@ def compose_small(compose_run):
 def run(parts, folder):
     """Run to the end; return the runner and the rows of its metrics as {tag: [(step, value)]}."""
     settings = parts.settings
-    with Logger(folder, settings.total_steps, console=False) as logger:
+    with Logger(folder, console=False) as logger:
         runner = Runner(parts.env, parts.eval_envs, parts.agent, settings, logger, folder)
         runner.run()
     logged = {}

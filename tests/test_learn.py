@@ -38,7 +38,7 @@ def returns_of(compose_run, tmp_path):
         parts = build(cfg)
         settings = parts.settings
         eval_envs = parts.eval_envs
-        with Logger(tmp_path, settings.total_steps, console=False) as logger:
+        with Logger(tmp_path, console=False) as logger:
             runner = Runner(parts.env, eval_envs, parts.agent, settings, logger, tmp_path)
             return runner.run().returns
 

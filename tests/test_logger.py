@@ -1,8 +1,7 @@
-"""Logging: metrics.csv, TensorBoard, the console, and their state after a resume."""
+"""Logging: metrics.csv, TensorBoard, and their state after a resume."""
 
 from __future__ import annotations
 
-import io
 import math
 import re
 import struct
@@ -14,30 +13,10 @@ from tensorboard.backend.event_processing.event_file_loader import LegacyEventFi
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from mbrl_cli import console_view
 from mbrl_cli.errors import UserError
 from mbrl_cli.logger import Logger
 from mbrl_cli.metrics_csv import METRICS_CSV
 from mbrl_cli.tags import TAGS, describe
-
-
-class FakeTerminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-class FakeClock:
-    now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
-    clock = FakeClock()
-    monkeypatch.setattr(console_view, "time", clock)
-    return clock
 
 
 def float32(value: float) -> float:
@@ -64,7 +43,7 @@ def hparams_records(folder: Path) -> dict[str, HParamsPluginData]:
 
 
 def test_the_csv_holds_every_value_exactly(tmp_path: Path) -> None:
-    with Logger(tmp_path, total_steps=10, console=False) as log:
+    with Logger(tmp_path, console=False) as log:
         log.scalars(0, {"train/return": 0.1 + 0.2, "model/train_loss": math.nan})
         log.scalars(10, {"eval/return": -math.inf, "model/train_loss": 5})
     assert (tmp_path / METRICS_CSV).read_bytes() == (
@@ -77,13 +56,13 @@ def test_the_csv_holds_every_value_exactly(tmp_path: Path) -> None:
 
 
 def test_a_row_is_in_the_file_before_the_run_ends(tmp_path: Path) -> None:
-    with Logger(tmp_path, total_steps=10, console=False) as log:
+    with Logger(tmp_path, console=False) as log:
         log.scalars(1, {"train/return": 1.0})
         assert (tmp_path / METRICS_CSV).read_text().endswith("1,train/return,1.0\n")
 
 
 def test_tensorboard_reads_the_same_values(tmp_path: Path) -> None:
-    with Logger(tmp_path, total_steps=10, console=False) as log:
+    with Logger(tmp_path, console=False) as log:
         for step in range(10_050):  # more points than TensorBoard's reader keeps by default
             log.scalars(step, {"train/return": step / 3})
         log.scalars(10_050, {"model/train_loss": math.nan})
@@ -104,7 +83,7 @@ def test_the_hparams_page_has_settings_by_name_and_the_same_metrics_for_all_runs
         "h": [64, 64],
         "seed": 3,
     }
-    with Logger(tmp_path, total_steps=10, console=False) as log:
+    with Logger(tmp_path, console=False) as log:
         log.describe(hparams, ["planner"], "a: 1\n")
         log.scalars(1, {"train/return": 1.0})
     records = hparams_records(tmp_path)
@@ -131,7 +110,7 @@ def test_the_hparams_page_has_settings_by_name_and_the_same_metrics_for_all_runs
 
 
 def test_the_config_is_a_text_and_the_layout_has_six_charts_of_known_tags(tmp_path: Path) -> None:
-    with Logger(tmp_path, total_steps=10, console=False) as log:
+    with Logger(tmp_path, console=False) as log:
         log.describe({"seed": 1}, [], "planner:\n  horizon: 25\n")
     values = {
         value.tag: value
@@ -152,7 +131,7 @@ def test_the_config_is_a_text_and_the_layout_has_six_charts_of_known_tags(tmp_pa
 
 def test_a_run_that_failed_has_no_end_record(tmp_path: Path) -> None:
     def run() -> None:
-        with Logger(tmp_path, total_steps=10, console=False) as log:
+        with Logger(tmp_path, console=False) as log:
             log.describe({"seed": 1}, [], "")
             raise ZeroDivisionError
 
@@ -164,8 +143,7 @@ def test_a_run_that_failed_has_no_end_record(tmp_path: Path) -> None:
 def log_steps(folder: Path, steps: range, position: dict[str, int] | None = None) -> dict[str, int]:
     """Log each of `steps`; return the position of the files after step 4."""
     position_after_4: dict[str, int] = {}
-    start = steps.start - 1
-    with Logger(folder, 8, console=False, start_step=start, position=position) as log:
+    with Logger(folder, console=False, position=position) as log:
         log.describe({"seed": 1}, [], "")
         for step in steps:
             log.scalars(step, {"train/return": step / 3, "time/sps": 1.0})
@@ -211,86 +189,3 @@ def test_a_csv_that_lost_rows_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[: position["csv"] - 1])
     with pytest.raises(UserError, match=r"metrics\.csv: shorter than when the checkpoint"):
         log_steps(tmp_path, range(5, 9), position)
-
-
-@pytest.mark.usefixtures("clock")
-def test_plain_lines_appear_at_evaluations_and_after_each_tenth_of_the_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], clock: FakeClock
-) -> None:
-    with Logger(tmp_path, total_steps=2000) as log:
-        log.message("[b]not markup[/b]")
-        for step in range(1, 501):
-            clock.now = step / 100
-            if step == 100:
-                log.scalars(step, {"train/return": 9.5, "model/train_loss": 0.25})
-            if step == 450:
-                log.scalars(step, {"eval/return": 12345.678, "model/holdout_loss": 0.5})
-            log.progress(step)
-    # 100 steps a second: 1,800 left at step 200 are 18 seconds.
-    assert capsys.readouterr().out.splitlines() == [
-        "[b]not markup[/b]",
-        " 10 %  200/2,000  return 9.5  loss 0.25  0:00:18 left",
-        " 20 %  400/2,000  return 9.5  loss 0.25  0:00:16 left",
-        " 22 %  450/2,000  return 9.5  eval 1.235e+04  loss 0.5  0:00:16 left",
-    ]
-
-
-def test_plain_lines_of_a_slow_run_appear_every_30_seconds(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], clock: FakeClock
-) -> None:
-    with Logger(tmp_path, total_steps=1_000_000, start_step=500_000) as log:
-        for step in range(500_001, 500_066):
-            clock.now += 1
-            log.progress(step)
-    # One step a second, 499,970 to go: 138 hours, 52 minutes, 50 seconds.
-    assert capsys.readouterr().out.splitlines() == [
-        " 50 %  500,030/1,000,000  138:52:50 left",
-        " 50 %  500,060/1,000,000  138:52:20 left",
-    ]
-
-
-def test_the_last_step_has_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with Logger(tmp_path, total_steps=100, start_step=95) as log:
-        log.progress(100)
-    assert capsys.readouterr().out == "100 %  100/100\n"
-
-
-def test_console_false_prints_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with Logger(tmp_path, total_steps=10, console=False) as log:
-        log.message("hello")
-        log.progress(10)
-    assert capsys.readouterr().out == ""
-
-
-def test_the_live_line_shows_values_and_ctrl_c_restores_the_terminal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def run() -> None:
-        with Logger(tmp_path, total_steps=1000) as log:
-            log.scalars(100, {"train/return": 9.5, "eval/return": 12.0})
-            log.progress(100)
-            log.message("saved")
-            log.progress(250)
-            raise KeyboardInterrupt
-
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "80")
-    terminal = FakeTerminal()
-    monkeypatch.setattr("sys.stdout", terminal)
-    with pytest.raises(KeyboardInterrupt):
-        run()
-    shown = terminal.getvalue()
-    assert "saved" in shown
-    for word in ("25 %", "250/1,000", "return 9.5", "eval 12"):
-        assert word in shown
-    assert "\x1b[?25l" in shown  # the cursor is hidden
-    assert shown.endswith("\n\x1b[?25h")  # and shown again, below the line
-
-
-def test_a_pipe_gets_plain_lines_also_with_force_color(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    with Logger(tmp_path, total_steps=10) as log:
-        log.progress(10)
-    assert "\x1b" not in capsys.readouterr().out

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mbrl_cli import stopwatch
 from mbrl_cli.logger import Logger
 from mbrl_cli.stopwatch import Stopwatch
 from mbrl_cli.tags import TAGS, describe, markdown
@@ -46,11 +45,11 @@ def test_tags_that_differ_in_a_number_share_a_description():
 
 
 def test_tensorboard_reads_the_description_once_and_after_a_resume(tmp_path):
-    with Logger(tmp_path, total_steps=4, console=False) as log:
+    with Logger(tmp_path, console=False) as log:
         log.scalars(1, {"eval/return": 1.0, "my/own": 2.0})
         position = log.position()
         log.scalars(2, {"eval/return": 3.0})
-    with Logger(tmp_path, 4, console=False, start_step=1, position=position) as log:
+    with Logger(tmp_path, console=False, position=position) as log:
         log.scalars(2, {"eval/return": 3.0, "train/length": 8.0})
     events = EventAccumulator(str(tmp_path)).Reload()
     descriptions = {
@@ -64,16 +63,15 @@ def test_tensorboard_reads_the_description_once_and_after_a_resume(tmp_path):
     assert [(p.step, p.value) for p in events.Scalars("eval/return")] == [(1, 1.0), (2, 3.0)]
 
 
-def test_mean_times_are_those_since_the_previous_row(monkeypatch):
+def test_mean_times_are_those_since_the_previous_row():
     class Clock:
         now = 0.0
 
-        def perf_counter(self):
+        def __call__(self):
             return self.now
 
     clock = Clock()
-    monkeypatch.setattr(stopwatch, "time", clock)
-    watch = Stopwatch()
+    watch = Stopwatch(clock)
     for seconds in (0.5, 1.5):
         with watch("plan"):
             clock.now += seconds

@@ -177,6 +177,12 @@ class AlphaZero(Agent):
             metrics |= {f"agent/{name}_loss": mean for name, mean in means.items()}
         return metrics
 
+    def fit_steps(self, first: int, last: int) -> Sequence[int]:
+        """Return the environment steps in [first, last) before which a Markov model is fitted."""
+        if self.model_is_network:
+            return range(0)
+        return self.fit_schedule.steps(first, last, at_once=not self.model.is_fitted)
+
     @torch.no_grad()
     def targets(self, replay: ReplayBuffer, num_batches: int = 1) -> list[SearchTargets]:
         """Sample sequences and return their training targets, in batches.

@@ -70,6 +70,13 @@ class Agent(ABC):
         """
         return {}
 
+    def fit_steps(self, first: int, last: int) -> Sequence[int]:
+        """Return the environment steps in [first, last) before which `update` fits a model.
+
+        The console estimates the remaining time from them: these updates take longer than others.
+        """
+        return range(0)
+
     def video(self, replay: ReplayBuffer, generator: torch.Generator) -> np.ndarray | None:
         """Return a video [T, height, width, channels], uint8, for the log, or None.
 

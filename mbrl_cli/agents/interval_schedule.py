@@ -23,6 +23,11 @@ class IntervalSchedule:
         self.last_step = env_step
         return True
 
+    def steps(self, first: int, last: int, at_once: bool = False) -> range:
+        """Return the steps in [first, last) at which it will be time; see `due` for `at_once`."""
+        start = first if at_once else max(first, self.last_step + self.interval)
+        return range(start, last, self.interval)
+
     def state_dict(self) -> dict[str, Any]:
         """Return the environment step of the last time."""
         return {"last_step": self.last_step}

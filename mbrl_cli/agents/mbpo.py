@@ -108,6 +108,7 @@ class MBPO(Agent):
         self.generator = generator
         self.device = device
         self.num_real = round(real_ratio * self.sac.batch_size)  # real rows of each batch
+        self._uses_only_real_data = self.num_real == self.sac.batch_size and planner is None
         self.fit_schedule = IntervalSchedule(fit_every)
         self.rollout_schedule = IntervalSchedule(rollout_every)
         self.diverged_fits = DivergedFits()
@@ -133,8 +134,7 @@ class MBPO(Agent):
 
     def update(self, replay: ReplayBuffer, env_step: int) -> dict[str, float]:
         """Fit the model, roll out the policy and take gradient steps, each if it is due."""
-        only_real = self.num_real == self.sac.batch_size and self.planning is None
-        if only_real or not len(replay):
+        if self._uses_only_real_data or not len(replay):
             return self.sac.update(replay, env_step)
         self.sac.refit_scales(replay)
         metrics: dict[str, float] = {}
@@ -148,6 +148,12 @@ class MBPO(Agent):
             num_real = self.num_real if len(self.imagined) else self.sac.batch_size
             self.sac.learn(self._sample_batches(replay, updates, num_real), num_real)
         return metrics | self.sac.metrics.take(env_step)
+
+    def fit_steps(self, first: int, last: int) -> Sequence[int]:
+        """Return the environment steps in [first, last) before which the model is fitted."""
+        if self._uses_only_real_data:
+            return range(0)
+        return self.fit_schedule.steps(first, last, at_once=not self.model.is_fitted)
 
     def _fit(self, replay: ReplayBuffer) -> dict[str, float]:
         """Fit the model; return its metrics by tag.

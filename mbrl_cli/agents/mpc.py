@@ -107,6 +107,10 @@ class MPC(Agent):
         self.diverged_fits.add(fitted)
         return metrics | {f"model/{name}": value for name, value in fitted.items()}
 
+    def fit_steps(self, first: int, last: int) -> Sequence[int]:
+        """Return the environment steps in [first, last) before which the model is fitted."""
+        return self.fit_schedule.steps(first, last, at_once=not self.model.is_fitted)
+
     def video(self, replay: ReplayBuffer, generator: torch.Generator) -> np.ndarray | None:
         """Return the model's video; see `Model.video`."""
         return self.model.video(replay, generator)

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+import time
 import traceback
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
@@ -51,6 +52,7 @@ from mbrl_cli.config.saved_config import (
 from mbrl_cli.config.state_errors import state_errors
 from mbrl_cli.config.state_shapes import refuse_other_shapes
 from mbrl_cli.config.versions import VERSIONS, collect_versions
+from mbrl_cli.console.run_summary import run_summary
 from mbrl_cli.errors import (
     Diverged,
     EnvironmentFault,
@@ -61,7 +63,7 @@ from mbrl_cli.errors import (
 from mbrl_cli.lock import locked
 from mbrl_cli.logger import Logger
 from mbrl_cli.metrics_csv import check_metrics_csv
-from mbrl_cli.return_text import format_mean_and_std, format_return
+from mbrl_cli.return_text import format_return
 from mbrl_cli.run_files import FAULT_FILE, read_regular, remove_unfinished, write_atomically
 from mbrl_cli.runner import Runner
 from mbrl_cli.signals import stop_on_signals
@@ -83,7 +85,7 @@ def train(cfg: DictConfig) -> float:
         return start_run(cfg, folder, hydra.runtime.choices)
     try:
         if not (folder / CONFIG).exists():
-            return start_run(cfg, folder, hydra.runtime.choices)
+            return start_run(cfg, folder, hydra.runtime.choices, is_job=True)
         return resume_run(folder, cfg, is_job=True)
     except UserError as error:
         logging.getLogger(__name__).error("this job failed: %s", error)
@@ -94,13 +96,16 @@ def train(cfg: DictConfig) -> float:
         raise
 
 
-def start_run(cfg: DictConfig, folder: Path, choices: Mapping[str, Any]) -> float:
+def start_run(
+    cfg: DictConfig, folder: Path, choices: Mapping[str, Any], is_job: bool = False
+) -> float:
     """Train a new run in an existing folder; return its final mean return.
 
     Args:
         cfg: the composed config, without Hydra's part.
         folder: where the run is written.
         choices: the names of the choices by group.
+        is_job: whether the run is a job of a sweep.
     """
     run_objects = build(cfg)
     with locked(folder):
@@ -114,7 +119,7 @@ def start_run(cfg: DictConfig, folder: Path, choices: Mapping[str, Any]) -> floa
             record_choices(folder, choices)
             record_origin(folder, [parse_config_record(config, folder / CONFIG)], os.getcwd())
             write_atomically(folder / CONFIG, config)
-        return _run_to_end(run_objects, resolved, folder, state=None, stored={})
+        return _run_to_end(run_objects, resolved, folder, None, {}, is_job)
 
 
 def resume_run(
@@ -184,7 +189,7 @@ def resume_run(
         if changes:
             _record_changes(changes, folder, now, state["env_step"] if state else 0)
             record_choices(folder, recorded_choices(folder) | dict(new_choices))
-        return _run_to_end(run_objects, now, folder, state, stored)
+        return _run_to_end(run_objects, now, folder, state, stored, is_job)
 
 
 def _remove_unfinished(folder: Path) -> None:
@@ -218,6 +223,7 @@ def _run_to_end(
     folder: Path,
     state: dict[str, Any] | None,
     stored: dict[str, np.ndarray],
+    is_job: bool,
 ) -> float:
     """Run from `state`, or from the start, to the end; return the final mean return.
 
@@ -227,20 +233,23 @@ def _run_to_end(
         folder: the run folder.
         state: a saved state of the run, None to start.
         stored: the replay that belongs to `state`: arrays by field.
+        is_job: whether the run is a job of a sweep.
     """
+    start_time = time.monotonic()
     set_threads_and_malloc(run_objects.threads)
     settings = run_objects.settings
     eval_envs = run_objects.eval_envs
     runner: Runner | None = None
     (folder / FAULT_FILE).unlink(missing_ok=True)  # of the part that failed before
-    start_step, position = (state["env_step"], state["log"]) if state else (0, None)
+    position = state["log"] if state else None
+    seconds_before = sum(state["seconds"].values()) if state else 0.0
     try:
         with (
             stop_on_signals(),
             disk_faults(folder, f"then type: mbrl resume {folder}"),
-            Logger(folder, settings.total_steps, settings.console, start_step, position) as logger,
+            Logger(folder, settings.console, is_job, position) as logger,
         ):
-            logger.message(f"run folder  {folder}")
+            logger.result(f"folder    {folder}")
             logger.describe(*run_hparams(folder, resolved), readable_config(resolved))
             runner = Runner(
                 run_objects.env,
@@ -258,10 +267,16 @@ def _run_to_end(
                 runner.start_from_replay(*load_source_replay(settings, run_objects.env.spec))
             with state_errors(folder) if state is not None else nullcontext():
                 final = runner.run()
-            logger.message(
-                f"final evaluation  return {format_mean_and_std(final.returns)} "
-                f"over {len(final.returns)} episodes"
+            summary = run_summary(
+                final.returns,
+                settings.total_steps,
+                seconds_before + time.monotonic() - start_time,
+                logger.last_values(),
+                run_objects.model is not None,
+                folder,
             )
+            for line in summary if settings.console else summary[:1]:
+                logger.result(line)
     except (EnvironmentFault, Diverged) as fault:
         write_atomically(folder / FAULT_FILE, traceback.format_exc().encode())
         saved = (

@@ -1,0 +1,1 @@
+"""What a run prints: progress, remaining time and summary."""

@@ -1,0 +1,205 @@
+"""Estimate of the time that the rest of a run takes, from the parts measured so far."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from statistics import fmean
+
+STEP_WINDOW = 200  # environment steps whose mean duration is the estimate for further ones
+FIT_WINDOW = 3  # fits, likewise
+LENGTH_WINDOW = 3  # episodes whose mean length is the estimate for further ones
+MIN_STEPS = 5  # fewer steps give no estimate
+# The first steps after the prefill are not measured: they compile and allocate.
+SKIPPED_STEPS = 2
+# Part of a decision's duration that each further environment adds, before a round of an evaluation
+# is measured: 20 environments take nine times as long as one with CEM and an ensemble on one core.
+ADDED_BY_ENV = 0.4
+
+
+class RemainingTime:
+    """Add up the steps, fits and evaluations that a run still has, each with its measured duration.
+
+    A round is one step of all episodes of an evaluation that have not ended. Its duration is
+    a + b * c for b episodes. The training steps measure b = 1, evaluations measure larger b.
+
+    Args:
+        total_steps: environment steps of the run.
+        eval_every: environment steps between evaluations; 0: only the final one.
+        eval_episodes: episodes of an evaluation.
+        final_eval_episodes: episodes of the final evaluation.
+        parallel_episodes: episodes of an evaluation that are played in parallel; None: all.
+        episode_limit: steps after which an episode is truncated.
+    """
+
+    def __init__(
+        self,
+        total_steps: int,
+        eval_every: int,
+        eval_episodes: int,
+        final_eval_episodes: int,
+        parallel_episodes: int | None,
+        episode_limit: int,
+    ) -> None:
+        self.total_steps = total_steps
+        self.eval_every = eval_every
+        self.eval_episodes = eval_episodes
+        self.final_eval_episodes = final_eval_episodes
+        self.parallel_episodes = parallel_episodes
+        self.episode_limit = episode_limit
+        self._num_steps = 0  # after the prefill
+        self._steps: deque[float] = deque(maxlen=STEP_WINDOW)
+        self._step_sum = 0.0
+        self._decision_sum = self._num_decisions = 0.0
+        self._fits: deque[float] = deque(maxlen=FIT_WINDOW)
+        self._rounds: dict[int, tuple[int, float]] = {}  # episodes -> number of rounds, seconds
+        self._random_lengths: list[int] = []
+        self._lengths: deque[float] = deque(maxlen=LENGTH_WINDOW)
+        self._save_sum = 0.0
+        self._round_costs: tuple[float, float] | None = None  # a and c
+
+    # --- measurements -------------------------------------------------------------------------
+
+    def add_step(self, seconds: float, decision_seconds: float) -> None:
+        """Add an environment step after the prefill.
+
+        Args:
+            seconds: its duration, without fits, evaluations and saving.
+            decision_seconds: the part of it that acting and the environment take.
+        """
+        self._num_steps += 1
+        if self._num_steps <= SKIPPED_STEPS:
+            return
+        if len(self._steps) == STEP_WINDOW:
+            self._step_sum -= self._steps[0]
+        self._steps.append(seconds)
+        self._step_sum += seconds
+        self._decision_sum += decision_seconds
+        self._num_decisions += 1
+        self._round_costs = None
+
+    def add_fit(self, seconds: float) -> None:
+        """Add a fit of the model; its number of gradient steps does not grow with the data."""
+        self._fits.append(seconds)
+
+    def add_round(self, num_episodes: int, seconds: float) -> None:
+        """Add one step of `num_episodes` episodes of an evaluation of the learned policy."""
+        number, total = self._rounds.get(num_episodes, (0, 0.0))
+        self._rounds[num_episodes] = number + 1, total + seconds
+        self._round_costs = None
+
+    def add_save(self, seconds: float) -> None:
+        """Add the writing of a checkpoint."""
+        self._save_sum += seconds
+
+    def add_random_episode(self, length: int) -> None:
+        """Add the length of an episode of the prefill."""
+        self._random_lengths.append(length)
+
+    def add_learned_episode(self, length: float) -> None:
+        """Add the length of a training episode after the prefill, or the mean of an evaluation."""
+        self._lengths.append(length)
+
+    # --- estimates ----------------------------------------------------------------------------
+
+    def step_seconds(self) -> float | None:
+        """Return the duration of a step after the prefill, or None before it is measured."""
+        return self._step_sum / len(self._steps) if len(self._steps) >= MIN_STEPS else None
+
+    def fit_seconds(self) -> float | None:
+        """Return the duration of a fit, or None before one is measured."""
+        return fmean(self._fits) if self._fits else None
+
+    def episode_length(self) -> float:
+        """Return the expected length of an evaluation episode.
+
+        Episodes that became longer than random ones are expected half way between their present
+        length and the limit; others keep their present length.
+        """
+        if not self._lengths:
+            return self.episode_limit
+        present = fmean(self._lengths)
+        if self._random_lengths and present <= fmean(self._random_lengths):
+            return present
+        return (present + self.episode_limit) / 2
+
+    def round_seconds(self, num_episodes: int) -> float:
+        """Return the duration of a round of an evaluation; call it after `step_seconds` is known.
+
+        a and c minimise the squared error over all measured rounds; neither is negative.
+        """
+        if self._round_costs is None:
+            self._round_costs = self._fit_round_costs()
+        fixed, added = self._round_costs
+        return fixed + added * num_episodes
+
+    def _fit_round_costs(self) -> tuple[float, float]:
+        decision = self._decision_sum / self._num_decisions
+        points = [(1, self._num_decisions, decision)]
+        points += [(b, number, total / number) for b, (number, total) in self._rounds.items()]
+        weight = sum(number for _, number, _ in points)
+        mean_b = sum(b * number for b, number, _ in points) / weight
+        mean = sum(seconds * number for _, number, seconds in points) / weight
+        variance = sum(number * (b - mean_b) ** 2 for b, number, _ in points)
+        if variance == 0.0:
+            return decision * (1.0 - ADDED_BY_ENV), decision * ADDED_BY_ENV
+        covariance = sum(number * (b - mean_b) * (seconds - mean) for b, number, seconds in points)
+        added = max(0.0, covariance / variance)
+        fixed = mean - added * mean_b
+        return (fixed, added) if fixed >= 0.0 else (0.0, mean / mean_b)
+
+    def evaluation_seconds(self, num_episodes: int) -> float:
+        """Return the duration of an evaluation that has not started."""
+        parallel = min(self.parallel_episodes or num_episodes, num_episodes)
+        full, rest = divmod(num_episodes, max(1, parallel))
+        seconds = full * self.round_seconds(parallel)
+        if rest:
+            seconds += self.round_seconds(rest)
+        return seconds * self.episode_length()
+
+    def rest_of_evaluation_seconds(
+        self, num_episodes: int, finished: int, running: int, round_number: int
+    ) -> float:
+        """Return the duration of the rest of an evaluation.
+
+        Args:
+            num_episodes: its episodes.
+            finished: those that have ended.
+            running: those that are being played.
+            round_number: steps that these have taken.
+        """
+        length = self.episode_length()
+        if round_number >= length:  # half way to the limit
+            length = (round_number + self.episode_limit) / 2
+        seconds = max(0.0, length - round_number) * self.round_seconds(running) if running else 0.0
+        waiting = num_episodes - finished - running
+        return seconds + (self.evaluation_seconds(waiting) if waiting else 0.0)
+
+    def run_seconds(self, env_step: int, num_fits: int) -> float | None:
+        """Return the duration of the rest of the run without an evaluation that runs now.
+
+        Args:
+            env_step: environment steps that are taken.
+            num_fits: fits that are still to come.
+
+        Returns:
+            None before it is measured.
+        """
+        step, fit = self.step_seconds(), self.fit_seconds()
+        if step is None or (fit is None and num_fits):
+            return None
+        steps_left = self.total_steps - env_step
+        seconds = steps_left * (step + self._save_sum / self._num_steps)
+        if num_fits and fit is not None:
+            seconds += num_fits * fit
+        seconds += self._num_evaluations(env_step) * self.evaluation_seconds(self.eval_episodes)
+        if steps_left:
+            seconds += self.evaluation_seconds(self.final_eval_episodes)
+        return seconds
+
+    def _num_evaluations(self, env_step: int) -> int:
+        """Return the number of evaluations after this step, without the final one."""
+        if not self.eval_every:
+            return 0
+        last = math.ceil(self.total_steps / self.eval_every) - 1
+        return max(0, last - env_step // self.eval_every)

@@ -1,0 +1,190 @@
+"""What a run does at the moment and how long it still takes, for the console."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sized
+from typing import NamedTuple
+
+from mbrl_cli.console.remaining_time import RemainingTime
+from mbrl_cli.stopwatch import Stopwatch
+
+# An update that takes longer is shown as a phase of its own.
+SHOWN_UPDATE_SECONDS = 0.5
+# Time between two estimates while steps are taken; each costs some microseconds.
+ESTIMATE_SECONDS = 0.05
+
+
+class _Estimate(NamedTuple):
+    """Remaining seconds at a time; None: not measured yet.
+
+    `block` is the expected duration of what runs now: the estimate falls by at most this much until
+    it is computed again.
+    """
+
+    seconds: float | None
+    time: float
+    block: float
+
+
+class RunProgress:
+    """Phase, environment step and remaining time of a run.
+
+    The thread of the run calls the methods that change it. The console's thread may call `phase`
+    and `seconds_left` at any time; they read attributes that are replaced as a whole.
+
+    Args:
+        remaining: estimates the time; this object adds the measurements to it.
+        stopwatch: its blocks are the phases of the run.
+        fit_steps: maps two environment steps to those in between, the second one excluded, before
+            which the agent fits its model.
+
+    Attributes:
+        env_step: environment steps that are taken.
+        total_steps: those of the whole run.
+        is_prefill: whether actions are random, because the agent has not learned yet.
+    """
+
+    def __init__(
+        self,
+        remaining: RemainingTime,
+        stopwatch: Stopwatch,
+        fit_steps: Callable[[int, int], Sized],
+    ) -> None:
+        self._remaining = remaining
+        self._stopwatch = stopwatch
+        self._fit_steps = fit_steps
+        self.total_steps = remaining.total_steps
+        self.env_step = 0
+        self.is_prefill = True
+        self._is_fit = False
+        self._fit_sum = 0.0
+        self._evaluation = (0, 0, 0)  # episodes, those that have ended, their step
+        self._round_start: float | None = None
+        self._num_running = 0  # episodes of the evaluation that take the present step
+        self._step_mark = self._decision_mark = 0.0
+        self._estimate = _Estimate(None, 0.0, 0.0)
+
+    # --- reported by the run ------------------------------------------------------------------
+
+    def start(self, env_step: int) -> None:
+        """Begin to measure at this environment step."""
+        self.env_step = env_step
+        self._set_marks()
+
+    def start_episode(self, is_prefill: bool) -> None:
+        """Begin a training episode."""
+        self.is_prefill = is_prefill
+
+    def end_episode(self, length: int) -> None:
+        """Note that a training episode has ended after `length` steps."""
+        if self.is_prefill:
+            self._remaining.add_random_episode(length)
+        else:
+            self._remaining.add_learned_episode(length)
+
+    def start_update(self) -> None:
+        """Note that the agent's update before the next step begins."""
+        self._is_fit = len(self._fit_steps(self.env_step, self.env_step + 1)) > 0
+        if self._is_fit:
+            self._estimate_run(self._remaining.fit_seconds() or 0.0)
+
+    def end_update(self) -> None:
+        """Note that the update has ended; if it was a fit, its duration is measured."""
+        if self._is_fit:
+            seconds = self._stopwatch.last_seconds
+            self._remaining.add_fit(seconds)
+            self._fit_sum += seconds
+            self._is_fit = False
+
+    def end_step(self, env_step: int) -> None:
+        """Note that an environment step was taken."""
+        step, decision = self._step_mark, self._decision_mark
+        self._set_marks()
+        self.env_step = env_step
+        if not self.is_prefill:
+            self._remaining.add_step(self._step_mark - step, self._decision_mark - decision)
+        if self._stopwatch.clock() - self._estimate.time >= ESTIMATE_SECONDS:
+            self._estimate_run(max(ESTIMATE_SECONDS, self._remaining.step_seconds() or 0.0))
+
+    def start_evaluation(self, num_episodes: int) -> None:
+        """Note that an evaluation begins."""
+        self._evaluation = num_episodes, 0, 0
+        self._round_start = None
+
+    def end_round(self, finished: int, running: int, round_number: int) -> None:
+        """Note that all running episodes of the evaluation have taken a step.
+
+        Args:
+            finished: episodes that have ended.
+            running: episodes that go on.
+            round_number: steps that these have taken.
+        """
+        now = self._stopwatch.clock()
+        num_episodes = self._evaluation[0]
+        if self._round_start is not None and not self.is_prefill:
+            self._remaining.add_round(self._num_running, now - self._round_start)
+        self._round_start, self._num_running = now if running else None, running
+        self._evaluation = num_episodes, finished, round_number
+        rest = self._remaining.run_seconds(self.env_step, self._num_fits())
+        if rest is not None:
+            rest += self._remaining.rest_of_evaluation_seconds(
+                num_episodes, finished, running, round_number
+            )
+        block = 0.0 if rest is None else self._remaining.round_seconds(max(1, running))
+        self._estimate = _Estimate(rest, now, block)
+
+    def end_evaluation(self, mean_length: float) -> None:
+        """Note that the evaluation's episodes have ended, with this mean length."""
+        if not self.is_prefill:
+            self._remaining.add_learned_episode(mean_length)
+        self._estimate_run(0.0)
+
+    def end_save(self) -> None:
+        """Note that a checkpoint was written."""
+        self._remaining.add_save(self._stopwatch.last_seconds)
+
+    # --- read by the console ------------------------------------------------------------------
+
+    def phase(self) -> str:
+        """Return what the run does now, for example 'evaluating 7/20'."""
+        current = self._stopwatch.current
+        if current is not None:
+            name, start = current
+            if name == "eval":
+                num_episodes, finished, round_number = self._evaluation
+                return f"evaluating {finished}/{num_episodes}, step {round_number}"
+            if name == "save":
+                return "saving"
+            if name == "fit" and (
+                self._is_fit or self._stopwatch.clock() - start >= SHOWN_UPDATE_SECONDS
+            ):
+                return "fitting"
+        if self.env_step >= self.total_steps:
+            return "saving"
+        if self.is_prefill:
+            return "prefill"
+        learning = self._stopwatch.seconds["fit"] - self._fit_sum
+        return "learning" if learning > self._stopwatch.seconds["plan"] else "planning"
+
+    def seconds_left(self) -> float | None:
+        """Return the remaining time of the run, or None before it can be estimated."""
+        seconds, time, block = self._estimate
+        if seconds is None:
+            return None
+        return max(0.0, seconds - min(self._stopwatch.clock() - time, block))
+
+    # --- estimates ----------------------------------------------------------------------------
+
+    def _estimate_run(self, block: float) -> None:
+        seconds = self._remaining.run_seconds(self.env_step, self._num_fits())
+        self._estimate = _Estimate(seconds, self._stopwatch.clock(), block)
+
+    def _num_fits(self) -> int:
+        return len(self._fit_steps(self.env_step, self.total_steps))
+
+    def _set_marks(self) -> None:
+        """Note the time that steps and decisions have taken so far."""
+        seconds = self._stopwatch.seconds
+        set_aside = seconds["eval"] + seconds["save"] + self._fit_sum
+        self._step_mark = self._stopwatch.clock() - set_aside
+        self._decision_mark = seconds["plan"] + seconds["env"]

@@ -1,0 +1,449 @@
+"""What a run prints: phase, remaining time, widths, pipes, parallel jobs, the five last lines."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mbrl_cli.agents.interval_schedule import IntervalSchedule
+from mbrl_cli.console.plain_lines import PlainLines
+from mbrl_cli.console.progress_line import progress_line
+from mbrl_cli.console.remaining_time import RemainingTime
+from mbrl_cli.console.run_progress import RunProgress
+from mbrl_cli.console.run_summary import run_summary
+from mbrl_cli.console.view import make_console_view
+from mbrl_cli.logger import Logger
+from mbrl_cli.return_text import bootstrap_interval
+from mbrl_cli.stopwatch import Stopwatch
+
+
+class FakeClock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FakeTerminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def remaining(
+    total_steps: int = 100, parallel: int | None = None, limit: int = 10
+) -> RemainingTime:
+    """Return the estimate of a run with evaluations of 2 episodes every 20 steps, 4 at the end."""
+    return RemainingTime(total_steps, 20, 2, 4, parallel, limit)
+
+
+class Run:
+    """A hand-made run with a fake clock: steps of 1 s, fits of 6 s every 10 steps."""
+
+    def __init__(self, total_steps: int = 100) -> None:
+        self.clock = FakeClock()
+        self.stopwatch = Stopwatch(self.clock)
+        self.progress = RunProgress(remaining(total_steps), self.stopwatch, self.fit_steps)
+        self.progress.start(0)
+
+    def fit_steps(self, first: int, last: int) -> Sequence[int]:
+        return [step for step in range(first, last) if step >= 10 and step % 10 == 0]
+
+    def spend(self, phase: str, seconds: float) -> None:
+        with self.stopwatch(phase):
+            self.clock.now += seconds
+
+    def play(self, last_step: int) -> None:
+        """Take steps until `last_step`; the first ten are the prefill, 0.01 s each."""
+        for step in range(self.progress.env_step, last_step):
+            self.progress.start_episode(is_prefill=step < 10)
+            if step >= 10:
+                self.progress.start_update()
+                if self.fit_steps(step, step + 1):
+                    self.spend("fit", 6.0)
+                self.progress.end_update()
+                self.spend("plan", 0.75)
+            self.spend("env", 0.25 if step >= 10 else 0.01)
+            self.progress.end_step(step + 1)
+            if step == 9:
+                self.progress.end_episode(10)
+
+
+# --- remaining time ---------------------------------------------------------------------------
+
+
+def test_there_is_no_estimate_before_the_prefill_has_ended_and_steps_are_measured():
+    run = Run()
+    assert run.progress.seconds_left() is None
+    run.play(10)
+    assert run.progress.seconds_left() is None  # the fit and the decisions are unknown
+    run.play(16)
+    assert run.progress.seconds_left() is None  # two warm-up steps and four measured ones
+    run.play(17)
+    assert run.progress.seconds_left() is not None
+
+
+def test_the_estimate_is_the_sum_of_steps_fits_and_evaluations():
+    run = Run()
+    run.play(17)
+    # 83 steps of 1 s; fits before the steps 20, 30, ..., 90: 8 of 6 s; evaluations at 20, 40, 60
+    # and 80 with 2 episodes and one with 4, each of 10 rounds (the limit). A decision takes 1 s, so
+    # a round of 2 is estimated as 0.6 + 2 * 0.4 = 1.4 s and one of 4 as 0.6 + 4 * 0.4 = 2.2 s.
+    expected = 83 * 1.0 + 8 * 6.0 + 4 * 10 * 1.4 + 10 * 2.2
+    assert run.progress.seconds_left() == pytest.approx(expected)
+    run.clock.now += 0.5  # within the next step
+    assert run.progress.seconds_left() == pytest.approx(expected - 0.5)
+    run.clock.now += 100.0  # a step that hangs: the others still take their time
+    assert run.progress.seconds_left() == pytest.approx(expected - 1.0)
+
+
+def test_a_fit_that_takes_longer_than_expected_does_not_use_up_the_time_of_the_rest():
+    run = Run()
+    run.play(20)
+    run.progress.start_update()
+    with run.stopwatch("fit"):
+        before = run.progress.seconds_left()
+        run.clock.now += 3.0
+        assert run.progress.phase() == "fitting"
+        assert run.progress.seconds_left() == pytest.approx(before - 3.0)
+        run.clock.now += 30.0
+        assert run.progress.seconds_left() == pytest.approx(before - 6.0)
+
+
+def test_an_evaluation_measures_rounds_and_lengths():
+    run = Run()
+    run.play(20)
+    run.progress.start_evaluation(2)
+    with run.stopwatch("eval"):
+        for round_number in range(1, 5):
+            run.clock.now += 3.0
+            running = 2 if round_number < 4 else 0
+            run.progress.end_round(2 - running, running, round_number)
+            if round_number == 2:
+                assert run.progress.phase() == "evaluating 0/2, step 2"
+    run.progress.end_evaluation(4.0)
+    # Rounds of 1 take 1 s and rounds of 2 take 3 s: a = -1, c = 2. As a is not negative, all are
+    # c * b: 10 steps of 1 and 3 rounds of 2 (the first one has no start): (10 * 1 + 3 * 3) seconds
+    # for 8 decisions in training (2 of 10 are warm-up) and 6 in the evaluation.
+    added = (8 * 1.0 + 3 * 3.0) / (8 + 6)
+    # Evaluations last 4 steps now: less than random episodes, so they are not expected to grow.
+    rest = 80 * 1.0 + 8 * 6.0 + 3 * 4 * 2 * added + 4 * 4 * added
+    assert run.progress.seconds_left() == pytest.approx(rest)
+
+
+def test_rounds_are_fixed_plus_added_time():
+    time = remaining()
+    for _ in range(10):
+        time.add_step(1.0, 0.5)
+    time.add_round(3, 0.9)  # 0.3 + 0.2 * 3; a decision in training takes 0.3 + 0.2
+    assert time.round_seconds(3) == pytest.approx(0.9)
+    assert time.round_seconds(20) == pytest.approx(0.3 + 0.2 * 20)
+
+
+def test_episodes_that_grow_are_expected_half_way_to_the_limit():
+    time = remaining(limit=500)
+    assert time.episode_length() == 500
+    time.add_random_episode(20)
+    time.add_learned_episode(100)
+    assert time.episode_length() == 300
+    time.add_learned_episode(500)
+    time.add_learned_episode(500)
+    time.add_learned_episode(500)
+    assert time.episode_length() == 500
+    reaches_goal = remaining(limit=500)
+    reaches_goal.add_random_episode(500)
+    reaches_goal.add_learned_episode(80)
+    assert reaches_goal.episode_length() == 80
+
+
+def test_an_evaluation_in_fewer_environments_is_played_in_groups():
+    time = remaining(parallel=3)
+    for _ in range(10):
+        time.add_step(1.0, 1.0)
+    # 7 episodes of 10 steps: two groups of 3, one of 1; a round of b takes 0.6 + 0.4 * b.
+    assert time.evaluation_seconds(7) == pytest.approx(10 * (2 * 1.8 + 1.0))
+    # 2 of the second group run in their step 6, the last one waits.
+    assert time.rest_of_evaluation_seconds(7, 4, 2, 6) == pytest.approx(4 * 1.4 + 10 * 1.0)
+
+
+def test_the_number_of_evaluations_to_come():
+    time = remaining(total_steps=100)
+    assert [time._num_evaluations(step) for step in (0, 19, 20, 79, 80, 100)] == [4, 4, 3, 1, 0, 0]
+    assert RemainingTime(100, 0, 2, 4, None, 10)._num_evaluations(0) == 0
+
+
+def test_an_interval_schedule_names_its_steps_without_changing():
+    schedule = IntervalSchedule(50)
+    assert schedule.due(127, at_once=True)
+    assert list(schedule.steps(128, 300)) == [177, 227, 277]
+    assert list(schedule.steps(127, 300, at_once=True)) == [127, 177, 227, 277]
+    assert [step for step in range(128, 300) if schedule.due(step)] == [177, 227, 277]
+
+
+def test_phases():
+    run = Run()
+    run.play(5)
+    assert run.progress.phase() == "prefill"
+    run.play(12)
+    assert run.progress.phase() == "planning"
+    with run.stopwatch("fit"):
+        assert run.progress.phase() == "planning"  # a short update is no phase
+        run.clock.now += 0.6
+        assert run.progress.phase() == "fitting"
+    run.spend("fit", 100.0)  # gradient steps at every step, not fits
+    assert run.progress.phase() == "learning"
+    with run.stopwatch("save"):
+        assert run.progress.phase() == "saving"
+
+
+# --- lines ------------------------------------------------------------------------------------
+
+LAST = {"train/return": 55.0, "eval/return": 491.4, "model/holdout_loss": 0.000157}
+
+
+def evaluating() -> Run:
+    """Return a run of 1,000 steps in its first evaluation; 1,000 s and more are left."""
+    run = Run(total_steps=1000)
+    run.play(20)
+    run.progress.start_evaluation(20)
+    run.progress.end_round(7, 13, 4)
+    run.stopwatch.current = "eval", run.clock.now
+    return run
+
+
+@pytest.mark.parametrize(
+    ("width", "name", "line"),
+    [
+        (40, "", "2 %  evaluating 7/20  0:52:19 left"),
+        (
+            80,
+            "",
+            "2 %  20/1,000  evaluating 7/20, step 4  return 55  eval 491.4  0:52:19 left",
+        ),
+        (
+            120,
+            "",
+            "2 %  20/1,000  evaluating 7/20, step 4  return 55  eval 491.4  loss 0.000157  "
+            "0:52:19 left",
+        ),
+        (40, "3_cem_seed_1", "3_ce…ed_1  evaluating 7/20  0:52:19 left"),
+        (
+            80,
+            "3_cem_seed_1",
+            "3_cem_seed_1  2 %  20/1,000  evaluating 7/20, step 4  eval 491.4  0:52:19 left",
+        ),
+    ],
+)
+def test_a_line_fits_the_width_and_keeps_phase_time_and_name(width, name, line):
+    shown = progress_line(evaluating().progress, LAST, width, name)
+    assert re.sub(r"\d+:\d\d:\d\d", "0:52:19", shown) == line
+    assert len(shown) <= width
+
+
+def test_plain_lines_come_at_each_tenth_at_evaluations_and_at_a_new_phase(capsys):
+    run = Run()
+    lines = PlainLines("", clock=run.clock)
+    for step in range(1, 25):
+        run.play(step)
+        lines.update(run.progress, {"train/return": 9.5}, evaluated=step == 23)
+    assert [line.split("  ")[:3] for line in capsys.readouterr().out.splitlines()] == [
+        [" 11 %", "11/100", "planning"],
+        [" 21 %", "21/100", "planning"],
+        [" 23 %", "23/100", "planning"],
+    ]
+
+
+def test_plain_lines_of_a_slow_run_come_every_30_seconds(capsys):
+    run = Run(total_steps=10_000)
+    lines = PlainLines("job", clock=run.clock)
+    for step in range(1, 60):
+        run.play(step)
+        lines.update(run.progress, {})
+    shown = capsys.readouterr().out.splitlines()
+    # 32 s each: 20 steps of 1 s, and two fits of 6 s before the steps 20, 30, ...
+    assert [line.split("  ")[2] for line in shown] == ["11/10,000", "31/10,000", "51/10,000"]
+    assert all(line.startswith("[job]  ") for line in shown)
+
+
+def test_a_pipe_gets_no_control_characters(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    view = make_console_view("1_cem", in_sweep=True)
+    view.message("hello [b]not markup[/b]")
+    view.update(evaluating().progress, LAST, evaluated=True)
+    view.stop(finished=True)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "[1_cem] hello [b]not markup[/b]"
+    assert second.startswith("[1_cem]   2 %  20/1,000  evaluating 7/20, step 4  return 55")
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", first + second)
+
+
+def use_terminal(monkeypatch: pytest.MonkeyPatch) -> FakeTerminal:
+    """Replace standard output by a terminal of 80 columns; call it in the test itself."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    terminal = FakeTerminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    return terminal
+
+
+def test_the_live_line_shows_values_and_ctrl_c_restores_the_terminal(monkeypatch, tmp_path):
+    terminal = use_terminal(monkeypatch)
+
+    def run() -> None:
+        with Logger(tmp_path) as log:
+            log.scalars(20, LAST)
+            log.progress(evaluating().progress)
+            log.message("saved")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    shown = terminal.getvalue()
+    for word in ("saved", "2 %", "20/1,000", "evaluating 7/20", "eval 491.4"):
+        assert word in shown
+    assert "\x1b[?25l" in shown  # the cursor is hidden
+    assert shown.endswith("\n\x1b[?25h")  # and shown again, below the line
+
+
+def test_the_live_line_of_a_finished_run_is_erased(monkeypatch, tmp_path):
+    terminal = use_terminal(monkeypatch)
+    with Logger(tmp_path) as log:
+        log.progress(evaluating().progress)
+        log.result("return    1")
+    assert terminal.getvalue().rstrip().endswith("\x1b[2K")
+
+
+@pytest.mark.parametrize("no_color", [False, True])
+def test_a_live_line_has_no_colours(monkeypatch, no_color):
+    terminal = use_terminal(monkeypatch)
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    view = make_console_view("run", in_sweep=False)
+    view.update(evaluating().progress, LAST)
+    view.stop(finished=False)
+    assert not re.search(r"\x1b\[[\d;]*m", terminal.getvalue())
+
+
+def test_two_jobs_on_one_terminal_do_not_overwrite_each_other(monkeypatch):
+    """The first one draws the live line; the other one clears it and prints whole lines."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    ours, theirs = pty.openpty()
+    with (
+        os.fdopen(theirs, "w", buffering=1) as stdout,
+        os.fdopen(os.dup(theirs), "w", buffering=1) as of_other_process,
+    ):
+        monkeypatch.setattr("sys.stdout", stdout)
+        first = make_console_view("0_cem", in_sweep=True)
+        monkeypatch.setattr("sys.stdout", of_other_process)
+        second = make_console_view("1_mppi", in_sweep=True)
+        first.update(evaluating().progress, LAST)
+        second.update(evaluating().progress, LAST, evaluated=True)
+        first.stop(finished=False)
+        second.message("end")
+        third = make_console_view("2_icem", in_sweep=True)  # the terminal is free again
+        third.stop(finished=True)
+    shown = b""
+    with suppress(OSError):  # at the end, because no descriptor of the terminal is open any more
+        while part := os.read(ours, 100_000):
+            shown += part
+    os.close(ours)
+    shown = shown.decode()
+    assert [type(view).__name__ for view in (first, second, third)] == [
+        "LiveLine", "PlainLines", "LiveLine",
+    ]  # fmt: skip
+    assert "0_cem  2 %" in shown
+    assert "\r\x1b[K[1_mppi]   2 %  20/1,000" in shown
+    assert "\r\x1b[K[1_mppi] end\r\n" in shown
+
+
+# --- the end of a run -------------------------------------------------------------------------
+
+
+def test_a_run_ends_with_five_lines(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    last = {
+        "model/error_k1": 0.0123456, "model/baseline_k1": 0.25, "model/coverage_1sigma": 0.714,
+    }  # fmt: skip
+    returns = np.array([400.0, 500.0])
+    # Two episodes: a resample has mean 400, 450 or 500 with probability 1/4, 1/2 and 1/4.
+    assert run_summary(returns, 1000, 90.0, last, True, tmp_path / "outputs" / "my run") == [
+        "return    450.0, 95 % interval 400.0 to 500.0 over 2 episodes",
+        "duration  1,000 steps in 1.5 minutes",
+        "model     better than predicting no change: one-step error 0.0123 against 0.25",
+        "coverage  0.71 of the errors within one predicted std, 0.68 if calibrated",
+        "next      mbrl eval 'outputs/my run'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("last", "has_model", "model", "coverage"),
+    [
+        ({}, False, "none: the agent learns without a model", "none: no model"),
+        (
+            {"model/error_k1": 0.5, "model/baseline_k1": 0.25},
+            True,
+            "NOT better than predicting no change: one-step error 0.5 against 0.25",
+            "none: the model predicts no standard deviation",
+        ),
+        (
+            {"agent/value_loss": 0.5},
+            True,
+            "not compared with predicting no change: this run did not fit it to observations",
+            "none: this run did not fit it to observations",
+        ),
+        (
+            {"model/train_loss": 0.5},
+            True,
+            "not compared with predicting no change: no episode was held out",
+            "none: no episode was held out",
+        ),
+    ],
+)
+def test_the_lines_about_the_model(last, has_model, model, coverage):
+    lines = run_summary(np.array([1.0]), 10, 6.0, last, has_model, Path("/run"))
+    assert lines[0] == "return    1.00 over 1 episode"
+    assert lines[2:4] == [f"model     {model}", f"coverage  {coverage}"]
+
+
+def test_the_bootstrap_interval_of_many_episodes_is_that_of_the_normal_distribution():
+    returns = np.random.default_rng(0).normal(10.0, 3.0, 400)
+    half = 1.96 * returns.std() / 20
+    low, high = bootstrap_interval(returns)
+    assert (low, high) == pytest.approx((returns.mean() - half, returns.mean() + half), abs=0.03)
+
+
+SHORT = ("total_steps=30", "prefill_steps=10", "final_eval_episodes=2", "device=cpu")
+
+
+def test_console_false_prints_folder_and_result(mbrl, tmp_path):
+    done = mbrl("train", "agent=random", *SHORT, "console=false", "hydra.run.dir=run")
+    assert (done.code, done.err) == (0, "")
+    folder, result = done.out.splitlines()
+    assert folder == f"folder    {tmp_path / 'run'}"
+    assert re.fullmatch(r"return    \S+, 95 % interval \S+ to \S+ over 2 episodes", result)
+
+
+def test_each_line_of_a_sweep_names_its_job(mbrl):
+    done = mbrl("train", "-m", "agent=random", *SHORT, "seed=0,1", "hydra.sweep.dir=sweep")
+    assert (done.code, done.err) == (0, "")
+    lines = [line for line in done.out.splitlines() if "[HYDRA]" not in line]
+    assert {line.partition(" ")[0] for line in lines} == {"[s0]", "[s1]"}
+    assert sum("next      mbrl eval" in line for line in lines) == 2
+
+
+def test_a_resumed_run_shows_the_accuracy_that_was_logged_before(tmp_path):
+    with Logger(tmp_path, console=False) as log:
+        log.scalars(1, {"model/error_k1": 0.5})
+        position = log.position()
+    with Logger(tmp_path, console=False, position=position) as log:
+        log.scalars(2, {"train/return": 1.0})
+        assert log.last_values() == {"model/error_k1": 0.5, "train/return": 1.0}
