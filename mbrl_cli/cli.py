@@ -24,6 +24,7 @@ mbrl: experiments in model-based reinforcement learning
   mbrl train -m key=a,b ...             a sweep: one run for each combination
   mbrl resume RUN_DIR [key=value ...]   continue an interrupted run, or extend it: total_steps=...
   mbrl eval RUN_DIR [key=value ...]     run evaluation episodes with a saved run
+  mbrl runs [FOLDER] [key=value ...]    list runs: state, settings, steps, return
   mbrl list [GROUP [CHOICE]]            the choices of each group, the keys of a choice
 
   mbrl COMMAND --help                   options and examples of a command
@@ -57,7 +58,7 @@ examples:
 def main() -> None:
     """Run `mbrl COMMAND ...`; a mistake in the words exits with code 2."""
     commands: dict[str, Callable[[list[str]], None]] = {
-        "train": _train, "resume": _resume, "eval": _eval, "list": _list,
+        "train": _train, "resume": _resume, "eval": _eval, "list": _list, "runs": _runs,
     }  # fmt: skip
     protect_standard_streams()
     argv = sys.argv[1:]
@@ -103,6 +104,12 @@ def _eval(argv: list[str]) -> None:
     from mbrl_cli.config.eval_command import evaluate_saved_run
 
     evaluate_saved_run(words.run_dir, words.overrides, words.trust, words.config_dir)
+
+
+def _runs(argv: list[str]) -> None:
+    from mbrl_cli.commands.runs import run
+
+    run(argv)
 
 
 def _list(argv: list[str]) -> None:

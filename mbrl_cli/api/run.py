@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from mbrl_cli.api.metrics_file import last_step_and_return, read_metrics
+from mbrl_cli.api.run_summary import RunSummary, State
 from mbrl_cli.config.choice_record import choice_names
 from mbrl_cli.config.run_config import read_run_config
+from mbrl_cli.config.saved_config import CONFIG
 from mbrl_cli.errors import UserError
 from mbrl_cli.lock import is_locked
+from mbrl_cli.metrics_csv import METRICS_CSV
 from mbrl_cli.run_files import FAULT_FILE, FINAL_FILE
 
 if TYPE_CHECKING:
@@ -21,8 +26,6 @@ if TYPE_CHECKING:
     from mbrl_cli.api.run_model import RunModel
     from mbrl_cli.api.run_policy import RunPolicy
     from mbrl_cli.config.build import RunObjects
-
-State = Literal["running", "finished", "interrupted", "failed"]
 
 
 class Run:
@@ -98,9 +101,12 @@ class Run:
         "running": a process holds the folder's lock. "finished": the final evaluation of
         `total_steps` is saved. "failed": an error ended the run, and its trace is in fault.txt.
         """
+        return self._state(self.steps)
+
+    def _state(self, steps: int) -> State:
         if is_locked(self.folder):
             return "running"
-        if (self.folder / FINAL_FILE).is_file() and self.steps >= self.total_steps:
+        if (self.folder / FINAL_FILE).is_file() and steps >= self.total_steps:
             return "finished"
         return "failed" if (self.folder / FAULT_FILE).is_file() else "interrupted"
 
@@ -113,6 +119,23 @@ class Run:
     def final_return(self) -> float | None:
         """Mean return of the final evaluation; None if the run has not finished."""
         return self.last_return if self.state == "finished" else None
+
+    def summary(self) -> RunSummary:
+        """Return state, steps, return, age and size, each read once."""
+        steps, last_return = last_step_and_return(self.folder)
+        newest = self.folder / METRICS_CSV
+        changed = (newest if newest.is_file() else self.folder / CONFIG).stat().st_mtime
+        return RunSummary(
+            folder=self.folder,
+            state=self._state(steps),
+            seed=self.seed,
+            steps=steps,
+            total_steps=self.total_steps,
+            last_return=last_return,
+            age=max(0.0, time.time() - changed),
+            size=_size(self.folder),
+            **self.choices,
+        )
 
     def metrics(self, tags: Sequence[str] | None = None) -> dict[str, Series]:
         """Return what the run logged: tag -> {"env_step": int64 [n], "value": float64 [n]}.
@@ -219,3 +242,14 @@ class Run:
         from mbrl_cli.config.saved_run import load_saved_run
 
         return load_saved_run(self.folder, overrides, self.trust, self.config_dir)[0]
+
+
+def _size(folder: str | Path) -> int:
+    """Return the bytes of all files in a folder and its subfolders; links are not followed."""
+    with os.scandir(folder) as entries:
+        return sum(
+            _size(entry.path)
+            if entry.is_dir(follow_symlinks=False)
+            else entry.stat(follow_symlinks=False).st_size
+            for entry in entries
+        )
