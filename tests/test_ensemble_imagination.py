@@ -67,7 +67,8 @@ def test_folded_weights_equal_normalization_by_hand(
         net.max_log_variance.copy_(draw(3, 3, 1))
         net.min_log_variance.copy_(draw(3, 3, 1) - 4.0)
     for normalizer, size in ((norm.obs, 3), (norm.change, 3), (norm.reward, 1)):
-        normalizer.mean, normalizer.std = draw(size), draw(size, low=0.3, high=3.0)
+        normalizer.mean = draw(size)
+        normalizer.std = normalizer.spread = draw(size, low=0.3, high=3.0)
     model.termination.has_seen_termination = True  # before that everything continues
     model.elites = torch.tensor([0, 2])
     model.fold_weights()

@@ -71,6 +71,7 @@ def make_random_ensemble(make_spec, make_ensemble, generator):
             for normalizer in (norm.obs, norm.change, norm.reward):
                 draw(normalizer.mean, -0.2, 0.2)
                 draw(normalizer.std, 0.3, 1.5)
+                normalizer.spread.copy_(normalizer.std)
         model.termination.has_seen_termination = True
         model.elites = torch.tensor([0, 2])
         model.fold_weights()

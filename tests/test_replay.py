@@ -197,14 +197,16 @@ def test_the_normalizer_shifts_to_mean_zero_and_scales_to_standard_deviation_one
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, -7.0, 12345.678])
-def test_a_constant_entry_has_the_scale_one(constant):
+def test_a_constant_entry_is_divided_by_its_size_and_restored_as_it_was(constant):
     x = torch.full((1000, 2), constant)
     x[::2, 1] += 2.0
     normalizer = Normalizer(2)
     normalizer.fit(x)
-    assert normalizer.std.tolist() == pytest.approx([1.0, 1.0], abs=1e-3)
-    assert normalizer.std[0] == 1.0
-    assert normalizer(x)[:, 0].abs().max() <= 1e-6 * (1.0 + abs(constant))
+    assert normalizer.std.tolist() == pytest.approx([abs(constant) or 1.0, 1.0], rel=1e-3)
+    assert normalizer(x)[:, 0].abs().max() <= 1e-6
+    assert normalizer.restore(torch.full((2,), 9.0))[0] == pytest.approx(constant)
+    other = normalizer(torch.tensor([constant + 1e9, constant + 1.0]))
+    assert other.tolist() == pytest.approx([1.0, 0.0], abs=1e-2)  # clipped, and scaled
 
 
 def test_an_entry_with_a_small_variation_is_scaled():

@@ -77,15 +77,17 @@ class FoldedEnsemble:
         weights = [weight[members].clone() for weight in net.mlp.weights]
         biases = [bias[members].clone() for bias in net.mlp.biases]
         skip = net.mlp.skip[members].clone()
-        # Inputs: (obs - mean) / std, for the first layer and for the linear path.
+        # Inputs: (obs - mean) / std, for the first layer and for the linear path. Entries that are
+        # constant in the data have weights that were never trained: they are ignored.
         for weight, bias in ((weights[0], biases[0]), (skip, biases[-1])):
             weight[:, :, :obs_dim] /= normalizer.obs.std
+            weight[:, :, :obs_dim] *= normalizer.obs.spread > 0.0
             bias -= (weight[:, :, :obs_dim] @ normalizer.obs.mean)[..., None]  # [E, out, 1]
         # Outputs: change and reward in their own units; log variances stay normalized.
         change, reward = normalizer.change, normalizer.reward
         num_log_variances = weights[-1].shape[1] - obs_dim - 1
         one = torch.ones(num_log_variances, device=skip.device)
-        scale = torch.cat([change.std, reward.std, one])[:, None]  # [D, 1]
+        scale = torch.cat([change.spread, reward.spread, one])[:, None]  # [D, 1]
         shift = torch.cat([change.mean, reward.mean, 0.0 * one])[:, None]
         weights[-1] *= scale
         skip *= scale
@@ -114,7 +116,7 @@ class FoldedEnsemble:
             folded._fold_variance_bounds(
                 min_log_variance=net.min_log_variance[members],
                 max_log_variance=net.max_log_variance[members],
-                change_std=normalizer.change.std,
+                change_std=normalizer.change.spread,
             )
         return folded
 

@@ -99,8 +99,8 @@ class Linear(MarkovModel):
         out = self._features(obs, action) @ self.weight  # [M, P, O+2]
         obs_dim = obs.shape[-1]
         norm = self.normalizer
-        change = out[..., :obs_dim] * norm.change.std + norm.change.mean
-        reward = out[..., obs_dim] * norm.reward.std + norm.reward.mean
+        change = norm.change.restore(out[..., :obs_dim])
+        reward = norm.reward.restore(out[..., obs_dim])
         return obs + change, norm.clip_reward(reward)
 
     def continues(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ class Linear(MarkovModel):
     def predict(self, obs: Tensor, action: Tensor) -> Prediction:
         """Return the prediction; its standard deviation is that of the residuals."""
         change = self._features(obs, action) @ self.weight[:, : obs.shape[-1]]
-        mean = obs + change * self.normalizer.change.std + self.normalizer.change.mean
+        mean = obs + self.normalizer.change.restore(change)
         return Prediction(mean, self.residual_std.expand_as(mean), torch.zeros_like(mean[:, 0]))
 
     def state_dict(self) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class ObservationScaling:
         """Map outputs of the decoder [..., O] to the units of the environment."""
         if self.is_image:
             return ((decoded + 0.5) * 255.0).round().clamp(0.0, 255.0)
-        obs = symexp(decoded) * self.normalizer.std + self.normalizer.mean
+        obs = self.normalizer.restore(symexp(decoded))
         return torch.where(self._integer, obs.round(), obs)
 
     def state_dict(self) -> dict[str, Any]:

@@ -129,7 +129,7 @@ class TerminationModel:
     def fold_weights(self, members: Tensor, obs_normalizer: Normalizer) -> None:
         """Copy the weights of the `members` [E] in use, with normalization folded into them."""
         w1, b1, w2, b2 = (weight[members] for weight in self.net.masked_weights())
-        w1 = w1 / obs_normalizer.std
+        w1 = w1 / obs_normalizer.std * (obs_normalizer.spread > 0.0)  # constants: never trained
         self._folded_weights = w1, b1 - (w1 @ obs_normalizer.mean)[..., None], w2, b2
 
     def continue_probability(self, next_obs: Tensor, mean_over_members: bool) -> Tensor:

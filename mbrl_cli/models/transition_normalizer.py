@@ -11,11 +11,11 @@ from torch import Tensor
 from mbrl_cli.replay.normalizer import Normalizer
 from mbrl_cli.types import Batch, EnvSpec
 
-USUAL_STD = (1e-2, 1e2)  # of observations for which a constant change has the scale 1
-
 
 class TransitionNormalizer:
     """Normalize observations, changes of the observation, and rewards; clip predicted rewards.
+
+    A change or a reward that is constant in the data is predicted as this constant.
 
     Axes: n transitions, O obs_dim, A action dim.
 
@@ -37,16 +37,9 @@ class TransitionNormalizer:
     def fit(self, batch: Batch) -> None:
         """Compute the statistics of real transitions."""
         self.obs.fit(batch.obs)
-        obs_std = self.obs.std
-        # A change is a difference of observations and has their rounding errors. If it is constant,
-        # its scale is 1, or that of the observations if they have an unusual unit: a network's
-        # small errors are multiplied by it.
-        usual = (obs_std >= USUAL_STD[0]) & (obs_std <= USUAL_STD[1])
-        self.change.fit(
-            batch.next_obs - batch.obs,
-            size=torch.maximum(batch.obs.abs().amax(0), batch.next_obs.abs().amax(0)),
-            constant_std=torch.where(usual, torch.ones_like(obs_std), obs_std),
-        )
+        # A change is a difference of observations and has their rounding errors.
+        size = torch.maximum(batch.obs.abs().amax(0), batch.next_obs.abs().amax(0))
+        self.change.fit(batch.next_obs - batch.obs, size)
         self.reward.fit(batch.reward[:, None])
         self.reward_range = torch.stack(batch.reward.aminmax())
 
@@ -66,6 +59,7 @@ class TransitionNormalizer:
     def targets(self, batch: Batch) -> Tensor:
         """Return the targets [n, O + 1]: [change of the observation O | reward 1]."""
         change = self.change(batch.next_obs - batch.obs)
+        change = change.masked_fill(self.change.spread == 0.0, 0.0)  # else rounding errors
         return torch.cat([change, self.reward(batch.reward[:, None])], dim=-1)
 
     def inputs_and_targets(self, batch: Batch) -> tuple[Tensor, Tensor]:
