@@ -1,0 +1,80 @@
+"""Read what a comparison needs from run folders."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+from mbrl_cli.api.run import Run
+from mbrl_cli.config.config_changes import flatten
+from mbrl_cli.errors import UserError
+from mbrl_cli.reports.comparison import RunRecord
+from mbrl_cli.reports.curves import Curve, clean_curve
+from mbrl_cli.reports.group_names import RunSettings
+from mbrl_cli.run_files import read_regular
+from mbrl_cli.stopwatch import PHASES
+
+OVERRIDES = Path(".hydra") / "overrides.yaml"
+VERSIONS = "versions.json"
+MAX_BYTES = 2**19
+
+
+def read_settings(run: Run) -> RunSettings:
+    """Return the settings of a run, and the keys that were typed on its command line."""
+    typed = [word.partition("=")[0].lstrip("+~") for word in _typed_words(run.folder)]
+    return RunSettings(
+        env=str(run.config["env"].get("id", run.choices["env"])),
+        choices=run.choices,
+        values=flatten(run.config),
+        typed=typed,
+    )
+
+
+def read_record(run: Run, env: str, group: str, metric: str) -> RunRecord | None:
+    """Return the record of a run; None if it has no finite value of the metric."""
+    times = [f"time/{phase}" for phase in PHASES]
+    logged = run.metrics([metric, *times])
+    if metric not in logged:
+        return None
+    curve = clean_curve(logged[metric]["env_step"], logged[metric]["value"])
+    if not len(curve.steps):
+        return None
+    seconds = None
+    phases = [clean_curve(*logged[tag].values()) for tag in times if tag in logged]
+    if phases and all(len(phase.steps) == len(phases[0].steps) for phase in phases):
+        total = sum(phase.values for phase in phases)
+        seconds = Curve(phases[0].steps, total)
+    words = _typed_words(run.folder)
+    return RunRecord(
+        folder=run.folder,
+        env=env,
+        group=group,
+        seed=run.seed,
+        state=run.state,
+        steps=run.steps,
+        curve=curve,
+        seconds=seconds,
+        command=shlex.join(["mbrl", "train", *words]) if words else "",
+        commit=_commit(run.folder),
+    )
+
+
+def _typed_words(folder: Path) -> list[str]:
+    """Return the words of the command line that Hydra recorded; none if there is no record."""
+    import yaml
+
+    try:
+        words = yaml.safe_load(read_regular(folder / OVERRIDES, MAX_BYTES))
+    except (OSError, UserError, yaml.YAMLError):
+        return []
+    return [str(word) for word in words] if isinstance(words, list) else []
+
+
+def _commit(folder: Path) -> str:
+    """Return the git revision of the code that started the run; empty if it is not known."""
+    try:
+        versions = json.loads(read_regular(folder / VERSIONS, MAX_BYTES))
+    except (OSError, UserError, ValueError):
+        return ""
+    return str(versions.get("git") or "") if isinstance(versions, dict) else ""
