@@ -25,6 +25,7 @@ mbrl: experiments in model-based reinforcement learning
   mbrl resume RUN_DIR [key=value ...]   continue an interrupted run, or extend it: total_steps=...
   mbrl eval RUN_DIR [key=value ...]     run evaluation episodes with a saved run
   mbrl runs [FOLDER] [key=value ...]    list runs: state, settings, steps, return
+  mbrl compare FOLDER ... [key=value]   compare groups of runs, with intervals: --html report.html
   mbrl list [GROUP [CHOICE]]            the choices of each group, the keys of a choice
 
   mbrl COMMAND --help                   options and examples of a command
@@ -59,6 +60,7 @@ def main() -> None:
     """Run `mbrl COMMAND ...`; a mistake in the words exits with code 2."""
     commands: dict[str, Callable[[list[str]], None]] = {
         "train": _train, "resume": _resume, "eval": _eval, "list": _list, "runs": _runs,
+        "compare": _compare,
     }  # fmt: skip
     protect_standard_streams()
     argv = sys.argv[1:]
@@ -108,6 +110,12 @@ def _eval(argv: list[str]) -> None:
 
 def _runs(argv: list[str]) -> None:
     from mbrl_cli.commands.runs import run
+
+    run(argv)
+
+
+def _compare(argv: list[str]) -> None:
+    from mbrl_cli.commands.compare import run
 
     run(argv)
 

@@ -17,7 +17,7 @@ Aggregate = Callable[[Sequence[np.ndarray]], np.ndarray]  # [..., runs] per envi
 
 def mean(results: Sequence[np.ndarray]) -> np.ndarray:
     """Return the mean of the environments' means."""
-    return sum(result.mean(-1) for result in results) / np.float64(len(results))
+    return np.asarray(np.mean([result.mean(-1) for result in results], axis=0))
 
 
 def median(results: Sequence[np.ndarray]) -> np.ndarray:
@@ -43,4 +43,4 @@ def optimality_gap(scores: Sequence[np.ndarray]) -> np.ndarray:
 def difference(results: Sequence[np.ndarray]) -> np.ndarray:
     """Return the mean of the first half of the arrays minus the mean of the second half."""
     half = len(results) // 2
-    return mean(results[:half]) - mean(results[half:])
+    return np.asarray(mean(results[:half]) - mean(results[half:]))

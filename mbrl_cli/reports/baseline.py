@@ -45,9 +45,7 @@ class Baseline:
     high: np.ndarray  # [n]
 
 
-def read_baselines(
-    path: Path, names: Sequence[str], env: Mapping[str, object]
-) -> list[Baseline]:
+def read_baselines(path: Path, names: Sequence[str], env: Mapping[str, object]) -> list[Baseline]:
     """Return the baselines of a file that belong to an environment.
 
     Args:
@@ -124,10 +122,7 @@ def _baseline(name: str, rows: Sequence[Mapping[str, str]], path: Path) -> Basel
     table = np.array(points or np.empty((0, 4)))
     table = table[np.argsort(table[:, 0], kind="stable")]
     has_step = ~np.isnan(table[:, 0])
-    if has_step.any():
-        table = table[has_step]
-    else:
-        table = table[-1:]
+    table = table[has_step] if has_step.any() else table[-1:]
     steps = table[:, 0] if has_step.any() else np.empty(0)
     return Baseline(name, rows[0]["task"], steps, table[:, 1], table[:, 2], table[:, 3])
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mbrl_cli.errors import UserError, nearest
 from mbrl_cli.reports import aggregates
 from mbrl_cli.reports.bootstrap import Interval, bootstrap_interval
 from mbrl_cli.reports.comparison import (
@@ -20,7 +21,6 @@ from mbrl_cli.reports.comparison import (
 from mbrl_cli.reports.curves import align, first_step_at, value_at
 from mbrl_cli.reports.improvement import probability_of_improvement
 from mbrl_cli.reports.return_bounds import Bounds
-from mbrl_cli.errors import UserError, nearest
 
 MIN_SEEDS = 5  # runs of each group; fewer are too few for a conclusion
 SEED = 0  # of the bootstrap: the same runs give the same intervals
@@ -128,7 +128,9 @@ def _group(
         median=_estimate(final, aggregates.median, bounds),
         iqm=_estimate(final, aggregates.iqm, bounds),
         gap=gap,
-        threshold=threshold and _time_to_threshold(runs, threshold.value, lower_is_better),
+        threshold=None
+        if threshold is None
+        else _time_to_threshold(runs, threshold.value, lower_is_better),
         grid=grid,
         curve=values.mean(-1),
         band=band,
@@ -181,7 +183,9 @@ def _finite_median(values: Sequence[float]) -> float | None:
     """Return the median, None if it is infinite or a value is not known."""
     ordered = np.sort(values)
     middle = ordered[[(len(ordered) - 1) // 2, len(ordered) // 2]]
-    return float(middle.mean()) if np.isfinite(middle).all() and not np.isnan(values).any() else None
+    return (
+        float(middle.mean()) if np.isfinite(middle).all() and not np.isnan(values).any() else None
+    )
 
 
 def _best_first(results: list[GroupResult], lower_is_better: bool) -> list[GroupResult]:
@@ -205,9 +209,7 @@ def _pairs(
     else:
         close = ", ".join(nearest(reference, names) or names)
         raise UserError(f"reference={reference}: no group has this name; groups are {close}")
-    return [
-        _pair(first, second, finals, seeds, lower_is_better) for first, second in chosen
-    ]
+    return [_pair(first, second, finals, seeds, lower_is_better) for first, second in chosen]
 
 
 def _pair(
@@ -219,8 +221,7 @@ def _pair(
 ) -> PairResult:
     x, y = finals[first], finals[second]
     paired = all(
-        len(a) == len(i) and len(b) == len(j)
-        and len(set(i)) == len(i) and sorted(i) == sorted(j)
+        len(a) == len(i) and len(b) == len(j) and len(set(i)) == len(i) and sorted(i) == sorted(j)
         for a, b, i, j in zip(x, y, seeds[first], seeds[second], strict=True)
     )
     if paired:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,8 @@ class CompareOptions:
         high: highest possible value of the metric; None: a known one.
         reference: the group that all others are compared with; None: the best group.
         at: the step whose values are compared; None: the last of each run.
-        better: whether high or low values are good; None: low for losses, errors and times.
+        lower_is_better: whether low values are good; None: if the metric is a loss, an error or a
+            time.
         unfinished: whether runs that have not finished are compared, too.
         baseline: a CSV file of published results.
         baseline_names: the algorithms that are drawn; empty: all.
@@ -33,7 +33,7 @@ class CompareOptions:
     high: float | None = None
     reference: str | None = None
     at: float | None = None
-    better: Literal["higher", "lower"] | None = None
+    lower_is_better: bool | None = None
     unfinished: bool = False
     baseline: Path | None = None
     baseline_names: Sequence[str] = ()

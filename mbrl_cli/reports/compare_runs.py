@@ -44,8 +44,8 @@ def compare_runs(runs: Sequence[Run], options: CompareOptions) -> Comparison:
         missing = len(found) - len(records)
         notes.append(f"left out {_count(missing)} that did not log {options.metric}")
     lower = LOWER_IS_BETTER.search(options.metric) is not None
-    if options.better is not None:
-        lower = options.better == "lower"
+    if options.lower_is_better is not None:
+        lower = options.lower_is_better
     configs = {s.env: run.config["env"] for run, s in zip(runs, settings, strict=True)}
     sections = _sections(records, configs, options, lower)
     known = [section for section in sections if section.bounds is not None]
@@ -58,9 +58,7 @@ def compare_runs(runs: Sequence[Run], options: CompareOptions) -> Comparison:
             "no normalized scores over all environments: their lowest and highest returns are "
             "not known"
         )
-    return Comparison(
-        options.metric, "", lower, sections, notes, differing_values(settings)
-    )
+    return Comparison(options.metric, "", lower, sections, notes, differing_values(settings))
 
 
 def _select_states(runs: Sequence[Run], unfinished: bool, notes: list[str]) -> list[Run]:

@@ -21,7 +21,7 @@ IGNORED = (
     "final_eval_episodes", "eval_envs", "eval_video", "env_timeout", "check_known",
     "checkpoint_every", "checkpoint_minutes", "keep_checkpoints", "env.id",
 )  # fmt: skip
-MISSING = "-"  # value of a key that a run does not have
+MISSING = "unset"  # value of a key that a run does not have
 IGNORED_SECTIONS = ("logger.", "callbacks.", "env.recommended.")
 
 

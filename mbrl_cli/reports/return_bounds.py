@@ -1,4 +1,4 @@
-"""Known lowest and highest returns of environments, and returns at which a task counts as solved."""
+"""Known bounds of the returns of environments, and returns at which a task counts as solved."""
 
 from __future__ import annotations
 

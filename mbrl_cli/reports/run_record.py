@@ -6,6 +6,8 @@ import json
 import shlex
 from pathlib import Path
 
+import numpy as np
+
 from mbrl_cli.api.run import Run
 from mbrl_cli.config.config_changes import flatten
 from mbrl_cli.errors import UserError
@@ -43,8 +45,7 @@ def read_record(run: Run, env: str, group: str, metric: str) -> RunRecord | None
     seconds = None
     phases = [clean_curve(*logged[tag].values()) for tag in times if tag in logged]
     if phases and all(len(phase.steps) == len(phases[0].steps) for phase in phases):
-        total = sum(phase.values for phase in phases)
-        seconds = Curve(phases[0].steps, total)
+        seconds = Curve(phases[0].steps, np.sum([phase.values for phase in phases], axis=0))
     words = _typed_words(run.folder)
     return RunRecord(
         folder=run.folder,

@@ -34,8 +34,10 @@ def _distribution(t: float, degrees: int) -> float:
     total = 0.0
     for k in range(degrees // 2):
         total += term
-        term *= cos_squared * (2 * k + 2) / (2 * k + 3) if odd else (
-            cos_squared * (2 * k + 1) / (2 * k + 2)
+        term *= (
+            cos_squared * (2 * k + 2) / (2 * k + 3)
+            if odd
+            else (cos_squared * (2 * k + 1) / (2 * k + 2))
         )
     central = math.sin(angle) * total
     if odd:

@@ -1,0 +1,152 @@
+"""A comparison as text for a terminal of 80 columns."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+
+from mbrl_cli.errors import printable
+from mbrl_cli.reports.baseline import Baseline
+from mbrl_cli.reports.comparison import Comparison, Estimate, GroupResult, PairResult, Section
+from mbrl_cli.return_text import format_return
+
+MIN_NAME = 8  # characters of a shortened name
+GAP = "  "  # between two columns
+NONE = "-"
+
+
+def comparison_text(comparison: Comparison, width: int = 80) -> str:
+    """Return tables of the groups and of their differences, and the notes."""
+    lines = _wrapped(summary(comparison), width)
+    for note in comparison.notes:
+        lines += _wrapped(f"note: {note}", width)
+    for section in comparison.sections:
+        lines += ["", *_section(section, width)]
+    return printable("\n".join(lines) + "\n")
+
+
+def summary(comparison: Comparison) -> str:
+    """Return one sentence: what is compared, and by what the groups differ."""
+    runs = comparison.runs
+    groups = len({run.group for run in runs})
+    environments = len({run.env for run in runs})
+    better = "; lower is better" if comparison.lower_is_better else ""
+    return (
+        f"{comparison.metric} of {counted(len(runs), 'run')} in {counted(groups, 'group')} and "
+        f"{counted(environments, 'environment')}, mean with 95 % interval{better}"
+    )
+
+
+def counted(number: int, word: str) -> str:
+    """Return `1 run` or `5 runs`."""
+    return f"{number:,} {word}" + ("" if number == 1 else "s")
+
+
+def number_scale(section: Section) -> float:
+    """Return the size of the values of a section, by which they get equal decimals."""
+    return float(max(np.abs(group.final).max() for group in section.groups))
+
+
+def interval_text(estimate: Estimate, scale: float) -> str:
+    """Return `485.5 to 500.0`, or a hyphen if there is no interval."""
+    if math.isnan(estimate.low):
+        return NONE
+    return f"{format_return(estimate.low, scale)} to {format_return(estimate.high, scale)}"
+
+
+def ratio_text(low: float, high: float) -> str:
+    """Return both ends of an interval of a probability or of an optimality gap."""
+    return NONE if math.isnan(low) else f"{low:.2f} to {high:.2f}"
+
+
+def threshold_texts(group: GroupResult) -> tuple[str, str, str]:
+    """Return how many runs reached the threshold, and the median steps and minutes."""
+    found = group.threshold
+    if found is None:
+        return NONE, NONE, NONE
+    steps = NONE if found.steps is None else f"{found.steps:,.0f}"
+    minutes = NONE if found.minutes is None else f"{found.minutes:.1f}"
+    return f"{found.reached} of {found.runs}", steps, minutes
+
+
+def baseline_text(baseline: Baseline) -> str:
+    """Return the last value of a published curve."""
+    value = format_return(float(baseline.mean[-1]))
+    if not len(baseline.steps):
+        return f"published: {baseline.name} {value}"
+    return f"published: {baseline.name} {value} at {baseline.steps[-1]:,.0f} steps"
+
+
+def pair_note(pair: PairResult) -> str:
+    """Return the conclusion about a pair, and how its difference was taken."""
+    how = "differences between runs with equal seeds" if pair.paired else "runs not paired"
+    return f"{pair.conclusion} ({how})"
+
+
+def _section(section: Section, width: int) -> list[str]:
+    scale = number_scale(section)
+    rows = [["group", "runs", "mean", "95 % interval", "median", "IQM", "gap"]]
+    for group in section.groups:
+        rows.append(
+            [
+                group.name,
+                str(len(group.final)),
+                format_return(group.mean.value, scale),
+                interval_text(group.mean, scale),
+                format_return(group.median.value, scale),
+                format_return(group.iqm.value, scale),
+                NONE if group.gap is None else f"{group.gap.value:.3f}",
+            ]
+        )
+    lines = [section.title, *_table(rows, width)]
+    if section.threshold is not None:
+        rows = [["group", f"reached {section.threshold.value:g}", "steps", "minutes"]]
+        rows += [[group.name, *threshold_texts(group)] for group in section.groups]
+        lines += ["", *_table(rows, width)]
+    if section.pairs:
+        rows = [["groups", "difference", "95 % interval", "P(better)", "95 % interval"]]
+        for pair in section.pairs:
+            rows.append(
+                [
+                    f"{pair.first} - {pair.second}",
+                    format_return(pair.difference.value, scale),
+                    interval_text(pair.difference, scale),
+                    f"{pair.improvement.probability:.2f}",
+                    ratio_text(pair.improvement.low, pair.improvement.high),
+                ]
+            )
+        table = _table(rows, width)
+        lines += ["", table[0]]
+        for row, pair in zip(table[1:], section.pairs, strict=True):
+            lines += [row, *_wrapped(pair_note(pair), width, indent="  ")]
+    for baseline in section.baselines:
+        lines += _wrapped(baseline_text(baseline), width)
+    for note in section.notes:
+        lines += _wrapped(f"note: {note}", width)
+    return lines
+
+
+def _table(rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Return aligned lines: the first column to the left, the others to the right.
+
+    The first column is shortened so that a line has at most `width` characters.
+    """
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    room = width - sum(widths[1:]) - len(GAP) * (len(widths) - 1)
+    widths[0] = min(widths[0], max(room, MIN_NAME))
+    lines = []
+    for row in rows:
+        name = row[0] if len(row[0]) <= widths[0] else f"{row[0][: widths[0] - 1]}…"
+        cells = [f"{cell:>{size}}" for cell, size in zip(row[1:], widths[1:], strict=True)]
+        lines.append(GAP.join([f"{name:<{widths[0]}}", *cells]).rstrip())
+    return lines
+
+
+def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    return textwrap.wrap(
+        text, width, initial_indent=indent, subsequent_indent=f"{indent}  ",
+        break_on_hyphens=False,
+    )  # fmt: skip
