@@ -6,10 +6,11 @@ mean of 5 runs lies inside in 85 % of the experiments. Both sides are therefore 
 
     sqrt(variance / variance_of_the_bootstrap) * t / z
 
-The first factor is sqrt(n / (n - 1)) for n runs. t and z are the 97.5 % quantiles of Student's t
-distribution and of the normal distribution, so a symmetric interval of a mean is as wide as
-the t interval. Hesterberg 2015 (What teachers should know about the bootstrap) derives both
-corrections. docs/compare.md has the measured coverage.
+The first factor is sqrt(n / (n - 1)) for n runs; it is left out for the IQM, whose variance the
+bootstrap does not underestimate. t and z are the 97.5 % quantiles of Student's t distribution and
+of the normal distribution, so a symmetric interval of a mean is as wide as the t interval.
+Hesterberg 2015 (What teachers should know about the bootstrap) derives both corrections.
+docs/compare.md has the measured coverage.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mbrl_cli.reports.aggregates import Aggregate
+from mbrl_cli.reports.aggregates import Aggregate, iqm
 from mbrl_cli.reports.student_t import t_quantile
 
 RESAMPLES = 2000
@@ -48,7 +49,7 @@ def bootstrap_interval(
     """
     estimate = statistic(strata)
     percentiles = percentile_interval(strata, statistic, rng)
-    factor = widening(strata)
+    factor = widening(strata, scale_variance=statistic is not iqm)
     low = estimate - factor * (estimate - percentiles.low)
     high = estimate + factor * (percentiles.high - estimate)
     return Interval(low, high)
@@ -79,11 +80,15 @@ def percentile_interval(
     return Interval(low.reshape(shape), high.reshape(shape))
 
 
-def widening(strata: Sequence[np.ndarray]) -> np.ndarray:
+def widening(strata: Sequence[np.ndarray], scale_variance: bool = True) -> np.ndarray:
     """Return the factor [...] by which the percentile interval is multiplied.
 
     The degrees of freedom of t are those of Welch 1947 for a sum over strata, rounded down. The
     factor is NaN if a stratum has one run, and 1 if all runs of each stratum are equal.
+
+    Args:
+        strata: results [..., runs]; see `bootstrap_interval`.
+        scale_variance: whether the variance of the bootstrap is corrected, too.
     """
     counts = np.array([stratum.shape[-1] for stratum in strata])  # [K]
     if counts.min() < 2:
@@ -98,5 +103,7 @@ def widening(strata: Sequence[np.ndarray]) -> np.ndarray:
     whole = np.floor(degrees + 1e-9).astype(int)
     quantiles = {int(d): t_quantile(TAILS[1], int(d)) for d in np.unique(whole)}
     t = np.vectorize(quantiles.__getitem__, otypes=[float])(whole)
-    ratio = np.sqrt(scale / np.where(total > 0, of_bootstrap, 1.0))
-    return np.where(total > 0, ratio * t / NORMAL_QUANTILE, 1.0)
+    factor = t / NORMAL_QUANTILE
+    if scale_variance:
+        factor = factor * np.sqrt(scale / np.where(total > 0, of_bootstrap, 1.0))
+    return np.where(total > 0, factor, 1.0)

@@ -17,6 +17,7 @@ from mbrl_cli.reports.comparison import Comparison, RunRecord, Section, Threshol
 from mbrl_cli.reports.group_names import RunSettings, comparable, differing_values, name_groups
 from mbrl_cli.reports.return_bounds import Bounds, known_bounds, solved_return
 from mbrl_cli.reports.run_record import read_record, read_settings
+from mbrl_cli.tags import describe
 
 RETURNS = ("eval/return", "train/return")
 LOWER_IS_BETTER = re.compile(r"loss|error|kl$|^time/|nonfinite|rolled_back|late$")
@@ -58,7 +59,16 @@ def compare_runs(runs: Sequence[Run], options: CompareOptions) -> Comparison:
             "no normalized scores over all environments: their lowest and highest returns are "
             "not known"
         )
-    return Comparison(options.metric, "", lower, sections, notes, differing_values(settings))
+    tag = describe(options.metric)
+    return Comparison(
+        metric=options.metric,
+        meaning="" if tag is None else tag.meaning,
+        unit="" if tag is None else tag.unit,
+        lower_is_better=lower,
+        sections=sections,
+        notes=notes,
+        differing=differing_values(settings),
+    )
 
 
 def _select_states(runs: Sequence[Run], unfinished: bool, notes: list[str]) -> list[Run]:

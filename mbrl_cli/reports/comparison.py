@@ -114,11 +114,17 @@ class Comparison:
     """A whole report."""
 
     metric: str
+    meaning: str  # one sentence; empty for a tag of a plug-in
     unit: str
     lower_is_better: bool
     sections: Sequence[Section]
     notes: Sequence[str] = ()  # what was left out, and why
     differing: dict[str, list[str]] = field(default_factory=dict)  # key -> values
+
+    @property
+    def label(self) -> str:
+        """Return the metric with its unit, for an axis."""
+        return f"{self.metric} ({self.unit})" if self.unit else self.metric
 
     @property
     def runs(self) -> list[RunRecord]:

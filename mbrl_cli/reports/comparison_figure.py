@@ -40,8 +40,8 @@ def write_figure(comparison: Comparison, path: Path) -> None:
     figure = Figure(figsize=(WIDTH, ROW_HEIGHT * rows), layout="constrained")
     axes = figure.subplots(rows, 2, squeeze=False, width_ratios=(3, 2))
     for (left, right), section in zip(axes, comparison.sections, strict=True):
-        _draw_curves(left, section, colours, comparison.metric)
-        _draw_finals(right, section, colours, comparison.metric)
+        _draw_curves(left, section, colours, comparison.label)
+        _draw_finals(right, section, colours, comparison.label)
     try:
         # No date in the file: the same runs give the same bytes.
         metadata: dict[str, Any] = {"CreationDate": None} if path.suffix == ".pdf" else {}
@@ -92,7 +92,8 @@ def _draw_finals(axes: Any, section: Section, colours: dict[str, str], metric: s
         if np.isfinite(mean.low):
             axes.plot([mean.low, mean.high], [row, row], color=colour, linewidth=2)
     label = "normalized score" if section.is_overall else metric
-    axes.set(xlabel=label, title=section.title if section.is_overall else "final value, mean with interval")
+    title = section.title if section.is_overall else "final value, mean with interval"
+    axes.set(xlabel=label, title=title)
     axes.set_yticks(range(len(section.groups)), [group.name for group in section.groups])
     axes.set_ylim(len(section.groups) - 0.4, -0.6)  # the best group at the top
     axes.grid(alpha=0.2, axis="x")

@@ -90,10 +90,12 @@ def comparison_page(comparison: Comparison) -> str:
 def _body(comparison: Comparison, colours: dict[str, int]) -> Iterator[str]:
     yield f"<h1>Comparison of {_text(comparison.metric)}</h1>\n"
     yield f"<p>{_text(summary(comparison))}.</p>\n"
+    if comparison.meaning:
+        yield f'<p class="soft">{_text(comparison.meaning)}.</p>\n'
     yield _notes(comparison.notes)
     ordered = sorted(comparison.sections, key=lambda section: not section.is_overall)
     for section in ordered:
-        yield from _section(section, colours, comparison.metric)
+        yield from _section(section, colours, comparison.label)
     yield f'<h2>How to read this page</h2>\n<ul class="soft">{METHOD}</ul>\n'
     if comparison.differing:
         yield "<h2>Settings that differ between the runs</h2>\n"

@@ -10,6 +10,8 @@ import numpy as np
 
 from mbrl_cli.api.run import Run
 from mbrl_cli.config.config_changes import flatten
+from mbrl_cli.config.hparams import OVERRIDES_FILE
+from mbrl_cli.config.versions import VERSIONS
 from mbrl_cli.errors import UserError
 from mbrl_cli.reports.comparison import RunRecord
 from mbrl_cli.reports.curves import Curve, clean_curve
@@ -17,8 +19,6 @@ from mbrl_cli.reports.group_names import RunSettings
 from mbrl_cli.run_files import read_regular
 from mbrl_cli.stopwatch import PHASES
 
-OVERRIDES = Path(".hydra") / "overrides.yaml"
-VERSIONS = "versions.json"
 MAX_BYTES = 2**19
 
 
@@ -66,7 +66,7 @@ def _typed_words(folder: Path) -> list[str]:
     import yaml
 
     try:
-        words = yaml.safe_load(read_regular(folder / OVERRIDES, MAX_BYTES))
+        words = yaml.safe_load(read_regular(folder / OVERRIDES_FILE, MAX_BYTES))
     except (OSError, UserError, yaml.YAMLError):
         return []
     return [str(word) for word in words] if isinstance(words, list) else []
