@@ -4,6 +4,7 @@ import csv
 import html.parser
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -351,6 +352,31 @@ def test_mistakes_are_one_line(mbrl, tmp_path, two_planners, words, message):
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(f"mbrl: {message}")
     assert done.err.count("\n") == 1
+
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = [
+    line.partition("#")[0].split()[1:]
+    for name in ("README.md", "docs/compare.md")
+    for line in (ROOT / name).read_text(encoding="utf-8").splitlines()
+    if line.startswith("mbrl compare ")
+]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_command_of_the_documentation_runs(mbrl, tmp_path, write_run, words):
+    for seed in range(5):
+        for planner in ("cem", "mppi"):
+            write_run(f"outputs/SWEEP/{planner}{seed}", {100: 50.0, 200: 300.0}, planner, seed)
+    for metrics in tmp_path.rglob("metrics.csv"):
+        with metrics.open("a") as file:
+            file.write("200,train/return,9\n")
+    words = [word.replace("random_shooting", "mppi") for word in words]
+    done = mbrl(*words)
+    assert (done.code, done.err) == (0, "")
+    assert all(
+        (tmp_path / word).exists() for word in words if re.search(r"\.(html|p..|csv)$", word)
+    )
 
 
 def test_runs_that_have_not_finished_are_named(mbrl, write_run):
