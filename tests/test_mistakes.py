@@ -579,10 +579,33 @@ def test_a_disk_that_becomes_full_in_a_sweep_is_reported(mbrl, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "mbrl.log")
 
     monkeypatch.setattr("hydra.core.utils.configure_log", full)
-    done = mbrl("train", "-m", "agent=random", "total_steps=5", "seed=0,1")
+    words = ["train", "-m", "agent=random", "total_steps=5", "seed=0,1"]
+    done = mbrl(*words, "hydra.sweep.dir=my sweep")
     assert done.code == 5
-    assert done.err.endswith("mbrl: mbrl.log: No space left on device; free disk space\n")
-    assert "Traceback" not in done.err
+    says = "free disk space, then type the command again with hydra.sweep.dir='my sweep'"
+    assert done.err.startswith(f"mbrl: mbrl.log: No space left on device; {says}")
+    assert done.err.count("\n") == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounts a disk")
+@pytest.mark.parametrize("kilobytes", [64, 100])  # full before the first job, and in it
+def test_a_small_disk_that_a_sweep_fills_is_reported_in_one_line(mbrl, tmp_path, kilobytes):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(disk)]
+    if subprocess.run(mount, stderr=subprocess.DEVNULL, check=False).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        words = ["train", "-m", "agent=random", "total_steps=200", "checkpoint_every=10",
+                 "env.max_episode_steps=10", "keep_checkpoints=20", "eval_every=0", "seed=0,1",
+                 "console=false"]  # fmt: skip
+        done = mbrl(*words, f"hydra.sweep.dir={disk}/sweep")
+        assert (done.code, done.err.count("\n")) == (5, 1), done.err
+        assert done.err.startswith(f"mbrl: {disk}/sweep: No space left on device; free") or (
+            done.err.startswith(f"mbrl: output folder {disk}/sweep/s0: No space left on device")
+        )
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)  # a log file is still open
 
 
 def test_errors_of_other_files_are_not_the_disk_s_fault(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
@@ -28,6 +29,7 @@ class CheckBeforeRun(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check a single run."""
+        HydraConfig.instance().set_config(config)  # `launch` names its folder if the disk is full
         with exit_on_user_error():
             check_run(config, _folders(config))
             check_output_folder(Path(config.hydra.run.dir))
@@ -37,6 +39,7 @@ class CheckBeforeRun(Callback):
 
         A sweeper that chooses values itself is not known here; its jobs are checked as they start.
         """
+        HydraConfig.instance().set_config(config)
         with exit_on_user_error():
             if config.hydra.sweeper._target_.endswith("basic_sweeper.BasicSweeper"):
                 rehearsed: set[tuple[str, ...]] = set()

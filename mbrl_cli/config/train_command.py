@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
@@ -28,7 +31,7 @@ from mbrl_cli.config.resolved_config import resolved_config
 from mbrl_cli.config.resolvers import register_resolvers
 from mbrl_cli.config.targets import make_importable
 from mbrl_cli.config.train_help import train_help
-from mbrl_cli.errors import printable
+from mbrl_cli.errors import disk_fault, printable
 
 
 def launch(argv: Sequence[str]) -> None:
@@ -56,8 +59,14 @@ def launch(argv: Sequence[str]) -> None:
     shows_trace = "HYDRA_FULL_ERROR" in os.environ
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them
     main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(task)
+    JobReturn.return_value = property(_result_of_job, _set_result)  # type: ignore[assignment]
     try:
         main()
+    except OSError as error:
+        fault = disk_fault(error, *_folder_and_remedy())
+        if fault is None:
+            raise  # not the disk: the trace is needed
+        raise fault from error
     except Exception as error:
         text = None if shows_trace else explain_hydra_error(error)
         if text is None:
@@ -76,6 +85,28 @@ def task(cfg: DictConfig) -> float:
         return train(cfg)  # a UserError of one job must not end the other jobs
     with exit_on_user_error():  # if it reached Hydra, Hydra would print all overrides before it
         return train(cfg)
+
+
+def _result_of_job(job: JobReturn) -> Any:
+    """Return the result of a job or raise its error; Hydra prints all overrides before it."""
+    if job.status == JobStatus.COMPLETED:
+        return job._return_value
+    raise job._return_value
+
+
+def _set_result(job: JobReturn, result: Any) -> None:
+    job._return_value = result
+
+
+def _folder_and_remedy() -> tuple[Path | None, str]:
+    """Return the folder into which Hydra writes, and what to do if that fails."""
+    if not HydraConfig.initialized():
+        return None, ""
+    config = HydraConfig.get()
+    if config.mode != RunMode.MULTIRUN:
+        return Path(config.run.dir), "then type the command again"
+    again = f"then type the command again with hydra.sweep.dir={shlex.quote(config.sweep.dir)}"
+    return Path(config.sweep.dir), f"{again} to go on with its jobs"
 
 
 def _hydra_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
