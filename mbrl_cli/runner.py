@@ -198,9 +198,13 @@ class Runner:
     def _show_notices(self) -> None:
         """Print each notice of the environments on stderr, once."""
         for line in self.eval_envs.notices():
-            if line not in self._shown_notices:
-                self._shown_notices.add(line)
-                print(f"mbrl: {printable(line)}", file=sys.stderr)
+            self._show(line)
+
+    def _show(self, line: str | None) -> None:
+        """Print a line on stderr, unless it is None or was printed before."""
+        if line is not None and line not in self._shown_notices:
+            self._shown_notices.add(line)
+            print(f"mbrl: {printable(line)}", file=sys.stderr)
 
     def _play_episode(self, policy: Policy, prefilled: bool) -> None:
         """Play one training episode; it ends early if the run reaches `total_steps`.
@@ -240,6 +244,7 @@ class Runner:
             obs = next_obs
             self.env_step += 1
             self.progress.end_step(self.env_step)
+            self._show(self.progress.long_run_notice(self.agent.cost_advice))
             rewards.append(reward)
             if decision.predicted_return is not None:
                 predicted.append(float(decision.predicted_return[0]))

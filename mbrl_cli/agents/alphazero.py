@@ -21,6 +21,7 @@ from mbrl_cli.agents.diverged_fits import DivergedFits
 from mbrl_cli.agents.gradient_schedule import GradientSchedule
 from mbrl_cli.agents.interval_schedule import IntervalSchedule
 from mbrl_cli.agents.n_step_returns import n_step_returns
+from mbrl_cli.agents.planning import cost_advice
 from mbrl_cli.agents.policy_store import PolicyStore
 from mbrl_cli.agents.policy_value_mlp import PolicyValueMLP
 from mbrl_cli.agents.policy_value_network import PolicyValueNetwork
@@ -104,6 +105,7 @@ class AlphaZero(Agent):
         self.generator = generator
         self.model = model
         self.planner = search_planner
+        self.cost_advice = cost_advice(planner, model)
         self.fit_schedule = IntervalSchedule(fit_every)
         self.discount = discount
         self.batch_size = batch_size

@@ -54,10 +54,12 @@ class Agent(ABC):
     Attributes:
         trains_models_from: the values of `Model.learns_from` that the agent can train.
         divergence_advice: what to change if losses, actions or weights are not finite.
+        cost_advice: what to change if decisions take too long.
     """
 
     trains_models_from: ClassVar[tuple[str, ...]] = ("replay",)
     divergence_advice: str = "lower the learning rate of the agent"
+    cost_advice: str = ""
 
     @abstractmethod
     def policy(self, envs: Sequence[Env], explore: bool, generator: torch.Generator) -> Policy:

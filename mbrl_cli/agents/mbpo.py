@@ -18,7 +18,7 @@ from mbrl_cli.agents.base import Agent, Policy
 from mbrl_cli.agents.diverged_fits import DivergedFits
 from mbrl_cli.agents.interval_schedule import IntervalSchedule
 from mbrl_cli.agents.model_rollouts import store_model_rollouts
-from mbrl_cli.agents.planning import Planning
+from mbrl_cli.agents.planning import Planning, cost_advice
 from mbrl_cli.agents.rollout_length import RolloutLength
 from mbrl_cli.agents.sac import SAC
 from mbrl_cli.envs.env import Env
@@ -117,6 +117,7 @@ class MBPO(Agent):
         self.imagined = ImaginedBuffer(imagined_capacity, spec.obs_dim, spec.action.dim, device)
         self.planning: Planning | None = None
         if planner is not None:
+            self.cost_advice = cost_advice(planner, model)
             self.planning = Planning(
                 spec, model, planner, self.sac.discount, sac=self.sac, proposals=proposals
             )

@@ -17,7 +17,7 @@ from mbrl_cli.agents.base import Agent, Policy
 from mbrl_cli.agents.diverged_fits import DivergedFits
 from mbrl_cli.agents.exploration import Exploration, ExplorationKind
 from mbrl_cli.agents.interval_schedule import IntervalSchedule
-from mbrl_cli.agents.planning import Planning
+from mbrl_cli.agents.planning import Planning, cost_advice
 from mbrl_cli.agents.sac import SAC
 from mbrl_cli.envs.env import Env
 from mbrl_cli.models.base import Model
@@ -83,6 +83,7 @@ class MPC(Agent):
             discount = self.sac.discount
         exploration = Exploration(explore, noise_std, epsilon, disagreement_bonus)
         self.planning = Planning(spec, model, planner, discount, exploration, self.sac, proposals)
+        self.cost_advice = cost_advice(planner, model)
         self.model = model
         self.generator = generator
         self.fit_schedule = IntervalSchedule(fit_every)

@@ -22,6 +22,15 @@ from mbrl_cli.replay.reward_scale import RewardScale
 from mbrl_cli.types import EnvSpec, State
 
 
+def cost_advice(planner: Planner, model: Model) -> str:
+    """Return which keys to change if the planner's decisions take too long."""
+    keys = [key for key in ("num_simulations", "population", "horizon") if hasattr(planner, key)]
+    advice = f"lower {' or '.join(f'planner.{key}' for key in keys)}"
+    if getattr(model, "propagation", "expectation") != "expectation":
+        advice += ", or use model.propagation=expectation, which imagines a plan once"
+    return advice
+
+
 class Planning:
     """Return policies that plan every action with the model as it is at that step.
 

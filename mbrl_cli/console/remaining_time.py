@@ -106,6 +106,10 @@ class RemainingTime:
         """Return the duration of a step after the prefill, or None before it is measured."""
         return self._step_sum / len(self._steps) if len(self._steps) >= MIN_STEPS else None
 
+    def decisions(self) -> tuple[int, float]:
+        """Return the number of measured decisions and their mean duration."""
+        return int(self._num_decisions), self._decision_sum / max(1.0, self._num_decisions)
+
     def fit_seconds(self) -> float | None:
         """Return the duration of a fit, or None before one is measured."""
         return fmean(self._fits) if self._fits else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sized
 from typing import NamedTuple
 
+from mbrl_cli.console.long_run import long_run_notice
 from mbrl_cli.console.remaining_time import RemainingTime
 from mbrl_cli.stopwatch import Stopwatch
 
@@ -165,6 +166,15 @@ class RunProgress:
             return "prefill"
         learning = self._stopwatch.seconds["fit"] - self._fit_sum
         return "learning" if learning > self._stopwatch.seconds["plan"] else "planning"
+
+    def long_run_notice(self, advice: str) -> str | None:
+        """Return a line if decisions are slow; ask after every step, it is returned once.
+
+        Args:
+            advice: which keys make decisions faster.
+        """
+        number, seconds = self._remaining.decisions()
+        return long_run_notice(number, seconds, self.seconds_left(), advice)
 
     def seconds_left(self) -> float | None:
         """Return the remaining time of the run, or None before it can be estimated."""

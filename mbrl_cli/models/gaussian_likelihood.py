@@ -21,7 +21,7 @@ def bounded_log_variance(raw: Tensor, low: Tensor, high: Tensor) -> Tensor:
 
 
 def beta_nll(squared_error: Tensor, log_variance: Tensor, beta: float) -> Tensor:
-    """Return the beta-NLL of each entry (Seitzer et al. 2022, section 4).
+    """Return the beta-NLL of each entry (Seitzer et al. 2022).
 
         stop_gradient(variance^beta) * 0.5 * (squared_error / variance + log variance)
 
