@@ -192,3 +192,51 @@ def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'lode_run'"):
         mbrl_package.lode_run  # noqa: B018
     assert {"load_run", "load_runs", "Run"} <= set(dir(mbrl_package))
+
+
+@pytest.fixture
+def sweep(folder):
+    """Return two runs whose seed and planner.horizon differ."""
+    other = folder.parent / "b"
+    other.mkdir()
+    for path, seed, horizon in ((folder, 3, 10), (other, 4, 20)):
+        config = CONFIG.replace("seed: 3", f"seed: {seed}").replace(
+            "planner: {_target_: null}", f"planner: {{_target_: null, horizon: {horizon}, w: [1]}}"
+        )
+        (path / "config.yaml").write_text(config, encoding="utf-8")
+    (other / "metrics.csv").write_text("env_step,tag,value\n50,eval/return,7\n")
+    return mbrl_package.load_runs(folder.parent)
+
+
+def test_a_frame_has_one_row_for_each_run(sweep):
+    frame = sweep.frame(["planner.horizon", "planner.w"])
+    assert list(frame["seed"]) == [3, 4]
+    assert list(frame["planner.horizon"]) == [10, 20]
+    assert list(frame["planner.w"]) == [[1], [1]]
+    assert list(frame["last_return"]) == [2.5, 7.0]
+    assert list(frame["env"]) == ["CartPole-v1"] * 2
+    with pytest.raises(UserError, match=r"no run has this key: planner.horizn: unknown key; did"):
+        sweep.frame(["planner.horizn"])
+
+
+def test_a_metrics_frame_has_one_row_for_each_number(sweep):
+    frame = sweep.metrics_frame(["eval/return"], ["planner.w", "planner.horizon"])
+    assert list(frame.columns) == [
+        "run", "env", "model", "planner", "agent", "seed", "planner.w", "planner.horizon",
+        "env_step", "tag", "value",
+    ]  # fmt: skip
+    assert list(frame["value"]) == [1.5, 2.5, 7.0]
+    assert list(frame["run"]) == ["a", "a", "b"]
+    assert frame.groupby("planner.horizon")["value"].last().to_dict() == {10: 2.5, 20: 7.0}
+    assert list(sweep[0].metrics_frame().columns) == ["env_step", "tag", "value"]
+    assert len(sweep[0].metrics_frame()) == 4
+    empty = sweep.metrics_frame(["no/such"])
+    assert list(empty.columns)[-3:] == ["env_step", "tag", "value"]
+    assert len(empty) == 0
+
+
+def test_without_pandas_the_extra_is_named(sweep, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    for use in (sweep.frame, sweep.metrics_frame, sweep[0].metrics_frame):
+        with pytest.raises(UserError, match=r'pandas is not installed; .*"\.\[pandas\]"'):
+            use()

@@ -21,6 +21,7 @@ from mbrl_cli.run_files import FAULT_FILE, FINAL_FILE
 
 if TYPE_CHECKING:
     import gymnasium
+    import pandas
 
     from mbrl_cli.api.metrics_file import Series
     from mbrl_cli.api.run_model import RunModel
@@ -148,6 +149,19 @@ class Run:
             UserError: if metrics.csv is damaged.
         """
         return read_metrics(self.folder, tags)
+
+    def metrics_frame(self, tags: Sequence[str] | None = None) -> pandas.DataFrame:
+        """Return what the run logged as a DataFrame with the columns env_step, tag and value.
+
+        Args:
+            tags: the tags to read; None: all.
+
+        Raises:
+            UserError: if pandas is not installed, or metrics.csv is damaged.
+        """
+        from mbrl_cli.api.frames import metrics_frame
+
+        return metrics_frame([self.metrics(tags)], [{}])
 
     def make_env(self, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
         """Return a new environment as the run has it, with its wrappers and time limit.
