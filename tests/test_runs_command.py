@@ -3,10 +3,13 @@
 import json
 import os
 import re
+import shlex
+from pathlib import Path
 
 import pytest
 
 from mbrl_cli.api.run_summary import RunSummary
+from mbrl_cli.commands.runs import EPILOG
 from mbrl_cli.lock import locked
 from mbrl_cli.reports.run_table import run_table
 
@@ -151,3 +154,20 @@ def test_a_terminal_of_80_columns_shows_whole_folders_below(tmp_path):
     assert heading.split() == ["state", "env", "agent", "planner", "seed", "steps", "return"]
     (medium,) = run_table([summary], 130).split("\n")[1:2]
     assert medium.endswith("-1234.6  3 d  123 MB")
+
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTED = [
+    command
+    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+    for command in re.findall(r"^mbrl runs.*$", path.read_text(encoding="utf-8"), re.MULTILINE)
+]
+IN_HELP = re.findall(r"^  (mbrl runs.*?)   .*$", EPILOG, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", [*DOCUMENTED, *IN_HELP])
+def test_every_command_of_the_documents_and_the_help_runs(outputs, mbrl, command):
+    words = shlex.split(command.replace("SWEEP", "sweep").replace("=25", "=10"), comments=True)
+    done = mbrl(*words[1:])
+    assert (done.code, done.err) == (0, "")
+    assert "outputs/" in done.out

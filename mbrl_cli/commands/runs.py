@@ -15,11 +15,11 @@ from mbrl_cli.errors import UserError, printable
 
 EPILOG = """\
 examples:
-  mbrl runs                                      the runs in outputs/
-  mbrl runs outputs/SWEEP env=cartpole seed=0,1  those with these settings
-  mbrl runs planner.horizon=25 --sort return     any key of the config is a filter
-  mbrl runs --state interrupted,failed           those that have not finished
-  mbrl runs --json                               for other programs
+  mbrl runs                                       the runs in outputs/
+  mbrl runs outputs/SWEEP env=cartpole seed=0,1   those with these settings
+  mbrl runs planner.horizon=25 --sort return      any key of the config is a filter
+  mbrl runs --state interrupted,failed            those that have not finished
+  mbrl runs --json                                for other programs
 """
 STATES = ("running", "finished", "interrupted", "failed")
 SORT_KEYS = {
