@@ -120,7 +120,10 @@ def test_a_fit_that_takes_longer_than_expected_does_not_use_up_the_time_of_the_r
 def test_an_evaluation_measures_rounds_and_lengths():
     run = Run()
     run.play(20)
+    before = run.progress.seconds_left()
     run.progress.start_evaluation(2)
+    # The evaluation at step 20 is not among those to come; 10 rounds of 2 are expected.
+    assert run.progress.seconds_left() == pytest.approx(before + 10 * 1.4)
     with run.stopwatch("eval"):
         for round_number in range(1, 5):
             run.clock.now += 3.0

@@ -12,13 +12,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from mbrl_cli.config.build import build
 from mbrl_cli.config.composition import hydra_errors_as_user_errors
 from mbrl_cli.config.error_exit import exit_on_user_error
 from mbrl_cli.config.groups import GROUPS, config_dir
 from mbrl_cli.config.output_folder import check_output_folder
 from mbrl_cli.config.recommended import check_recommended
-from mbrl_cli.config.rehearsal import has_plugins, rehearse, rehearse_saving
+from mbrl_cli.console.waiting import waiting
 
 
 class CheckBeforeRun(Callback):
@@ -30,7 +29,7 @@ class CheckBeforeRun(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check a single run."""
         HydraConfig.instance().set_config(config)  # `launch` names its folder if the disk is full
-        with exit_on_user_error():
+        with exit_on_user_error(), waiting("checking the run"):
             check_run(config, _folders(config))
             check_output_folder(Path(config.hydra.run.dir))
 
@@ -40,7 +39,7 @@ class CheckBeforeRun(Callback):
         A sweeper that chooses values itself is not known here; its jobs are checked as they start.
         """
         HydraConfig.instance().set_config(config)
-        with exit_on_user_error():
+        with exit_on_user_error(), waiting("checking the jobs of the sweep"):
             if config.hydra.sweeper._target_.endswith("basic_sweeper.BasicSweeper"):
                 rehearsed: set[tuple[str, ...]] = set()
                 for overrides in _sweep_jobs(config):
@@ -56,6 +55,10 @@ class CheckBeforeRun(Callback):
 
 def check_run(config: DictConfig, folders: list[Path], with_rehearsal: bool = True) -> None:
     """Check one run; a rehearsal of each combination of classes is enough for a sweep."""
+    # These import torch, which takes seconds: `waiting` is on the terminal by then.
+    from mbrl_cli.config.build import build
+    from mbrl_cli.config.rehearsal import has_plugins, rehearse, rehearse_saving
+
     raw = OmegaConf.to_container(config, resolve=False)
     assert isinstance(raw, dict)
     if isinstance(raw.get("env"), dict):

@@ -111,6 +111,7 @@ class RunProgress:
         """Note that an evaluation begins."""
         self._evaluation = num_episodes, 0, 0
         self._round_start = None
+        self._estimate_evaluation(finished=0, running=0, round_number=0)
 
     def end_round(self, finished: int, running: int, round_number: int) -> None:
         """Note that all running episodes of the evaluation have taken a step.
@@ -121,18 +122,11 @@ class RunProgress:
             round_number: steps that these have taken.
         """
         now = self._stopwatch.clock()
-        num_episodes = self._evaluation[0]
         if self._round_start is not None and not self.is_prefill:
             self._remaining.add_round(self._num_running, now - self._round_start)
         self._round_start, self._num_running = now if running else None, running
-        self._evaluation = num_episodes, finished, round_number
-        rest = self._remaining.run_seconds(self.env_step, self._num_fits())
-        if rest is not None:
-            rest += self._remaining.rest_of_evaluation_seconds(
-                num_episodes, finished, running, round_number
-            )
-        block = 0.0 if rest is None else self._remaining.round_seconds(max(1, running))
-        self._estimate = _Estimate(rest, now, block)
+        self._evaluation = self._evaluation[0], finished, round_number
+        self._estimate_evaluation(finished, running, round_number)
 
     def end_evaluation(self, mean_length: float) -> None:
         """Note that the evaluation's episodes have ended, with this mean length."""
@@ -187,6 +181,16 @@ class RunProgress:
 
     def _estimate_run(self, block: float) -> None:
         seconds = self._remaining.run_seconds(self.env_step, self._num_fits())
+        self._estimate = _Estimate(seconds, self._stopwatch.clock(), block)
+
+    def _estimate_evaluation(self, finished: int, running: int, round_number: int) -> None:
+        seconds = self._remaining.run_seconds(self.env_step, self._num_fits())
+        block = 0.0
+        if seconds is not None:
+            block = self._remaining.round_seconds(max(1, running))
+            seconds += self._remaining.rest_of_evaluation_seconds(
+                self._evaluation[0], finished, running, round_number
+            )
         self._estimate = _Estimate(seconds, self._stopwatch.clock(), block)
 
     def _num_fits(self) -> int:

@@ -1,0 +1,173 @@
+"""Compare the remaining time that a run shows on a terminal with the true one.
+
+    python benchmarks/remaining_time.py --picture remaining_time.png
+    python benchmarks/remaining_time.py --run "env=cartpole total_steps=300" --run "env=pendulum"
+
+Each run is started in a pseudo-terminal, one after the other. The script reads the live line, notes
+the remaining time that it shows, and compares it with the time until the run's last line. For each
+run it prints the largest factor between both from 10 % of the run's duration on, where times below
+`FLOOR` seconds count as `FLOOR`, and the longest time without output. While "estimating" is shown
+there is no prediction; the script prints until when this holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+COLUMNS = 120
+FLOOR = 2.0  # seconds
+LAST_LINE = b"next      mbrl"
+# Part of a run's duration from which on the predictions are judged.
+JUDGED_FROM = 0.1
+RUNS = (
+    "env=cartpole planner=cem",
+    "env=pendulum agent=pets",
+    "env=gridworld planner=mcts",
+    "env=cartpole agent=mbpo",
+    "env=pendulum agent=sac total_steps=5000",
+)
+SHOWN = re.compile(rb"(?:(\d+):(\d\d):(\d\d) left|(estimating))")
+
+
+def watch(words: str, folder: Path) -> dict[str, Any]:
+    """Run `mbrl train WORDS` in a pseudo-terminal; return what it showed and when."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, COLUMNS, 0, 0))
+    command = [sys.executable, "-m", "mbrl_cli", "train", *words.split()]
+    start = last = time.monotonic()
+    process = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder,
+        env=os.environ | {"TERM": "xterm-256color"},
+    )  # fmt: skip
+    os.close(theirs)
+    shown: list[tuple[float, float | None]] = []  # time, predicted seconds; None: estimating
+    silence, silent_at, lines = 0.0, 0.0, b""
+    end: float | None = None
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # the process has closed the terminal
+            break
+        now = time.monotonic()
+        if now - last > silence:
+            silence, silent_at = now - last, last - start
+        last = now
+        lines = (lines + part)[-65536:]
+        if end is None and LAST_LINE in lines:
+            end = now - start
+        found = SHOWN.findall(part)
+        if found:
+            hours, minutes, seconds, estimating = found[-1]
+            value = None if estimating else 3600.0 * int(hours) + 60 * int(minutes) + int(seconds)
+            shown.append((now - start, value))
+    code = process.wait()
+    os.close(ours)
+    if code or end is None:
+        raise SystemExit(f"mbrl train {words}: exit code {code}\n{lines.decode(errors='replace')}")
+    return {
+        "run": words, "seconds": end, "longest_silence": silence, "silent_at": silent_at,
+        "shown": shown,
+    }  # fmt: skip
+
+
+def judge(result: dict[str, Any]) -> dict[str, Any]:
+    """Return the numbers of one run that the table shows."""
+    end = result["seconds"]
+    judged = [(t, value) for t, value in result["shown"] if t >= JUDGED_FROM * end]
+    worst, worst_at = 1.0, 0.0
+    for t, value in judged:
+        if value is None:
+            continue
+        true, predicted = max(end - t, FLOOR), max(value, FLOOR)
+        factor = max(true / predicted, predicted / true)
+        if factor > worst:
+            worst, worst_at = factor, t
+    estimating = [t for t, value in result["shown"] if value is None]
+    return {
+        "run": result["run"],
+        "seconds": end,
+        "worst factor": worst,
+        "at %": 100 * worst_at / end,
+        "estimating until %": 100 * max(estimating, default=0.0) / end,
+        "longest silence, s": result["longest_silence"],
+        "silent at, s": result["silent_at"],
+    }
+
+
+def draw(results: list[dict[str, Any]], path: Path) -> None:
+    """Draw predicted against true remaining time, with the factors 1/2 and 2."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
+
+    figure, axes = plt.subplots(figsize=(7, 6.5))
+    largest = max(result["seconds"] for result in results)
+    line = [FLOOR, largest]
+    axes.fill_between(
+        line, [x / 2 for x in line], [x * 2 for x in line], color="0.9", label="factor 2"
+    )
+    axes.plot(line, line, color="0.5", linewidth=1)
+    for result in results:
+        end = result["seconds"]
+        points = [
+            (end - t, max(value, FLOOR / 2))
+            for t, value in result["shown"]
+            if value is not None and end - t >= FLOOR / 2
+        ]
+        label = f"{textwrap.shorten(result['run'], 60, placeholder=' …')} ({end:.0f} s)"
+        (curve,) = axes.plot(*zip(*points, strict=True), linewidth=1.5, label=label)
+        axes.axvline((1 - JUDGED_FROM) * end, color=curve.get_color(), linewidth=0.7, linestyle=":")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.invert_xaxis()
+    axes.set_xlabel("true remaining time (s); dotted: 10 % of the run")
+    axes.set_ylabel("remaining time on the terminal (s)")
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=1)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(FormatStrFormatter("%g"))
+    figure.savefig(path, dpi=130, bbox_inches="tight")
+
+
+def main() -> None:
+    """Watch the runs, print a table, and write picture and JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--run", action="append", help="words after `mbrl train`; repeatable")
+    parser.add_argument("--picture", type=Path, help="file for the picture (extra plot)")
+    parser.add_argument("--out", type=Path, help="file for the numbers as JSON")
+    options = parser.parse_args()
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        for words in options.run or RUNS:
+            results.append(watch(words, Path(folder)))
+            row = judge(results[-1])
+            print("  ".join(f"{k} {v:.1f}" if isinstance(v, float) else v for k, v in row.items()))
+            sys.stdout.flush()
+    worst = max(judge(result)["worst factor"] for result in results)
+    silence = max(result["longest_silence"] for result in results)
+    print(f"worst factor {worst:.2f}, longest silence {silence:.1f} s")
+    if options.out:
+        options.out.write_text(json.dumps(results) + "\n")
+    if options.picture:
+        draw(results, options.picture)
+
+
+if __name__ == "__main__":
+    main()
