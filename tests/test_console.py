@@ -224,23 +224,23 @@ def evaluating() -> Run:
 @pytest.mark.parametrize(
     ("width", "name", "line"),
     [
-        (40, "", "2 %  evaluating 7/20  0:52:19 left"),
+        (40, "", "  2 %  evaluating 7/20  0:52:19 left"),
         (
             80,
             "",
-            "2 %  20/1,000  evaluating 7/20, step 4  return 55  eval 491.4  0:52:19 left",
+            "  2 %  20/1,000  evaluating 7/20, step 4  return 55  eval 491.4  0:52:19 left",
         ),
         (
             120,
             "",
-            "2 %  20/1,000  evaluating 7/20, step 4  return 55  eval 491.4  loss 0.000157  "
+            "  2 %  20/1,000  evaluating 7/20, step 4  return 55  eval 491.4  loss 0.000157  "
             "0:52:19 left",
         ),
         (40, "3_cem_seed_1", "3_ce…ed_1  evaluating 7/20  0:52:19 left"),
         (
             80,
             "3_cem_seed_1",
-            "3_cem_seed_1  2 %  20/1,000  evaluating 7/20, step 4  eval 491.4  0:52:19 left",
+            "3_cem_seed_1    2 %  20/1,000  evaluating 7/20, step 4  eval 491.4  0:52:19 left",
         ),
     ],
 )
@@ -363,7 +363,7 @@ def test_two_jobs_on_one_terminal_do_not_overwrite_each_other(monkeypatch):
     assert [type(view).__name__ for view in (first, second, third)] == [
         "LiveLine", "PlainLines", "LiveLine",
     ]  # fmt: skip
-    assert "0_cem  2 %" in shown
+    assert "0_cem    2 %" in shown
     assert "\r\x1b[K[1_mppi]   2 %  20/1,000" in shown
     assert "\r\x1b[K[1_mppi] end\r\n" in shown
 

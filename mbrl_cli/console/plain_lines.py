@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
 
-from mbrl_cli.console.progress_line import GAP, shown_values, time_left
+from mbrl_cli.console.progress_line import progress_line
 from mbrl_cli.console.run_progress import RunProgress
 
 # Print a line after this fraction of the run or after this many seconds.
@@ -14,6 +15,8 @@ FRACTION = 0.1
 SECONDS = 30.0
 # The same where a person waits in front of a terminal that cannot redraw a line.
 TERMINAL_SECONDS = 4.0
+UNLIMITED = 1000  # characters of a line in a file or a pipe
+MIN_WIDTH = 30  # characters that are printed after a long name, even if the line then wraps
 CLEAR_LINE = "\r\x1b[K"
 
 
@@ -33,10 +36,10 @@ class PlainLines:
         beside_live_line: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._start = f"[{name}] " if name else ""
-        if beside_live_line:
-            self._start = CLEAR_LINE + self._start
-        waits = sys.stdout.isatty() and not beside_live_line
+        self._name = f"[{name}] " if name else ""
+        self._clear = CLEAR_LINE if beside_live_line else ""
+        self._is_terminal = sys.stdout.isatty()
+        waits = self._is_terminal and not beside_live_line
         self._seconds = TERMINAL_SECONDS if waits else SECONDS
         self._clock = clock
         self._line_step: int | None = None
@@ -58,20 +61,17 @@ class PlainLines:
         if not (evaluated or prefill_ends or due or is_last):
             return
         self._line_step, self._line_time = step, now
-        values = shown_values(last)
-        parts = [
-            f"{100 * step / total:.0f} %".rjust(5),
-            f"{step:,}/{total:,}",
-            progress.phase(),
-            *(values[label] for label in ("return", "eval", "loss") if label in values),
-            time_left(progress.seconds_left()),
-        ]
-        self.message(GAP.join(parts))
+        self.message(progress_line(progress, last, self._width()))
 
     def message(self, text: str) -> None:
         """Print a line in one piece, so that those of parallel jobs do not mix."""
-        sys.stdout.write(f"{self._start}{text}\n")
+        sys.stdout.write(f"{self._clear}{self._name}{text}\n")
         sys.stdout.flush()
 
     def stop(self, finished: bool) -> None:
         """No terminal state to restore."""
+
+    def _width(self) -> int:
+        """Return the number of characters for the text of a line."""
+        columns = shutil.get_terminal_size().columns if self._is_terminal else UNLIMITED
+        return max(MIN_WIDTH, columns - len(self._name))

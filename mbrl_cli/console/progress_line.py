@@ -34,7 +34,7 @@ def progress_line(
     without_detail = phase.partition(",")[0]
     short = {"left": time_left(progress.seconds_left()), "phase": without_detail}
     wanted = {  # by importance
-        "percent": f"{100 * step / total:.0f} %",
+        "percent": f"{100 * step / total:.0f} %".rjust(5),
         "steps": f"{step:,}/{total:,}",
         "name": name,
         **shown_values(last),
