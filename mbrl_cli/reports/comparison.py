@@ -108,6 +108,17 @@ class Section:
     notes: Sequence[str] = ()
     is_overall: bool = False
 
+    def compared(self) -> tuple[str, list[str]]:
+        """Return a heading for the pairs, and a name for each of them.
+
+        The group that all pairs have in common is in the heading only.
+        """
+        firsts = [pair.first for pair in self.pairs]
+        seconds = [pair.second for pair in self.pairs]
+        if len(set(firsts)) == 1:
+            return f"{firsts[0]} compared with", seconds
+        return f"compared with {seconds[0]}", firsts
+
 
 @dataclass(frozen=True)
 class Comparison:

@@ -12,7 +12,7 @@ from mbrl_cli.reports.comparison import Comparison, Section
 from mbrl_cli.reports.comparison_text import counted
 
 # Distinguishable with a colour vision deficiency (Okabe and Ito 2008).
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b08a00", "#56b4e9", "#555555", "#b3432b")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b08a00", "#555555", "#6a4fc4", "#9c2f1f")
 WIDTH, ROW_HEIGHT = 10.0, 4.0  # inches
 
 
@@ -93,7 +93,8 @@ def _draw_finals(axes: Any, section: Section, colours: dict[str, str], metric: s
             axes.plot([mean.low, mean.high], [row, row], color=colour, linewidth=2)
     label = "normalized score" if section.is_overall else metric
     title = section.title if section.is_overall else "final value, mean with interval"
-    axes.set(xlabel=label, title=title)
+    axes.set_xlabel(label)
+    axes.set_title(title, loc="right" if section.is_overall else "center")
     axes.set_yticks(range(len(section.groups)), [group.name for group in section.groups])
     axes.set_ylim(len(section.groups) - 0.4, -0.6)  # the best group at the top
     axes.grid(alpha=0.2, axis="x")

@@ -9,7 +9,7 @@ from mbrl_cli.errors import printable
 from mbrl_cli.reports.comparison import Comparison, RunRecord, Section
 from mbrl_cli.reports.comparison_text import (
     NONE,
-    baseline_text,
+    baseline_texts,
     interval_text,
     number_scale,
     pair_note,
@@ -17,12 +17,18 @@ from mbrl_cli.reports.comparison_text import (
     summary,
     threshold_texts,
 )
-from mbrl_cli.reports.svg_chart import COLOURS, curves_svg, finals_svg, improvement_svg
+from mbrl_cli.reports.svg_chart import (
+    COLOURS,
+    curves_svg,
+    finals_svg,
+    improvement_svg,
+    published_dashes,
+)
 from mbrl_cli.return_text import format_return
 
 # Distinguishable with a colour vision deficiency (Okabe and Ito 2008), darker on a light page.
-LIGHT = ("#0072b2", "#d55e00", "#00805c", "#a8518a", "#8a6d00", "#2f8fc4", "#555555", "#b3432b")
-DARK = ("#56b4e9", "#e69f00", "#2fc79a", "#dd8fc0", "#e8dc4a", "#7aa7ff", "#bbbbbb", "#ff8a65")
+LIGHT = ("#0072b2", "#d55e00", "#00805c", "#b8509a", "#8a6d00", "#444c56", "#6a4fc4", "#9c2f1f")
+DARK = ("#56b4e9", "#e69f00", "#2fc79a", "#dd8fc0", "#e8dc4a", "#c3cad3", "#a99bff", "#ff8a65")
 STYLE = """
 :root { color-scheme: light dark; --page: #fff; --text: #1d2126; --soft: #59616b; --rule: #d8dce1;
   --panel: #f5f6f8; LIGHT }
@@ -46,13 +52,13 @@ svg .run { fill: var(--c); opacity: .45; }
 .legend { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; margin: .2rem 0 .5rem; }
 .chip::before { content: ""; display: inline-block; width: 1.3em; height: .28em;
   margin-right: .45em; vertical-align: .22em; border-radius: 2px; background: var(--c); }
-.chip.b::before { background: none; height: 0; border-top: 2px dashed var(--soft); }
+svg.key { display: inline-block; width: 34px; height: 8px; margin-right: .45em; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; margin: .3rem 0; }
 th, td { text-align: right; padding: .3rem .55rem; border-bottom: 1px solid var(--rule);
   font-variant-numeric: tabular-nums; white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; vertical-align: bottom; white-space: normal; }
 th:first-child, td:first-child, td.text, th.text { text-align: left; }
-td.text { white-space: normal; } code { font: 12.5px ui-monospace, monospace;
+td.text { white-space: normal; min-width: 15rem; } code { font: 12.5px ui-monospace, monospace;
   overflow-wrap: anywhere; }
 .runs td { padding: .2rem .5rem; font-size: 13px; }
 @media (max-width: 700px) { body { padding: 1rem; } .charts { grid-template-columns: 1fr; } }
@@ -113,23 +119,25 @@ def _section(section: Section, colours: dict[str, int], metric: str) -> Iterator
     yield f"<h2>{_text(section.title)}</h2>\n"
     yield _legend(section, colours)
     yield '<div class="charts">\n'
-    charts = {
-        "Learning curves": "" if section.is_overall else curves_svg(section, colours, metric),
-        "Final values (small dots: single runs)": finals_svg(section, colours, label),
-    }
-    improvement = improvement_svg(section, colours)
-    if charts["Learning curves"]:
-        yield _panel({"Learning curves": charts.pop("Learning curves")})
-    yield _panel({**charts, "Probability of improvement": improvement})
+    finals = {"Final values (small dots: single runs)": finals_svg(section, colours, label)}
+    improvement = {}
+    if section.pairs:
+        title = f"Probability of improvement: {_text(section.compared()[0])}"
+        improvement[title] = improvement_svg(section, colours)
+    if section.is_overall:
+        yield _panel(finals) + _panel(improvement)
+    else:
+        curves = {"Learning curves": curves_svg(section, colours, metric)}
+        yield _panel(curves) + _panel(finals | improvement)
     yield "</div>\n"
     yield _groups(section)
     yield _pairs(section)
-    yield _notes([*map(baseline_text, section.baselines), *section.notes])
+    yield _notes([*baseline_texts(section), *section.notes])
 
 
 def _panel(charts: dict[str, str]) -> str:
     inner = "".join(f"<h3>{title}</h3>{svg}\n" for title, svg in charts.items() if svg)
-    return f'<div class="panel">{inner}</div>\n'
+    return f'<div class="panel">{inner}</div>\n' if inner else ""
 
 
 def _legend(section: Section, colours: dict[str, int]) -> str:
@@ -138,8 +146,10 @@ def _legend(section: Section, colours: dict[str, int]) -> str:
         for group in section.groups
     ]
     chips += [
-        f'<span class="chip b">{_text(baseline.name)} (published)</span>'
-        for baseline in section.baselines
+        f'<span><svg class="key" viewBox="0 0 34 8"><path class="b" d="M0 4H34" '
+        f'stroke-dasharray="{published_dashes(number)}"/></svg>'
+        f"{_text(baseline.name)} (published)</span>"
+        for number, baseline in enumerate(section.baselines)
     ]
     if section.threshold is not None and not section.is_overall:
         value, source = f"{section.threshold.value:g}", _text(section.threshold.source)
@@ -176,19 +186,20 @@ def _pairs(section: Section) -> str:
     if not section.pairs:
         return ""
     scale = number_scale(section)
+    heading, names = section.compared()
     rows = [
         [
-            f"{_text(pair.first)} - {_text(pair.second)}",
+            _text(name),
             format_return(pair.difference.value, scale),
             interval_text(pair.difference, scale),
             f"{pair.improvement.probability:.2f}",
             ratio_text(pair.improvement.low, pair.improvement.high),
             _text(pair_note(pair)),
         ]
-        for pair in section.pairs
+        for pair, name in zip(section.pairs, names, strict=True)
     ]
     head = (
-        "groups", "difference of means", "95 % interval", "probability of improvement",
+        _text(heading), "difference of means", "95 % interval", "probability of improvement",
         "95 % interval", "conclusion",
     )  # fmt: skip
     return _table(head, rows, text_columns=(5,))

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from mbrl_cli.errors import printable
-from mbrl_cli.reports.baseline import Baseline
 from mbrl_cli.reports.comparison import Comparison, Estimate, GroupResult, PairResult, Section
 from mbrl_cli.return_text import format_return
 
@@ -72,12 +71,23 @@ def threshold_texts(group: GroupResult) -> tuple[str, str, str]:
     return f"{found.reached} of {found.runs}", steps, minutes
 
 
-def baseline_text(baseline: Baseline) -> str:
-    """Return the last value of a published curve."""
-    value = format_return(float(baseline.mean[-1]))
-    if not len(baseline.steps):
-        return f"published: {baseline.name} {value}"
-    return f"published: {baseline.name} {value} at {baseline.steps[-1]:,.0f} steps"
+def baseline_texts(section: Section) -> list[str]:
+    """Return the value of each published curve at the last step of the runs, and its last value."""
+    last = max(group.last_steps[1] for group in section.groups) * section.action_repeat
+    texts = []
+    for baseline in section.baselines:
+        if not len(baseline.steps):
+            texts.append(f"published: {baseline.name} {format_return(baseline.mean[-1])}")
+            continue
+        shown = dict.fromkeys((min(last, baseline.steps[-1]), baseline.steps[-1]))
+        values = [
+            f"{format_return(float(np.interp(step, baseline.steps, baseline.mean)))} at {step:,.0f}"
+            for step in shown
+            if step >= baseline.steps[0]
+        ]
+        kind = "simulator steps" if section.action_repeat > 1 else "steps"
+        texts.append(f"published: {baseline.name} {', '.join(values)} {kind}")
+    return texts
 
 
 def pair_note(pair: PairResult) -> str:
@@ -107,11 +117,12 @@ def _section(section: Section, width: int) -> list[str]:
         rows += [[group.name, *threshold_texts(group)] for group in section.groups]
         lines += ["", *_table(rows, width)]
     if section.pairs:
-        rows = [["groups", "difference", "95 % interval", "P(better)", "95 % interval"]]
-        for pair in section.pairs:
+        heading, names = section.compared()
+        rows = [["group", "difference", "95 % interval", "P(better)", "95 % interval"]]
+        for pair, name in zip(section.pairs, names, strict=True):
             rows.append(
                 [
-                    f"{pair.first} - {pair.second}",
+                    name,
                     format_return(pair.difference.value, scale),
                     interval_text(pair.difference, scale),
                     f"{pair.improvement.probability:.2f}",
@@ -119,11 +130,11 @@ def _section(section: Section, width: int) -> list[str]:
                 ]
             )
         table = _table(rows, width)
-        lines += ["", table[0]]
+        lines += ["", *_wrapped(heading, width), table[0]]
         for row, pair in zip(table[1:], section.pairs, strict=True):
             lines += [row, *_wrapped(pair_note(pair), width, indent="  ")]
-    for baseline in section.baselines:
-        lines += _wrapped(baseline_text(baseline), width)
+    for text in baseline_texts(section):
+        lines += _wrapped(text, width)
     for note in section.notes:
         lines += _wrapped(f"note: {note}", width)
     return lines

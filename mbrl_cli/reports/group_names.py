@@ -62,9 +62,10 @@ def name_groups(runs: Sequence[RunSettings], by: Sequence[str] | None = None) ->
 
 
 def comparable(run: RunSettings) -> tuple[tuple[str, str], ...]:
-    """Return all keys that can change a result, with their values: equal for equal settings."""
+    """Return choices, and keys that can change a result, with values: equal for equal settings."""
     keys = (key for key in run.values if not _is_ignored(key))
-    return tuple((key, repr(run.values[key])) for key in sorted(keys))
+    values = ((key, repr(run.values[key])) for key in sorted(keys))
+    return (*sorted(run.choices.items()), *values)
 
 
 def differing_values(runs: Sequence[RunSettings]) -> dict[str, list[str]]:

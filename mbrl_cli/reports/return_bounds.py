@@ -59,7 +59,7 @@ def solved_return(env: Mapping[str, object], bounds: Bounds | None) -> tuple[flo
         return float(threshold), "gymnasium's reward threshold"
     if bounds is not None:
         value = bounds.low + SOLVED_FRACTION * (bounds.high - bounds.low)
-        return value, f"{SOLVED_FRACTION:.0%} of the range of returns"
+        return value, f"{100 * SOLVED_FRACTION:.0f} % of the range of returns"
     return None
 
 

@@ -19,7 +19,7 @@ COLOURS = 8
 WIDTH = 620
 CURVES_HEIGHT = 340
 ROW_HEIGHT = 30
-CHARACTER = 6.6  # width in pixels at a font size of 12
+CHARACTER = 7.2  # width in pixels at a font size of 12
 MAX_LABEL = 34  # characters
 
 
@@ -48,7 +48,7 @@ def curves_svg(section: Section, colours: dict[str, int], metric: str) -> str:
             f'y2="{position:.1f}"><title>threshold {section.threshold.value:g}</title></line>'
         )
     for number, (baseline, steps) in enumerate(published):
-        style = f'class="b" stroke-dasharray="{2 + 3 * (number % 4)} 4"'
+        style = f'class="b" stroke-dasharray="{published_dashes(number)}"'
         title = f"<title>{escape(baseline.name)} (published)</title>"
         if not len(steps):
             height = y.position(float(baseline.mean[-1]))
@@ -107,7 +107,7 @@ def improvement_svg(section: Section, colours: dict[str, int]) -> str:
     """Return the probability that a run of one group is better than a run of another."""
     if not section.pairs:
         return ""
-    names = [f"{pair.first} over {pair.second}" for pair in section.pairs]
+    _, names = section.compared()
     x = ChartAxis(0.0, 1.0, _label_width(names), WIDTH - 24)
     parts = _rows(names, x, "probability of improvement")
     middle = x.position(0.5)
@@ -119,6 +119,11 @@ def improvement_svg(section: Section, colours: dict[str, int]) -> str:
         colour = f"c{colours[pair.first] % COLOURS}"
         parts += _interval(x, _row_centre(row), *pair.improvement, colour, name)
     return _svg(parts, _rows_height(len(names)), f"Probability of improvement in {section.title}")
+
+
+def published_dashes(number: int) -> str:
+    """Return the dashes of a published curve, by its number."""
+    return ("2 3", "7 3", "7 3 2 3", "12 4")[number % 4]
 
 
 def short_label(text: str) -> str:
