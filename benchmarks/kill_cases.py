@@ -51,7 +51,7 @@ AGENTS = {
     "dreamer": (LATENT, ["agent=dreamer", *DREAMS]),
     "alphazero": ([*MARKOV, *LATENT, "muzero"], ["agent=alphazero", *SEARCH, *FITS]),
 }  # fmt: skip
-FEW_PLANS = ["planner.population=4", "planner.horizon=2"]  # copies of simulators are slow
+FEW_PLANS = ["planner.population=5", "planner.horizon=2"]  # copies of simulators are slow
 LEARNERS = PRESETS | {
     f"{agent} {model}": [
         *words,

@@ -103,6 +103,7 @@ class Runner:
                 self._save_snapshot()
         with self.stopwatch("save"):
             agent_state = copy.deepcopy(self.agent.state_dict())
+            self.logger.sync()  # before the run counts as finished: a finished run is not resumed
             self.store.finish(self.env_step, agent_state, float(final.returns.mean()))
         return final
 

@@ -1,4 +1,4 @@
-"""A process that is killed before any of its files is renamed to its final name can be resumed."""
+"""A process that is killed before or after any of its files is complete can be resumed."""
 
 import os
 import shutil
@@ -6,7 +6,10 @@ import signal
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_resume import assert_same_outcome
+
+from mbrl_cli.checkpoint_store import CheckpointStore
 
 # The environment is the user's own code, so a resumed run needs --trust if it is not recognised.
 MODULE = """
@@ -88,3 +91,28 @@ def test_resume_with_a_change_killed_before_each_file(mbrl, killed, tmp_path):
         shutil.copytree(tmp_path / "finished", tmp_path / "run")
         number += 1
     assert number > 6
+
+
+def test_a_run_killed_after_its_last_file_has_a_complete_log(mbrl, tmp_path):
+    """The final checkpoint says that the run has finished, so nothing is written again."""
+    (tmp_path / "own_env.py").write_text(MODULE)
+    child = os.fork()
+    if child == 0:
+        real = CheckpointStore.finish
+
+        def finish(*arguments):
+            real(*arguments)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        CheckpointStore.finish = finish
+        # The state before the last episode is saved already, so only the final file is written.
+        mbrl("train", *RUN, "checkpoint_every=10")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert "finished its 40 steps already" in mbrl("resume", "run").out
+    events = EventAccumulator(str(tmp_path / "run")).Reload()
+    logged = [row.split(",") for row in (tmp_path / "run" / "metrics.csv").read_text().split()[1:]]
+    assert "eval/return" in {tag for _, tag, _ in logged}
+    for tag in {tag for _, tag, _ in logged}:
+        steps = [int(step) for step, name, _ in logged if name == tag]
+        assert [point.step for point in events.Scalars(tag)] == steps, tag
