@@ -10,6 +10,7 @@ from mbrl_cli.planners import mcts
 from mbrl_cli.planners.mcts import MCTS
 from mbrl_cli.planners.tree_search import backup, expansion, recommendation, selection
 from mbrl_cli.planners.tree_search.node_actions import NodeActions
+from mbrl_cli.planners.tree_search.numba_jit import numba_jit
 from mbrl_cli.planners.tree_search.principal_variations import principal_variations
 from mbrl_cli.planners.tree_search.sequential_halving import considered_visits
 from mbrl_cli.planners.tree_search.tree import root_q
@@ -423,3 +424,15 @@ def test_compiled_and_plain_functions_build_the_same_tree(
     for name, values in compiled.tree._asdict().items():
         assert np.array_equal(values, getattr(plain.tree, name)), name
     assert compiled.action.tolist() == plain.action.tolist()
+
+
+def test_a_function_without_a_writable_cache_folder_is_compiled_all_the_same(monkeypatch):
+    pytest.importorskip("numba")
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, "/proc/nothing")
+    names = {}
+    source = "def double(x):\n    return 2 * x\n"
+    exec(compile(source, "/proc/nothing/double.py", "exec"), names)  # beside no writable folder
+    compiled = numba_jit(names["double"])
+    assert hasattr(compiled, "py_func")
+    assert compiled(21) == 42

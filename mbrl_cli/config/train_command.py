@@ -62,17 +62,15 @@ def launch(argv: Sequence[str]) -> None:
     JobReturn.return_value = property(_result_of_job, _set_result)  # type: ignore[assignment]
     try:
         main()
-    except OSError as error:
-        fault = disk_fault(error, *_folder_and_remedy())
-        if fault is None:
-            raise  # not the disk: the trace is needed
-        raise fault from error
     except Exception as error:
         text = None if shows_trace else explain_hydra_error(error)
-        if text is None:
-            raise  # not a mistake in the words: `exit_on_user_error` explains it or shows the trace
-        print(f"mbrl: {printable(text)}", file=sys.stderr)
-        raise SystemExit(2) from None
+        if text is not None:
+            print(f"mbrl: {printable(text)}", file=sys.stderr)
+            raise SystemExit(2) from None
+        fault = disk_fault(error, *_folder_and_remedy()) if isinstance(error, OSError) else None
+        if fault is not None:
+            raise fault from error
+        raise  # not a mistake in the words: `exit_on_user_error` explains it or shows the trace
 
 
 def task(cfg: DictConfig) -> float:
