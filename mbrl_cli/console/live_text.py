@@ -21,10 +21,13 @@ class LiveText:
 
     Args:
         line: maps the number of columns to the text.
+        hides_cursor: false where Ctrl-C ends the process at once, so that nothing would show the
+            cursor again.
     """
 
-    def __init__(self, line: Callable[[int], str]) -> None:
+    def __init__(self, line: Callable[[int], str], hides_cursor: bool = True) -> None:
         self._line = line
+        self._hides_cursor = hides_cursor
         self._console = Console(highlight=False)
         self._live = Live(
             get_renderable=self._render,
@@ -44,6 +47,8 @@ class LiveText:
         if not self._has_claimed():
             return False
         self._live.start(refresh=True)
+        if not self._hides_cursor:
+            self._console.show_cursor(True)
         return True
 
     def print(self, text: str) -> None:

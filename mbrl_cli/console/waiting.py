@@ -16,7 +16,11 @@ def waiting(text: str) -> Iterator[None]:
         yield
         return
     start = time.monotonic()
-    live = LiveText(lambda width: f"{text}  {time.monotonic() - start:.0f} s"[:width])
+
+    def line(width: int) -> str:
+        return f"{text}  {time.monotonic() - start:.0f} s"[:width]
+
+    live = LiveText(line, hides_cursor=False)
     live.start()
     try:
         yield
