@@ -13,7 +13,6 @@ import numpy as np
 from mbrl_cli.agents.base import Agent, Policy
 from mbrl_cli.agents.random import Random
 from mbrl_cli.checkpoint_store import CheckpointStore
-from mbrl_cli.console.remaining_time import RemainingTime
 from mbrl_cli.console.run_progress import RunProgress
 from mbrl_cli.divergence import refuse_nonfinite_action, refuse_nonfinite_losses
 from mbrl_cli.envs.env import STEPS_WITHOUT_LIMIT, Env
@@ -60,7 +59,12 @@ class Runner:
         self.store = CheckpointStore(folder, settings.keep_checkpoints, config)
         self.env_step = 0
         self.stopwatch = Stopwatch()
-        self.progress = self._make_progress()
+        self.progress = RunProgress.of_run(
+            settings,
+            env.spec.max_episode_steps or STEPS_WITHOUT_LIMIT,
+            self.stopwatch,
+            (lambda *_: ()) if settings.model_from_frozen else agent.fit_steps,
+        )
         self._make_replay({}, 0)
         self._generators = {
             name: torch_generator(settings.seed, name) for name in ("prefill", "policy")
@@ -121,22 +125,6 @@ class Runner:
         """Start with these transitions of another run, by field; call before `run`."""
         self._make_replay(transitions, episodes)
         self._checked_rows = range(len(self.replay), len(self.replay))
-
-    def _make_progress(self) -> RunProgress:
-        settings = self.settings
-        remaining = RemainingTime(
-            total_steps=settings.total_steps,
-            eval_every=settings.eval_every,
-            eval_episodes=settings.eval_episodes,
-            final_eval_episodes=settings.final_eval_episodes,
-            parallel_episodes=settings.num_eval_envs,
-            episode_limit=self.env.spec.max_episode_steps or STEPS_WITHOUT_LIMIT,
-        )
-        return RunProgress(
-            remaining,
-            self.stopwatch,
-            (lambda first, last: ()) if settings.model_from_frozen else self.agent.fit_steps,
-        )
 
     def _make_replay(self, transitions: dict[str, np.ndarray], episodes: int) -> None:
         """Create the replay buffer with these transitions and space for the remaining steps."""

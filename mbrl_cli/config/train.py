@@ -1,4 +1,7 @@
-"""Start or resume a training run and write its run folder."""
+"""Start or resume a training run and write its run folder.
+
+The file has more than 300 lines because starting and resuming share the way to the end of a run.
+"""
 
 from __future__ import annotations
 
