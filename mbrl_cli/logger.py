@@ -13,14 +13,15 @@ from mbrl_cli.console.plain_lines import PlainLines
 from mbrl_cli.console.run_progress import RunProgress
 from mbrl_cli.console.view import make_console_view
 from mbrl_cli.event_file import EventFile
-from mbrl_cli.metrics_csv import METRICS_CSV, MetricsCsv, check_metrics_csv
+from mbrl_cli.metrics_csv import METRICS_CSV, MetricsCsv, check_metrics_csv, last_env_step
 from mbrl_cli.tensorboard_pages import hparams_summaries, layout_summary, text_summary
+from mbrl_cli.trackers.tracker_set import TrackerSet
 
 Status = Literal["finished", "interrupted", "failed"]
 
 
 class Logger:
-    """Writes each scalar to TensorBoard's event file and metrics.csv, and shows it on the console.
+    """Writes each scalar to metrics.csv, TensorBoard's event file and trackers; shows some of them.
 
     metrics.csv holds every value in full. TensorBoard's reader keeps float32 and 10,000 points for
     each tag, so reports read metrics.csv.
@@ -31,6 +32,8 @@ class Logger:
     after that position is deleted, so the files equal those of a run that was never interrupted.
     If the event file does not reach that position, it is rebuilt from metrics.csv.
 
+    `events` is false without TensorBoard. `trackers` get the scalars, too.
+
     Raises UserError if metrics.csv does not reach that position.
     """
 
@@ -40,13 +43,18 @@ class Logger:
         console: bool = True,
         in_sweep: bool = False,
         position: Mapping[str, int] | None = None,
+        events: bool = True,
+        trackers: TrackerSet | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         start = position or {"csv": 0, "events": 0}
         check_metrics_csv(folder, start["csv"], start.get("csv_crc"))
+        self._trackers = trackers
+        if trackers:
+            trackers.start(-1 if position is None else last_env_step(folder))
         self._csv = MetricsCsv(folder, start["csv"])
-        self._events = EventFile(folder, start["events"])
-        if position is not None and self._events.is_new:
+        self._events = EventFile(folder, start["events"]) if events else None
+        if position is not None and self._events is not None and self._events.is_new:
             print(
                 f"mbrl: {folder}: the event file is damaged or missing; it is rebuilt from "
                 f"{METRICS_CSV}, without its videos"
@@ -85,7 +93,7 @@ class Logger:
             config: the whole config as YAML, for the Text page.
         """
         columns, start, self._end_record = hparams_summaries(hparams, differing)
-        if self._events.is_new:
+        if self._events is not None and self._events.is_new:
             for record in (columns, start, layout_summary(), text_summary("config", config)):
                 self._events.add_summary(record)
 
@@ -93,8 +101,11 @@ class Logger:
         """Record `values`, tag -> number, at `env_step`; NaN and infinities are recorded too."""
         numbers = {tag: float(value) for tag, value in values.items()}
         self._csv.write(env_step, numbers)
-        for tag, number in numbers.items():
-            self._events.add_scalar(env_step, tag, number)
+        if self._events is not None:
+            for tag, number in numbers.items():
+                self._events.add_scalar(env_step, tag, number)
+        if self._trackers:
+            self._trackers.log(env_step, numbers)
         self._last |= numbers
         self._evaluated |= "eval/return" in values
 
@@ -103,7 +114,8 @@ class Logger:
 
         Videos are in the event file only: an event file rebuilt from metrics.csv has none.
         """
-        self._events.add_video(env_step, tag, frames)
+        if self._events is not None:
+            self._events.add_video(env_step, tag, frames)
 
     def progress(self, progress: RunProgress) -> None:
         """Show the progress on the console; cheap enough to call at every step."""
@@ -132,7 +144,7 @@ class Logger:
         return {
             "csv": self._csv.position,
             "csv_crc": self._csv.crc,
-            "events": self._events.position,
+            "events": 0 if self._events is None else self._events.position,
         }
 
     def sync(self) -> None:
@@ -141,7 +153,8 @@ class Logger:
         Call it before a checkpoint that contains `position`.
         """
         self._csv.sync()
-        self._events.sync()
+        if self._events is not None:
+            self._events.sync()
 
     def close(self, status: Status) -> None:
         """Restore the terminal, record that a finished run finished, and close the files, once."""
@@ -152,7 +165,10 @@ class Logger:
             self._view.stop(finished=status == "finished")
         # An interrupted or failed run gets no end record: it may be resumed in this folder, and
         # TensorBoard uses the first of several end records.
-        if status == "finished" and self._end_record is not None:
-            self._events.add_summary(self._end_record)
-        self._events.close()
+        if self._events is not None:
+            if status == "finished" and self._end_record is not None:
+                self._events.add_summary(self._end_record)
+            self._events.close()
         self._csv.close()
+        if self._trackers:
+            self._trackers.finish(status == "finished")

@@ -90,6 +90,15 @@ def check_metrics_csv(folder: Path, position: int, crc: int | None = None) -> No
         raise UserError(f"{path}: a number changed after it was written; {remedy}")
 
 
+def last_env_step(folder: Path) -> int:
+    """Return the environment step of the last complete row of metrics.csv; -1 if there is none."""
+    with os.fdopen(open_regular(folder / METRICS_CSV, os.O_RDONLY), "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - 2 * MAX_ROW))
+        lines = file.read().splitlines(keepends=True)
+    rows = [row for line in lines[1:] if (row := _parse_row(line)) is not None]
+    return int(rows[-1][0]) if rows else -1
+
+
 def _crc(path: Path, position: int) -> int:
     """Return the CRC-32 of the first `position` bytes."""
     crc = 0

@@ -278,3 +278,21 @@ TINY_RUN = [
 @pytest.fixture
 def tiny_run() -> list[str]:
     return TINY_RUN
+
+
+@pytest.fixture
+def raise_at_call(monkeypatch):
+    """Return a function that makes the `at`-th call of a method from now on raise an error."""
+
+    def arm(owner, method, at, error):
+        calls, real = [], getattr(owner, method)
+
+        def counting(self, *arguments):
+            calls.append(1)
+            if len(calls) == at:
+                raise error
+            return real(self, *arguments)
+
+        monkeypatch.setattr(owner, method, counting)
+
+    return arm

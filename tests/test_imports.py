@@ -18,7 +18,7 @@ LAYERS = (
     ("types", "errors", "seeding", "threads_and_malloc", "nets", "event_records", "tags"),
     ("tensorboard_pages",),
     ("run_files",),
-    ("lock", "signals", "standard_streams", "event_file", "metrics_csv"),
+    ("trackers", "lock", "signals", "standard_streams", "event_file", "metrics_csv"),
     ("run_settings", "stopwatch", "optimism_gap", "divergence", "return_text"),
     ("console",),
     ("envs",),

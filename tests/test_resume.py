@@ -36,24 +36,6 @@ def assert_same_outcome(one, other):
     assert [key for key in left if left[key] != right[key]] == []
 
 
-@pytest.fixture
-def raise_at_call(monkeypatch):
-    """Return a function that makes the `at`-th call of a method from now on raise an error."""
-
-    def arm(owner, method, at, error):
-        calls, real = [], getattr(owner, method)
-
-        def counting(self, *arguments):
-            calls.append(1)
-            if len(calls) == at:
-                raise error
-            return real(self, *arguments)
-
-        monkeypatch.setattr(owner, method, counting)
-
-    return arm
-
-
 @pytest.mark.parametrize("env", ["cartpole", "pendulum"])
 def test_a_resumed_run_equals_an_uninterrupted_one_wherever_it_was_stopped(
     mbrl, tiny_run, raise_at_call, tmp_path, env

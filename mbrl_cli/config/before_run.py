@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from mbrl_cli.config.composition import hydra_errors_as_user_errors
 from mbrl_cli.config.error_exit import exit_on_user_error
 from mbrl_cli.config.groups import GROUPS, config_dir
+from mbrl_cli.config.loggers import check_loggers
 from mbrl_cli.config.output_folder import check_output_folder
 from mbrl_cli.config.recommended import check_recommended
 from mbrl_cli.console.waiting import waiting
@@ -63,6 +64,7 @@ def check_run(config: DictConfig, folders: list[Path], with_rehearsal: bool = Tr
     assert isinstance(raw, dict)
     if isinstance(raw.get("env"), dict):
         check_recommended(raw["env"].get("recommended", {}), folders)
+    check_loggers(config.get("logger"))
     run = build(config)
     try:
         if with_rehearsal:

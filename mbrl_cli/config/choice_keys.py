@@ -63,9 +63,9 @@ def group_keys(
     )
 
 
-def experiment_keys(name: str, user_dir: Path | None = None) -> list[ChoiceKey]:
-    """Return the choices and keys that one experiment sets."""
-    path = find_file("experiment", name, user_dir)
+def file_keys(group: str, name: str, user_dir: Path | None = None) -> list[ChoiceKey]:
+    """Return the keys, and choices of other groups, that the file of one choice sets."""
+    path = find_file(group, name, user_dir)
     raw = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     assert isinstance(raw, dict)
     entries: dict[str, Any] = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from mbrl_cli.config.groups import GROUPS, choices
+from mbrl_cli.config.groups import GROUPS, LISTED, choices
 from mbrl_cli.config.run_level_keys import run_level_keys
 from mbrl_cli.errors import UserError, nearest
 
@@ -127,7 +127,7 @@ def _refuse_bare_word(word: str, user_dir: Path | None) -> None:
     """Raise UserError for a word without `=`, such as the name of a choice."""
     if "=" in word or word.startswith("~"):
         return
-    groups = (*GROUPS, "experiment")
+    groups = LISTED
     options = [f"{group}={word}" for group in groups if word in choices(group, user_dir)]
     if word in groups:
         raise UserError(f"{word}: has no value; type {word}=NAME, NAME is one of "

@@ -8,6 +8,9 @@ from pathlib import Path
 from mbrl_cli.errors import UserError, nearest
 
 GROUPS = ("env", "model", "planner", "agent")
+# Groups whose choices change no number of a run; several can be chosen: logger=[tensorboard,wandb].
+SIDE_GROUPS = ("logger",)
+LISTED = (*GROUPS, *SIDE_GROUPS, "experiment")
 
 
 def config_dir() -> Path:
@@ -31,7 +34,7 @@ def choices(group: str, user_dir: Path | None = None) -> dict[str, str]:
     Files whose name starts with an underscore are blocks that choices share, not choices.
 
     Args:
-        group: one of `GROUPS`, or experiment.
+        group: one of `LISTED`.
         user_dir: the folder of `--config-dir`, whose choices are listed too.
     """
     found: dict[str, str] = {}

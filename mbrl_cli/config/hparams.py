@@ -10,6 +10,7 @@ import yaml
 
 from mbrl_cli.config.choice_record import HYDRA_FILE, choice_names
 from mbrl_cli.config.config_changes import flatten
+from mbrl_cli.config.groups import SIDE_GROUPS
 from mbrl_cli.errors import UserError
 from mbrl_cli.run_files import read_regular
 
@@ -34,7 +35,8 @@ def run_hparams(folder: Path, config: dict[str, Any]) -> tuple[dict[str, Any], l
     hparams: dict[str, Any] = dict(choice_names(folder, config))
     flat = flatten(config)
     for key in (*(differing or _given_keys(folder)), "seed"):
-        if key not in hparams and key not in NOT_COMPARED:
+        section = key.partition(".")[0]
+        if key not in hparams and section not in (*NOT_COMPARED, *SIDE_GROUPS):
             hparams |= {k: v for k, v in flat.items() if k == key or k.startswith(f"{key}.")}
     return hparams, differing
 

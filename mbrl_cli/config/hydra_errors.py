@@ -66,6 +66,11 @@ def _explain_key(key: str) -> str:
         return f"{key}: unknown key of Hydra; to see its keys type: mbrl train --cfg hydra"
     if dot and section in GROUPS:
         return f"{key}: unknown key; to see the keys type: mbrl list {section} CHOICE"
+    if dot and section == "logger":
+        name = key.split(".")[1]
+        return (
+            f"{key}: unknown key; it needs logger={name} or logger=[tensorboard,{name}] before it"
+        )
     in_groups = keys_in_groups(key)
     if in_groups:
         return f"{key}: unknown key; did you mean {', '.join(in_groups)}?"

@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
-from mbrl_cli.config.groups import GROUPS, choices, unknown_choice
+from mbrl_cli.config.groups import LISTED, SIDE_GROUPS, choices, unknown_choice
 from mbrl_cli.errors import UserError, nearest
 
-LISTED = (*GROUPS, "experiment")
 MAX_COLUMN = 44  # characters of every column but the last
 MIN_LAST_COLUMN = 40  # characters
 
@@ -43,12 +42,10 @@ def list_keys(group: str, name: str, env: str | None, user_dir: Path | None) -> 
     if name not in found:
         raise UserError(unknown_choice(group, name, found))
     # Reading signatures imports torch, so it is done only where keys are listed.
-    from mbrl_cli.config.choice_keys import experiment_keys, group_keys
+    from mbrl_cli.config.choice_keys import file_keys, group_keys
 
-    if group == "experiment":
-        keys = experiment_keys(name, user_dir)
-    else:
-        keys = group_keys(group, name, env, user_dir)
+    is_file = group in (*SIDE_GROUPS, "experiment")  # no class gives types and defaults
+    keys = file_keys(group, name, user_dir) if is_file else group_keys(group, name, env, user_dir)
     head = f"{group}={name}: {found[name]}\n"
     if not keys:
         return f"{head}no keys\n"
@@ -60,9 +57,9 @@ def list_keys(group: str, name: str, env: str | None, user_dir: Path | None) -> 
         "allowed": [key.allowed for key in keys],
         "meaning": [key.comment for key in keys],
     }
-    if env is None or group in ("env", "experiment"):
+    if env is None or is_file or group == "env":
         del columns[f"env={env}"]
-    if group == "experiment":
+    if is_file:
         del columns["allowed"]
     note = "\n* an environment may recommend another value; to see it type: mbrl list "
     note += f"{group} {name} env=NAME\n"

@@ -13,10 +13,10 @@ from mbrl_cli.run_files import check_regular, check_subfolder
 # What mbrl and Hydra write into a run folder or into the folder of a sweep.
 FILES = (
     ".lock", "metrics.csv", "events.out.tfevents.*", "fault.txt", "config*.yaml", "versions.json",
-    "origin.json", "choices.json", "checkpoint.safetensors", "*.log", "multirun.yaml", ".hydra/*",
-    "checkpoints/*", "replay/*",
+    "origin.json", "choices.json", "tracker_id.json", "checkpoint.safetensors", "*.log",
+    "multirun.yaml", ".hydra/*", "checkpoints/*", "replay/*",
 )  # fmt: skip
-FOLDERS = (".hydra", "checkpoints", "replay")
+FOLDERS = (".hydra", "checkpoints", "replay", "wandb")
 
 TRIAL_BYTES = 64 * 1024  # a run writes at least this much
 

@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mbrl_cli.config.command_words import quote_path
 from mbrl_cli.config.composition import compose_config, hydra_errors_as_user_errors
-from mbrl_cli.config.groups import GROUPS, choices, unknown_choice
+from mbrl_cli.config.groups import GROUPS, SIDE_GROUPS, choices, unknown_choice
 from mbrl_cli.errors import UserError, unknown_key
 
 KEPT_GROUPS = ("env", "model", "agent")  # what was learned does not fit another choice of these
@@ -48,6 +48,8 @@ def apply_overrides(
             raise UserError(
                 f"{key}={value}: a saved run keeps its {key}; only planner=NAME can change"
             )
+        if key.partition(".")[0] in SIDE_GROUPS:
+            raise UserError(f"{key}={value}: a saved run keeps its {key.partition('.')[0]}")
         if key == "planner":
             config.planner = _compose_planner(config, value, user_dir)
             new_choices[key] = str(value)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from omegaconf import DictConfig, OmegaConf
 
-from mbrl_cli.config.groups import GROUPS, config_dir
+from mbrl_cli.config.groups import GROUPS, SIDE_GROUPS, config_dir
 from mbrl_cli.errors import OTHER_NAMES
 
 
 def run_level_keys() -> list[str]:
     """Return the groups and the keys of `train.yaml`."""
     keys = OmegaConf.load(config_dir() / "train.yaml")
-    return [*GROUPS, *(str(key) for key in keys if key not in ("defaults", "hydra"))]
+    return [*GROUPS, *SIDE_GROUPS, *(str(key) for key in keys if key not in ("defaults", "hydra"))]
 
 
 def keys_in_groups(name: str) -> list[str]:

@@ -41,6 +41,7 @@ from mbrl_cli.config.config_changes import (
 )
 from mbrl_cli.config.disk_faults import disk_faults
 from mbrl_cli.config.hparams import readable_config, run_hparams
+from mbrl_cli.config.loggers import make_trackers, writes_events
 from mbrl_cli.config.model_from import load_source_replay, make_source_absolute
 from mbrl_cli.config.output_folder import check_output_folder, check_run_folder
 from mbrl_cli.config.own_runs import record_origin, training_folder
@@ -246,11 +247,13 @@ def _run_to_end(
     (folder / FAULT_FILE).unlink(missing_ok=True)  # of the part that failed before
     position = state["log"] if state else None
     seconds_before = sum(state["seconds"].values()) if state else 0.0
+    trackers = make_trackers(resolved, folder)
+    events = writes_events(resolved.get("logger"))
     try:
         with (
             stop_on_signals(),
             disk_faults(folder, f"then type: mbrl resume {folder}"),
-            Logger(folder, settings.console, is_job, position) as logger,
+            Logger(folder, settings.console, is_job, position, events, trackers) as logger,
         ):
             logger.result(f"folder    {folder}")
             logger.describe(*run_hparams(folder, resolved), readable_config(resolved))

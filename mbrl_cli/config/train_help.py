@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from mbrl_cli.config.groups import GROUPS, choices, config_dir
+from mbrl_cli.config.groups import GROUPS, LISTED, choices, config_dir
 from mbrl_cli.config.yaml_comments import key_comments
 from mbrl_cli.config.yaml_values import format_default
 
@@ -47,7 +47,7 @@ def _choices(user_dir: Path | None) -> str:
             subsequent_indent=" " * 14,
         )
         + "\n"
-        for group in (*GROUPS, "experiment")
+        for group in LISTED
     )
 
 

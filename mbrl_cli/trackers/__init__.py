@@ -1,0 +1,1 @@
+"""Experiment trackers beside metrics.csv and TensorBoard."""
