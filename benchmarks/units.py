@@ -11,11 +11,10 @@ other seeds do; those are in the last column. Runs whose folder is complete are 
 from __future__ import annotations
 
 import argparse
-import csv
 import os
-import subprocess
-import sys
 from pathlib import Path
+
+import mbrl_cli as mbrl
 
 HERE = Path(__file__).resolve().parent
 SCALES = (1e-8, 1e-4, 1.0, 1e4, 1e8)
@@ -54,14 +53,13 @@ AGENTS = {
 
 def final_return(folder: Path, words: str) -> float:
     """Return the mean return of the final evaluation; start the run if it is not complete."""
-    if not (folder / "checkpoint.safetensors").exists():
-        environment = {**os.environ, "PYTHONPATH": f"{HERE.parent}", "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "mbrl_cli", "train", *words.split()]
-        # The folder of this script is searched for the environment's module.
-        subprocess.run([*command, f"hydra.run.dir={folder}"], cwd=HERE, env=environment, check=True)
-    with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
-        returns = [row["value"] for row in csv.DictReader(file) if row["tag"] == "eval/return"]
-    return float(returns[-1])
+    if (folder / "checkpoint.safetensors").exists():
+        run = mbrl.load_run(folder)
+    else:
+        run = mbrl.train([*words.split(), f"hydra.run.dir={folder}"])
+    if run.final_return is None:
+        raise RuntimeError(f"{folder}: the run has no final evaluation")
+    return run.final_return
 
 
 def measure(name: str, out: Path, steps: int) -> list[str]:
@@ -81,20 +79,23 @@ def measure(name: str, out: Path, steps: int) -> list[str]:
 
 
 def main() -> None:
-    """Print the table of all agents, or of those named by `--only`."""
+    """Print the table of all agents, or of those named by `--only`; write it to OUT/table.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--only", nargs="*", default=[], help="names of agents, or parts of them")
     parser.add_argument("--steps", type=int, default=400, help="environment steps of a run")
     arguments = parser.parse_args()
+    out = arguments.out.resolve()
+    os.chdir(HERE)  # the current folder is searched for the environment's module
     columns = [f"obs {scale:g}" for scale in SCALES]
     columns += [f"reward {scale:g}" for scale in SCALES if scale != 1.0]
-    print("| agent | " + " | ".join([*columns, "seeds 1, 2"]) + " |")
-    print("|---" * (len(columns) + 2) + "|")
+    table = ["| agent | " + " | ".join([*columns, "seeds 1, 2"]) + " |", "|---" * 11 + "|"]
     for name in AGENTS:
         if not arguments.only or any(part in name for part in arguments.only):
-            line = measure(name, arguments.out.resolve(), arguments.steps)
-            print(f"| {name} | " + " | ".join(line) + " |", flush=True)
+            line = measure(name, out, arguments.steps)
+            table.append(f"| {name} | " + " | ".join(line) + " |")
+            (out / "table.md").write_text("\n".join(table) + "\n", encoding="utf-8")
+    print("\n".join(table))
 
 
 if __name__ == "__main__":
