@@ -173,6 +173,17 @@ def test_few_runs_are_no_conclusion(mbrl, write_run):
     assert "is better than" not in done.out
 
 
+def test_a_long_name_has_a_line_of_its_own(mbrl, write_run):
+    for norm in (True, False):
+        key = "a_key_with_a_very_long_name_that_fills_a_line"
+        for seed in range(2):
+            write_run(f"runs/{norm}{seed}", {100: 300.0 + seed}, "cem", seed, **{key: norm})
+    done = mbrl("compare", "runs")
+    assert f"\n{key}=true\n          2  300.5" in done.out
+    assert f"\n{key}=false\n          2  300.5" in done.out
+    assert max(map(len, done.out.splitlines())) <= 80
+
+
 def test_lower_is_better_for_errors(mbrl, two_planners):
     done = mbrl("compare", "runs", "metric=model/error_k1")
     assert "lower is better" in done.out
@@ -207,9 +218,11 @@ def test_scores_of_several_environments_are_normalized(mbrl, tmp_path, write_run
 
 def test_unfinished_and_repeated_runs_are_left_out_with_a_note(mbrl, write_run, two_planners):
     write_run("runs/unfinished", {100: 9.0}, "cem", 7, finished=False, total_steps=200)
+    write_run("runs/damaged", {100: 9.0}).joinpath("config.yaml").write_text("[", encoding="utf-8")
     write_run("runs/repeated", {100: 50.0, 200: 999.0}, "mppi", 4)
     done = mbrl("compare", "runs")
     assert "left out 1 run that has not finished (1 interrupted)" in done.out
+    assert re.search(r"left out a folder: runs/damaged/config.yaml: is not", done.out)
     assert "left out 1 run with the settings and the seed of another run" in done.out
     done = mbrl("compare", "runs", "unfinished=true")
     assert "runs that have not finished are included: 1 interrupted" in done.out

@@ -69,13 +69,16 @@ def _compare(
     from mbrl_cli.reports.comparison_text import comparison_text
 
     options = _options(settings, baseline)
-    runs = {run.folder.absolute(): run for folder in folders for run in load_runs(folder)}
+    lists = [load_runs(folder) for folder in folders]
+    runs = {run.folder.absolute(): run for found in lists for run in found}
+    skipped = [reason for found in lists for reason in found.skipped.values()]
     if not runs:
         raise UserError(
             f"{', '.join(map(str, folders))}: holds no run; type the folder of a run or of a "
             "sweep, or: mbrl runs"
         )
-    comparison = compare_runs(list(runs.values()), options)
+    notes = [f"left out a folder: {reason}" for reason in skipped]
+    comparison = compare_runs(list(runs.values()), options, notes)
     print(comparison_text(comparison, max(40, shutil.get_terminal_size().columns)), end="")
     for name, path in files.items():
         _write(name, path, comparison)

@@ -23,13 +23,20 @@ RETURNS = ("eval/return", "train/return")
 LOWER_IS_BETTER = re.compile(r"loss|error|kl$|^time/|nonfinite|rolled_back|late$")
 
 
-def compare_runs(runs: Sequence[Run], options: CompareOptions) -> Comparison:
+def compare_runs(
+    runs: Sequence[Run], options: CompareOptions, notes: Sequence[str] = ()
+) -> Comparison:
     """Return the comparison of runs.
+
+    Args:
+        runs: finished runs and others, of one environment or of several.
+        options: what is compared.
+        notes: lines about folders that were not read.
 
     Raises:
         UserError: if there is nothing to compare, or an option does not fit the runs.
     """
-    notes: list[str] = []
+    notes = list(notes)
     runs = _select_states(runs, options.unfinished, notes)
     settings = [read_settings(run) for run in runs]
     runs, settings = _without_repeats(runs, settings, notes)

@@ -12,7 +12,6 @@ from mbrl_cli.errors import printable
 from mbrl_cli.reports.comparison import Comparison, Estimate, GroupResult, PairResult, Section
 from mbrl_cli.return_text import format_return
 
-MIN_NAME = 8  # characters of a shortened name
 GAP = "  "  # between two columns
 NONE = "-"
 
@@ -129,10 +128,8 @@ def _section(section: Section, width: int) -> list[str]:
                     ratio_text(pair.improvement.low, pair.improvement.high),
                 ]
             )
-        table = _table(rows, width)
-        lines += ["", *_wrapped(heading, width), table[0]]
-        for row, pair in zip(table[1:], section.pairs, strict=True):
-            lines += [row, *_wrapped(pair_note(pair), width, indent="  ")]
+        notes = [_wrapped(pair_note(pair), width, indent="  ") for pair in section.pairs]
+        lines += ["", *_wrapped(heading, width), *_table(rows, width, [[], *notes])]
     for text in baseline_texts(section):
         lines += _wrapped(text, width)
     for note in section.notes:
@@ -140,19 +137,25 @@ def _section(section: Section, width: int) -> list[str]:
     return lines
 
 
-def _table(rows: Sequence[Sequence[str]], width: int) -> list[str]:
+def _table(
+    rows: Sequence[Sequence[str]], width: int, notes: Sequence[Sequence[str]] = ()
+) -> list[str]:
     """Return aligned lines: the first column to the left, the others to the right.
 
-    The first column is shortened so that a line has at most `width` characters.
+    A name that is too long for `width` characters has a line of its own above its numbers. `notes`
+    are lines below each row.
     """
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     room = width - sum(widths[1:]) - len(GAP) * (len(widths) - 1)
-    widths[0] = min(widths[0], max(room, MIN_NAME))
+    widths[0] = max((len(row[0]) for row in rows if len(row[0]) <= room), default=0)
     lines = []
-    for row in rows:
-        name = row[0] if len(row[0]) <= widths[0] else f"{row[0][: widths[0] - 1]}…"
-        cells = [f"{cell:>{size}}" for cell, size in zip(row[1:], widths[1:], strict=True)]
-        lines.append(GAP.join([f"{name:<{widths[0]}}", *cells]).rstrip())
+    for index, (name, *cells) in enumerate(rows):
+        aligned = [f"{cell:>{size}}" for cell, size in zip(cells, widths[1:], strict=True)]
+        if len(name) > widths[0]:
+            lines.append(name)
+            name = ""
+        lines.append(GAP.join([f"{name:<{widths[0]}}", *aligned]).rstrip())
+        lines += notes[index] if notes else []
     return lines
 
 

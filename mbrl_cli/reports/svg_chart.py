@@ -123,7 +123,7 @@ def improvement_svg(section: Section, colours: dict[str, int]) -> str:
 
 def published_dashes(number: int) -> str:
     """Return the dashes of a published curve, by its number."""
-    return ("2 3", "7 3", "7 3 2 3", "12 4")[number % 4]
+    return ("5 2", "9 3", "9 3 2 3", "14 4")[number % 4]
 
 
 def short_label(text: str) -> str:
