@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -47,6 +48,12 @@ def write_runs(folder: Path, runs: int, rows: int) -> None:
         (path / "checkpoint.safetensors").write_bytes(b"")
 
 
+def cpu_of_children() -> float:
+    """Return the CPU seconds of all finished child processes."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def main() -> None:
     """Print the medians of both durations and their ratio."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -59,21 +66,24 @@ def main() -> None:
         folder = Path(name)
         write_runs(folder, options.runs, options.rows)
         command = [sys.executable, "-m", "mbrl_cli", "compare", str(folder), "--html"]
-        seconds, reading = [], []
+        seconds, cpu, reading = [], [], []
         for _ in range(options.rounds):
-            start = time.perf_counter()
+            start, cpu_before = time.perf_counter(), cpu_of_children()
             subprocess.run([*command, str(folder / "r.html")], check=True, capture_output=True)
             seconds.append(time.perf_counter() - start)
+            cpu.append(cpu_of_children() - cpu_before)
             start = time.perf_counter()
             size = sum(len(path.read_bytes()) for path in folder.rglob("metrics.csv"))
             reading.append(time.perf_counter() - start)
     result = {
         "runs": options.runs, "rows": options.rows, "megabytes": size / 1e6,
-        "compare_seconds": statistics.median(seconds), "read_seconds": statistics.median(reading),
+        "compare_seconds": statistics.median(seconds), "cpu_seconds": statistics.median(cpu),
+        "read_seconds": statistics.median(reading),
     }  # fmt: skip
     print(
         f"{options.runs} runs of {options.rows:,} rows ({result['megabytes']:.0f} MB): "
-        f"{result['compare_seconds']:.1f} s, start of Python included; "
+        f"{result['compare_seconds']:.1f} s, of these {result['cpu_seconds']:.1f} s of one core, "
+        "start of Python included; "
         f"reading the bytes {result['read_seconds']:.2f} s"
     )
     if options.out is not None:

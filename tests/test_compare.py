@@ -21,6 +21,15 @@ TARGETS = {
 }  # fmt: skip
 
 
+BASELINE = """\
+algo,task,env_step,mean,std,n
+SAC,cart-pole,100,80,10,5
+SAC,cart-pole,200,180,20,5
+SAC,hopper,100,1,0,5
+solved,CartPole-v0,,475,,
+"""
+
+
 @pytest.fixture
 def write_run(tmp_path):
     """Return a function that writes a run folder: settings, and evaluations {step: return}."""
@@ -280,19 +289,13 @@ def test_names_of_a_foreign_folder_are_text_in_the_page(mbrl, tmp_path, write_ru
 
 
 @pytest.mark.parametrize(("suffix", "magic"), [("png", b"\x89PNG"), ("pdf", b"%PDF")])
-def test_a_figure_is_written(mbrl, tmp_path, two_planners, suffix, magic):
+def test_a_figure_is_written(mbrl, tmp_path, write_run, two_planners, suffix, magic):
     pytest.importorskip("matplotlib")
-    assert mbrl("compare", "runs", f"--{suffix}", f"out.{suffix}").code == 0
+    write_run("runs/other", {100: 50.0}, "cem", env="InvertedPendulum-v5")
+    (tmp_path / "published.csv").write_text(BASELINE, encoding="utf-8")
+    words = ["--baseline", "published.csv", f"--{suffix}", f"out.{suffix}"]
+    assert mbrl("compare", "runs", *words).code == 0
     assert (tmp_path / f"out.{suffix}").read_bytes().startswith(magic)
-
-
-BASELINE = """\
-algo,task,env_step,mean,std,n
-SAC,cart-pole,100,80,10,5
-SAC,cart-pole,200,180,20,5
-SAC,hopper,100,1,0,5
-solved,CartPole-v0,,475,,
-"""
 
 
 def test_published_results_are_drawn(mbrl, tmp_path, two_planners):

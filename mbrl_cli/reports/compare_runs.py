@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mbrl_cli.api.run import Run
@@ -37,12 +38,13 @@ def compare_runs(
         UserError: if there is nothing to compare, or an option does not fit the runs.
     """
     notes = list(notes)
-    runs = _select_states(runs, options.unfinished, notes)
+    states = {run.folder: run.state for run in runs}
+    runs = _select_states(runs, states, options.unfinished, notes)
     settings = [read_settings(run) for run in runs]
     runs, settings = _without_repeats(runs, settings, notes)
     names = name_groups(settings, options.by)
     found = [
-        read_record(run, s.env, name, options.metric)
+        read_record(run, states[run.folder], s.env, name, options.metric)
         for run, s, name in zip(runs, settings, names, strict=True)
     ]
     records = [record for record in found if record is not None]
@@ -78,9 +80,10 @@ def compare_runs(
     )
 
 
-def _select_states(runs: Sequence[Run], unfinished: bool, notes: list[str]) -> list[Run]:
+def _select_states(
+    runs: Sequence[Run], states: Mapping[Path, str], unfinished: bool, notes: list[str]
+) -> list[Run]:
     """Return the runs that are compared; add a note about the others."""
-    states = {run.folder: run.state for run in runs}
     others = Counter(state for state in states.values() if state != "finished")
     listed = ", ".join(f"{count} {state}" for state, count in sorted(others.items()))
     if unfinished:

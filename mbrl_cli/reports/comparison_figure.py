@@ -67,7 +67,10 @@ def _draw_curves(axes: Any, section: Section, colours: dict[str, str], metric: s
         label = f"{baseline.name} (published)"
         if len(baseline.steps):
             steps = baseline.steps / section.action_repeat
-            axes.plot(steps[steps <= last], baseline.mean[steps <= last], label=label, **style)
+            shown = steps <= last
+            axes.plot(steps[shown], baseline.mean[shown], label=label, **style)
+            ends = baseline.low[shown], baseline.high[shown]
+            axes.fill_between(steps[shown], *ends, color="0.45", alpha=0.1, linewidth=0)
         else:
             axes.axhline(baseline.mean[-1], label=label, **style)
     if section.threshold is not None:

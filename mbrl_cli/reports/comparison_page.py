@@ -48,6 +48,7 @@ svg .mark { stroke: var(--soft); stroke-dasharray: 2 3; }
 svg .b { fill: none; stroke: var(--soft); stroke-width: 1.5; }
 svg .line { fill: none; stroke: var(--c); stroke-width: 2; stroke-linejoin: round; }
 svg .band { fill: var(--c); opacity: .18; } svg .dot { fill: var(--c); }
+svg .published { fill: var(--soft); opacity: .1; }
 svg .run { fill: var(--c); opacity: .45; }
 .legend { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; margin: .2rem 0 .5rem; }
 .chip::before { content: ""; display: inline-block; width: 1.3em; height: .28em;

@@ -33,7 +33,7 @@ def read_settings(run: Run) -> RunSettings:
     )
 
 
-def read_record(run: Run, env: str, group: str, metric: str) -> RunRecord | None:
+def read_record(run: Run, state: str, env: str, group: str, metric: str) -> RunRecord | None:
     """Return the record of a run; None if it has no finite value of the metric."""
     times = [f"time/{phase}" for phase in PHASES]
     logged = run.metrics([metric, *times])
@@ -52,7 +52,7 @@ def read_record(run: Run, env: str, group: str, metric: str) -> RunRecord | None
         env=env,
         group=group,
         seed=run.seed,
-        state=run.state,
+        state=state,
         steps=run.steps,
         curve=curve,
         seconds=seconds,

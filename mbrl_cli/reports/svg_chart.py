@@ -56,14 +56,16 @@ def curves_svg(section: Section, colours: dict[str, int], metric: str) -> str:
         else:
             shown = steps <= last
             points = _points(x, y, steps[shown], baseline.mean[shown])
+            low, high = baseline.low[shown], baseline.high[shown]
+            if len(low) > 1 and np.isfinite(low).all():
+                parts.append(_band(x, y, steps[shown], low, high, "published"))
         parts.append(f'<polyline {style} points="{points}">{title}</polyline>')
     for group in reversed(curves):  # the best group is drawn last, above the others
         colour = colours[group.name] % COLOURS
         dash = ' stroke-dasharray="7 3"' if colours[group.name] >= COLOURS else ""
         low, high = group.band
         if np.isfinite(low).all():
-            band = f"{_points(x, y, group.grid, low)} {_points(x, y, group.grid[::-1], high[::-1])}"
-            parts.append(f'<polygon class="band c{colour}" points="{band}"/>')
+            parts.append(_band(x, y, group.grid, low, high, f"c{colour}"))
         parts.append(
             f'<polyline class="line c{colour}"{dash} points="'
             f'{_points(x, y, group.grid, group.curve)}">'
@@ -218,6 +220,13 @@ def _vertical_axis(y: ChartAxis, x: ChartAxis, label: str) -> list[str]:
         f"{escape(label)}</text>"
     )
     return parts
+
+
+def _band(
+    x: ChartAxis, y: ChartAxis, steps: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str
+) -> str:
+    points = f"{_points(x, y, steps, low)} {_points(x, y, steps[::-1], high[::-1])}"
+    return f'<polygon class="band {colour}" points="{points}"/>'
 
 
 def _points(x: ChartAxis, y: ChartAxis, steps: np.ndarray, values: np.ndarray) -> str:
