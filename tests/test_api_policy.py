@@ -89,6 +89,24 @@ def test_an_own_loop_has_the_returns_of_the_evaluation_to_the_bit(mbrl, tmp_path
     assert float(re.search(r"min (\S+)", done.out)[1]) == pytest.approx(single, rel=1e-3)
 
 
+def test_an_oracle_that_copies_environments_gets_those_of_the_user(mbrl, tmp_path):
+    shutil.copytree(EXAMPLES, tmp_path, dirs_exist_ok=True)
+    gymnasium.registry.pop("RailCart-v0", None)
+    sys.modules.pop("rail_cart", None)
+    words = ["env=rail_cart", "model=oracle", *TINY_PLANS]
+    done = mbrl("train", *TINY, "--config-dir", "configs", *words, "final_eval_episodes=1")
+    assert done.code == 0, done.err
+    run = mbrl_package.load_run("run")
+    env = run.make_env()
+    assert play(env, run.policy(envs=[env]), run.evaluation_seeds(1)[0]) == run.final_return
+    with pytest.raises(UserError, match=r"copies the environment itself; use run.policy\(envs="):
+        run.policy()
+    with pytest.raises(UserError, match=r"1 envs; must be num_envs=2"):
+        run.policy(envs=[env], num_envs=2)
+    with pytest.raises(UserError, match="so its oracle needs the environment itself"):
+        _ = run.model
+
+
 def test_a_second_episode_continues_the_random_numbers_and_a_seed_restarts_them(mbrl):
     assert mbrl("train", *TINY, "env=pendulum", "agent=random").code == 0
     run = mbrl_package.load_run("run")

@@ -160,6 +160,29 @@ def test_runs_are_found_in_subfolders_but_not_behind_links(folder, tmp_path):
         mbrl_package.load_run(tmp_path / "runs" / "sweep")
 
 
+def test_a_foreign_config_does_not_hide_the_runs_below_it(folder):
+    (folder.parent / "config.yaml").write_text("theme: dark\n")
+    runs = mbrl_package.load_runs(folder.parent)
+    assert [run.name for run in runs] == ["a"]
+    assert list(runs.skipped) == [folder.parent]
+
+
+def test_a_file_that_disappears_while_it_is_counted_does_not_count(folder, monkeypatch):
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "1.safetensors").write_bytes(bytes(1000))
+    run = mbrl_package.load_run(folder)
+    before = run.summary().size
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("checkpoints"):
+            raise FileNotFoundError(path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert run.summary().size == before - 1000
+
+
 def test_choices_are_the_names_that_were_typed(mbrl, tmp_path, tiny_run):
     done = mbrl("train", *tiny_run, "env=cartpole", "model=mlp", "hydra.run.dir=run")
     assert done.code == 0, done.err

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from mbrl_cli.api.run import Run
@@ -49,25 +48,24 @@ def load_runs(
     """
     if not Path(folder).is_dir():
         raise UserError(f"{folder}: is not a folder; type the folder that holds your runs")
-    user_dir = None if config_dir is None else Path(config_dir)
-    runs, skipped = [], {}
-    for path in _folders_with_config(os.fspath(folder)):
-        try:
-            runs.append(Run(Path(path), trust, user_dir))
-        except UserError as error:
-            skipped[Path(path)] = str(error)
-    return RunList(runs, skipped)
+    found = RunList()
+    _search(os.fspath(folder), found, trust, None if config_dir is None else Path(config_dir))
+    return found
 
 
-def _folders_with_config(folder: str) -> Iterator[str]:
-    """Yield the folders that hold a config.yaml, by path; subfolders of these are not searched."""
+def _search(folder: str, found: RunList, trust: bool, user_dir: Path | None) -> None:
+    """Add the runs in a folder and its subfolders; the subfolders of a run are not searched."""
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:  # not readable for this user
+        with os.scandir(folder) as scanned:
+            entries = sorted(scanned, key=lambda entry: entry.name)
+    except OSError:  # not readable for this user, or deleted meanwhile
         return
     if any(entry.name == CONFIG for entry in entries):
-        yield folder
-        return
+        try:
+            found.append(Run(Path(folder), trust, user_dir))
+            return
+        except UserError as error:  # such as the config.yaml of another program
+            found.skipped[Path(folder)] = str(error)
     for entry in entries:
         if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
-            yield from _folders_with_config(entry.path)
+            _search(entry.path, found, trust, user_dir)

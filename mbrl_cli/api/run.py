@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -259,11 +260,15 @@ class Run:
 
 
 def _size(folder: str | Path) -> int:
-    """Return the bytes of all files in a folder and its subfolders; links are not followed."""
-    with os.scandir(folder) as entries:
-        return sum(
-            _size(entry.path)
-            if entry.is_dir(follow_symlinks=False)
-            else entry.stat(follow_symlinks=False).st_size
-            for entry in entries
-        )
+    """Return the bytes of all files in a folder and its subfolders; links are not followed.
+
+    Files that a running run deletes meanwhile do not count.
+    """
+    total = 0
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                is_folder = entry.is_dir(follow_symlinks=False)
+                size = entry.stat(follow_symlinks=False).st_size
+                total += _size(entry.path) if is_folder else size
+    return total
