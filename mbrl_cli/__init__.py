@@ -35,13 +35,15 @@ _MODULES = {
 __all__ = ["Run", "RunList", "UserError", "__version__", "load_run", "load_runs", "train"]
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that `import mbrl_cli` stays fast."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_MODULES[name]), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # type checkers would accept every name
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name when it is first used, so that `import mbrl_cli` stays fast."""
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(_MODULES[name]), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from mbrl_cli.errors import UserError
 from mbrl_cli.metrics_csv import HEADER, METRICS_CSV
@@ -17,11 +17,16 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Series = dict[str, NDArray[np.int64] | NDArray[np.float64]]
-
 MAX_BYTES = 2**31
 TAIL_BYTES = 2**14  # read at once from the end of the file
 RETURN_TAG = "eval/return"
+
+
+class Series(TypedDict):
+    """The logged values of one tag, in the order in which they were logged."""
+
+    env_step: NDArray[np.int64]  # [n]
+    value: NDArray[np.float64]  # [n]
 
 
 def read_metrics(folder: Path, tags: Sequence[str] | None = None) -> dict[str, Series]:

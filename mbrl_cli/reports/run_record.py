@@ -43,7 +43,8 @@ def read_record(run: Run, state: str, env: str, group: str, metric: str) -> RunR
     if not len(curve.steps):
         return None
     seconds = None
-    phases = [clean_curve(*logged[tag].values()) for tag in times if tag in logged]
+    timed = [logged[tag] for tag in times if tag in logged]
+    phases = [clean_curve(series["env_step"], series["value"]) for series in timed]
     if phases and all(len(phase.steps) == len(phases[0].steps) for phase in phases):
         seconds = Curve(phases[0].steps, np.sum([phase.values for phase in phases], axis=0))
     words = _typed_words(run.folder)
