@@ -26,7 +26,7 @@ from torch import Tensor
 from mbrl_cli.checkpoint import SUFFIX, load_checkpoint, save_checkpoint
 from mbrl_cli.errors import UserError
 from mbrl_cli.replay.buffer import ReplayBuffer
-from mbrl_cli.run_files import FINAL_FILE, check_subfolder
+from mbrl_cli.run_files import FINAL_FILE, STOPPED_FILE, check_subfolder, write_atomically
 from mbrl_cli.stopwatch import PHASES
 
 FINAL_CHECKPOINT = FINAL_FILE.removesuffix(SUFFIX)
@@ -87,6 +87,10 @@ class CheckpointStore:
         self.saved_step = checkpoint["env_step"]
         for old in _newest_first(self.folder)[self.num_kept :]:
             old.unlink()
+
+    def record_stop(self, reason: str) -> None:
+        """Write why the run finishes before its total steps; call before `finish`."""
+        write_atomically(self.folder / STOPPED_FILE, f"{reason}\n".encode())
 
     def finish(self, env_step: int, agent: dict[str, Any], result: float) -> None:
         """Write the agent's state at the end of the run, and the final evaluation's mean return."""

@@ -128,7 +128,10 @@ def _list(argv: list[str]) -> None:
         epilog=LIST_EPILOG,
     )
     parser.add_argument(
-        "group", nargs="?", metavar="GROUP", help="env, model, planner, agent, logger or experiment"
+        "group",
+        nargs="?",
+        metavar="GROUP",
+        help="env, model, planner, agent, logger, callbacks or experiment",
     )
     parser.add_argument("choice", nargs="?", metavar="CHOICE", help="a choice of the group")
     parser.add_argument(

@@ -23,6 +23,7 @@ _SAFE_FLAGS = (
 )
 SPARSE_SIZE = 2**26  # bytes; holes in smaller files do no harm
 FINAL_FILE = "checkpoint.safetensors"  # the agent of a finished run
+STOPPED_FILE = "stopped.txt"  # why a run finished before its total_steps
 FAULT_FILE = "fault.txt"  # the trace of a run that failed
 UNFINISHED = ".tmp"  # suffix of files that `write_atomically` has not finished
 

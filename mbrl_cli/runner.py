@@ -12,6 +12,7 @@ import numpy as np
 
 from mbrl_cli.agents.base import Agent, Policy
 from mbrl_cli.agents.random import Random
+from mbrl_cli.callbacks.callback_list import CallbackList
 from mbrl_cli.checkpoint_store import CheckpointStore
 from mbrl_cli.console.run_progress import RunProgress
 from mbrl_cli.divergence import refuse_nonfinite_action, refuse_nonfinite_losses
@@ -49,8 +50,12 @@ class Runner:
         logger: Logger,
         folder: Path,
         config: str = "",
+        callbacks: CallbackList | None = None,
     ) -> None:
         """Start at step 0; `config` is the run's config as text, which each checkpoint holds."""
+        self.callbacks = callbacks or CallbackList({})
+        self.end_step = settings.total_steps  # a callback may end the run before
+        self.stop_reason = ""  # of a run that a callback ended
         self.env = env
         self.eval_envs = eval_envs
         self.agent = agent
@@ -87,7 +92,7 @@ class Runner:
         self._show_notices()
         self.progress.start(self.env_step)
         try:
-            while self.env_step < settings.total_steps:
+            while self.env_step < self.end_step:
                 self._take_snapshot()
                 self._save_if_due()
                 # The prefill ends with the episode in which it reaches `prefill_steps`.
@@ -95,7 +100,7 @@ class Runner:
                 policy = self._policy if prefilled else self._prefill_policy
                 self._play_episode(policy, prefilled)
                 self._check_known_functions()
-                if self._evaluation_waits and self.env_step < settings.total_steps:
+                if self._evaluation_waits and self.env_step < self.end_step:
                     self._evaluate(settings.eval_episodes)
                 self._show_notices()
             self._refuse_nonfinite_weights()
@@ -107,6 +112,8 @@ class Runner:
                 self._save_snapshot()
         with self.stopwatch("save"):
             agent_state = copy.deepcopy(self.agent.state_dict())
+            if self.stop_reason:
+                self.store.record_stop(self.stop_reason)
             self.logger.sync()  # before the run counts as finished: a finished run is not resumed
             self.store.finish(self.env_step, agent_state, float(final.returns.mean()))
         return final
@@ -119,6 +126,7 @@ class Runner:
             generator.set_state(checkpoint["generators"][name])
         self.stopwatch.seconds |= checkpoint["seconds"]
         self.store.continue_from(checkpoint)
+        self.callbacks.load_state_dict(checkpoint.get("callbacks", {}))
         self.start_from_replay(transitions, checkpoint["episodes"])
 
     def start_from_replay(self, transitions: dict[str, np.ndarray], episodes: int) -> None:
@@ -158,6 +166,8 @@ class Runner:
             "seconds": dict(self.stopwatch.seconds),
             "log": self.logger.position(),
         }
+        if self.callbacks:
+            self._snapshot["callbacks"] = copy.deepcopy(self.callbacks.state_dict())
 
     def _refuse_nonfinite_weights(self) -> None:
         if not self.agent.is_finite():
@@ -213,7 +223,7 @@ class Runner:
         obs = env.reset(seed)
         policy.reset()
         self.progress.start_episode(is_prefill=not prefilled)
-        while not (terminated or truncated) and self.env_step < settings.total_steps:
+        while not (terminated or truncated) and self.env_step < self.end_step:
             if learn:
                 self.progress.start_update()
                 with self.stopwatch("fit"):
@@ -260,6 +270,18 @@ class Runner:
             metrics["planner/optimism_gap"] = gap
             metrics["planner/predicted_return"] = float(np.nanmean(predicted))
         self.logger.scalars(self.env_step, metrics | policy.metrics())
+        if self.callbacks:
+            last = self.replay.total_added
+            fields = self.replay.transitions(last - len(rewards), last)
+            self.logger.scalars(self.env_step, self.callbacks.after_episode(self.env_step, fields))
+            self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        """End the run at this step if a callback wants it to."""
+        reason = self.callbacks.stop_reason()
+        if reason and self.env_step < self.end_step:
+            self.end_step, self.stop_reason = self.env_step, reason
+            self.logger.message(f"stopped at step {self.env_step:,}: {printable(reason)}")
 
     def _evaluate_and_log_if_due(self) -> None:
         """Evaluate and log the times at the steps that the settings name."""
@@ -288,6 +310,10 @@ class Runner:
         self.progress.end_evaluation(float(result.lengths.mean()))
         self._evaluation_waits = False
         self.logger.scalars(self.env_step, result.metrics())
+        if self.callbacks:
+            metrics = self.callbacks.after_evaluation(self.env_step, result)
+            self.logger.scalars(self.env_step, metrics)
+            self._stop_if_asked()
         # A generator of its own: a video changes no other random number.
         video = self.agent.video(self.replay, torch_generator(self.settings.seed, "video"))
         if video is not None:

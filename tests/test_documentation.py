@@ -12,6 +12,7 @@ import gymnasium
 import pytest
 
 from mbrl_cli.agents.base import Agent, Decision, Policy
+from mbrl_cli.callbacks.base import Callback, Episode
 from mbrl_cli.config.groups import GROUPS, choices
 from mbrl_cli.models.base import Model, Trajectories
 from mbrl_cli.models.markov import MarkovModel, Prediction
@@ -70,7 +71,7 @@ def test_a_command_composes(compose_run, words):
 
 
 # Examples with a state of their own, which are also evaluated and resumed.
-SAVED_PLUGINS = {"model=nearest_neighbour", "agent=greedy"}
+SAVED_PLUGINS = {"model=nearest_neighbour", "agent=greedy", "callbacks=action_size"}
 PLUGIN_RUNS = [
     pytest.param(path, words, id=f"{path.name}: {' '.join(words)}")
     for path in (ROOT / "README.md", PLUGINS)
@@ -117,6 +118,7 @@ def test_every_contract_can_be_imported_from_the_module_in_the_table():
 CONTRACTS = (
     Planner, Plan, World, Model, MarkovModel, Step, Trajectories, Prediction, Agent, Policy,
     Decision, EnvSpec, ActionSpec, Simulator, Batch, TrajectoryPlanner, Scores, PlanEvaluation,
+    Callback, Episode,
 )  # fmt: skip
 
 

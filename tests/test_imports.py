@@ -27,7 +27,7 @@ LAYERS = (
     ("planners",),
     ("agents",),
     ("evaluation", "evaluation_envs", "logger", "checkpoint"),
-    ("checkpoint_store",),
+    ("checkpoint_store", "callbacks"),
     ("runner",),
     ("config",),
     ("api",),

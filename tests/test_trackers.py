@@ -188,7 +188,7 @@ def test_trackio(mbrl, tmp_path, monkeypatch):
     monkeypatch.setattr("trackio.utils.TRACKIO_DIR", tmp_path / "trackio")
     done = mbrl(*RUN, "logger=trackio", "logger.trackio.project=mine", FOLDER)
     assert (done.code, done.err) == (0, "")
-    assert "rackio" not in done.out
+    assert "* " not in done.out
     assert mbrl("resume", "run", "total_steps=80").code == 0
     run_id = json.loads((tmp_path / "run" / "tracker_id.json").read_text())["id"]
     database = sqlite3.connect(tmp_path / "trackio" / "mine.db")

@@ -18,7 +18,7 @@ from mbrl_cli.config.saved_config import CONFIG
 from mbrl_cli.errors import UserError
 from mbrl_cli.lock import is_locked
 from mbrl_cli.metrics_csv import METRICS_CSV
-from mbrl_cli.run_files import FAULT_FILE, FINAL_FILE
+from mbrl_cli.run_files import FAULT_FILE, FINAL_FILE, STOPPED_FILE
 
 if TYPE_CHECKING:
     import gymnasium
@@ -100,15 +100,17 @@ class Run:
     def state(self) -> State:
         """Whether the run is running, finished, interrupted, or failed.
 
-        "running": a process holds the folder's lock. "finished": the final evaluation of
-        `total_steps` is saved. "failed": an error ended the run, and its trace is in fault.txt.
+        "running": a process holds the folder's lock. "finished": the final evaluation is saved,
+        after `total_steps` or where a callback ended the run (stopped.txt has the reason).
+        "failed": an error ended the run, and its trace is in fault.txt.
         """
         return self._state(self.steps)
 
     def _state(self, steps: int) -> State:
         if is_locked(self.folder):
             return "running"
-        if (self.folder / FINAL_FILE).is_file() and steps >= self.total_steps:
+        has_ended = steps >= self.total_steps or (self.folder / STOPPED_FILE).is_file()
+        if has_ended and (self.folder / FINAL_FILE).is_file():
             return "finished"
         return "failed" if (self.folder / FAULT_FILE).is_file() else "interrupted"
 

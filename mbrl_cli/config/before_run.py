@@ -12,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from mbrl_cli.config.callbacks import make_callbacks
 from mbrl_cli.config.composition import hydra_errors_as_user_errors
 from mbrl_cli.config.error_exit import exit_on_user_error
 from mbrl_cli.config.groups import GROUPS, config_dir
@@ -66,6 +67,7 @@ def check_run(config: DictConfig, folders: list[Path], with_rehearsal: bool = Tr
         check_recommended(raw["env"].get("recommended", {}), folders)
     check_loggers(config.get("logger"))
     run = build(config)
+    make_callbacks(config.get("callbacks"), run.settings)
     try:
         if with_rehearsal:
             rehearse(run.env, run.model, run.planner, run.agent, run.settings.check_known)

@@ -9,7 +9,7 @@ from mbrl_cli.errors import UserError, nearest
 
 GROUPS = ("env", "model", "planner", "agent")
 # Groups whose choices change no number of a run; several can be chosen: logger=[tensorboard,wandb].
-SIDE_GROUPS = ("logger",)
+SIDE_GROUPS = ("logger", "callbacks")
 LISTED = (*GROUPS, *SIDE_GROUPS, "experiment")
 
 

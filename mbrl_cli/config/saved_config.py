@@ -192,8 +192,11 @@ def _refuse_foreign_code(config: dict[Any, Any], path: Path, user_dir: Path | No
         if keys[:2] == ("env", "wrappers"):
             continue  # compared as a whole
         if keys[-1] == "_target_":
+            # The class of a callback is one level deeper: callbacks.NAME._target_.
             is_class = len(keys) == 2 and keys[0] in GROUPS
-            if not is_class or value not in _named_values(keys[0], keys[1], user_dir):
+            is_class |= len(keys) == 3 and keys[0] == "callbacks"
+            name = ".".join(map(str, keys[1:]))
+            if not is_class or value not in _named_values(keys[0], name, user_dir):
                 shown = str(value)[:80]
                 raise UserError(f"{path}: {key}={shown} is not one of mbrl's classes; {remedy}")
         imports = keys[:2] in IMPORTING_KEYS and ":" in str(value)

@@ -32,6 +32,7 @@ from mbrl_cli.checkpoint_store import (
     mark_as_damaged,
 )
 from mbrl_cli.config.build import RunObjects, build, run_level_settings
+from mbrl_cli.config.callbacks import make_callbacks
 from mbrl_cli.config.choice_record import record_choices, recorded_choices
 from mbrl_cli.config.config_changes import (
     Changes,
@@ -68,7 +69,13 @@ from mbrl_cli.lock import locked
 from mbrl_cli.logger import Logger
 from mbrl_cli.metrics_csv import check_metrics_csv
 from mbrl_cli.return_text import format_return
-from mbrl_cli.run_files import FAULT_FILE, read_regular, remove_unfinished, write_atomically
+from mbrl_cli.run_files import (
+    FAULT_FILE,
+    STOPPED_FILE,
+    read_regular,
+    remove_unfinished,
+    write_atomically,
+)
 from mbrl_cli.runner import Runner
 from mbrl_cli.signals import stop_on_signals
 from mbrl_cli.threads_and_malloc import set_threads_and_malloc
@@ -163,6 +170,8 @@ def resume_run(
             print(f"mbrl: {printable(reason)}; it is written again")
         if finished is not None:
             refuse_other_config(folder, finished.get(CONFIGS, []), finished["env_step"])
+        if finished is not None and not changes and (folder / STOPPED_FILE).exists():
+            return _report_stopped(folder, finished)
         if finished is not None and finished["env_step"] == total:
             if changes:
                 build(cfg, restored=True)  # a mistake in the changes is reported all the same
@@ -194,6 +203,17 @@ def resume_run(
             _record_changes(changes, folder, now, state["env_step"] if state else 0)
             record_choices(folder, recorded_choices(folder) | dict(new_choices))
         return _run_to_end(run_objects, now, folder, state, stored, is_job)
+
+
+def _report_stopped(folder: Path, finished: dict[str, Any]) -> float:
+    """Print why a finished run ended before its total steps; return its result."""
+    reason = read_regular(folder / STOPPED_FILE, MAX_BYTES).decode(errors="replace").strip()
+    result: float = finished["result"]
+    print(
+        f"{folder}: finished at step {finished['env_step']:,} ({printable(reason)}), return "
+        f"{format_return(result)}; to go on type: mbrl resume {folder} stop_at_return=null"
+    )
+    return result
 
 
 def _remove_unfinished(folder: Path) -> None:
@@ -244,11 +264,13 @@ def _run_to_end(
     settings = run_objects.settings
     eval_envs = run_objects.eval_envs
     runner: Runner | None = None
-    (folder / FAULT_FILE).unlink(missing_ok=True)  # of the part that failed before
+    for name in (FAULT_FILE, STOPPED_FILE):  # of the part before
+        (folder / name).unlink(missing_ok=True)
     position = state["log"] if state else None
     seconds_before = sum(state["seconds"].values()) if state else 0.0
     trackers = make_trackers(resolved, folder)
     events = writes_events(resolved.get("logger"))
+    callbacks = make_callbacks(resolved.get("callbacks"), settings)
     try:
         with (
             stop_on_signals(),
@@ -265,6 +287,7 @@ def _run_to_end(
                 logger,
                 folder,
                 config_record(folder),
+                callbacks,
             )
             if state is not None:
                 with state_errors(folder):
@@ -275,7 +298,7 @@ def _run_to_end(
                 final = runner.run()
             summary = run_summary(
                 final.returns,
-                settings.total_steps,
+                runner.env_step,
                 seconds_before + time.monotonic() - start_time,
                 logger.last_values(),
                 run_objects.model is not None,

@@ -1,0 +1,1 @@
+"""What a user adds to a run: metrics, and conditions that end it."""
