@@ -29,6 +29,15 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import gymnasium
+from gymnasium import spaces
+from omegaconf import OmegaConf
+
+from mbrl_cli.config.composition import compose_config
+from mbrl_cli.config.resolvers import register_resolvers
+from mbrl_cli.envs.make import make_env
+from mbrl_cli.errors import UserError
+
 SMALL = [
     "total_steps=200", "prefill_steps=100", "eval_every=100", "eval_episodes=1",
     "final_eval_episodes=2", "device=cpu", "console=false", "threads=1",
@@ -179,6 +188,30 @@ def try_case(case: Case, agent: str, folder: Path) -> Result:
     )  # fmt: skip
 
 
+def describe_spaces(case: Case) -> str:
+    """Return the observation and the action space, separated by `; `, or an empty text."""
+    register_resolvers()
+    config = compose_config(["env=gym", f"++env.id={case.id}", *(f"++{w}" for w in case.words)])
+    arguments: Any = OmegaConf.to_container(config.env)
+    del arguments["_target_"], arguments["recommended"]
+    try:
+        env = make_env(**arguments).gym
+    except UserError:
+        return ""
+    return f"{_space_text(env.observation_space)}; {_space_text(env.action_space)}"
+
+
+def _space_text(space: gymnasium.Space[Any]) -> str:
+    if isinstance(space, spaces.Dict):
+        return f"Dict: {', '.join(space.spaces)}"
+    if isinstance(space, spaces.Tuple):
+        return f"Tuple of {len(space.spaces)}"
+    if isinstance(space, spaces.Discrete):
+        return f"Discrete({space.n})"
+    kind = type(space).__name__
+    return f"{kind}({', '.join(str(n) for n in space.shape or ())})"
+
+
 def _text(stream: bytes | str | None) -> str:
     return stream.decode(errors="replace") if isinstance(stream, bytes) else stream or ""
 
@@ -293,6 +326,8 @@ def main() -> None:
             refused = _refused_environment(results, case, agent)
             with tempfile.TemporaryDirectory() as folder:
                 result = refused or try_case(case, agent, Path(folder))
+            if result.exit_code == 0 and agent == options.agents[0]:
+                result = result._replace(spaces=describe_spaces(case))
             results[key] = result._asdict()
             options.out.write_text(json.dumps(results, indent=1))
             shown = fault(result) or ("runs" if not result.exit_code else "refused")
