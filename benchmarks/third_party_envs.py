@@ -291,7 +291,10 @@ def _cell(result: Result | None, notes: list[str]) -> str:
         return f"**{wrong}**"
     if result.exit_code == 0:
         return "runs"
-    text = f"`{own_lines(result.error)[-1]}`"
+    line = re.sub(
+        r"\S+ observes images \[.*?\]", "ID observes images SHAPE", own_lines(result.error)[-1]
+    )
+    text = f"`{line}`"
     if text not in notes:
         notes.append(text)
     return f"line {notes.index(text) + 1}"

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from mbrl_cli.envs.checked_values import scalar_reward
 from mbrl_cli.envs.described_error import described_error
 from mbrl_cli.envs.env import Env
 from mbrl_cli.envs.headless import rendering_hint, use_no_display
@@ -175,6 +176,17 @@ def test_vector_rewards_show_a_wrapper_with_one_weight_per_entry(package):
     )
     with pytest.raises(UserError, match=r"LinearReward, weight: \[1\.0, 1\.0, 1\.0\]\}\]"):
         make_env("stand_in:Still-v0")
+
+
+def test_a_vector_reward_without_a_space_shows_the_whole_wrapper():
+    error = None
+    try:
+        scalar_reward(np.array([1.0, 2.0]))
+    except ValueError as caught:
+        error = described_error(caught)
+    assert error.endswith(
+        "'env.wrappers=[{_target_: mo_gymnasium.wrappers.LinearReward, weight: [1.0, 1.0]}]'"
+    )
 
 
 def test_a_text_among_the_observations_can_be_left_out():

@@ -38,9 +38,11 @@ def scalar_reward(reward: Any) -> float:
     if isinstance(reward, np.ndarray) or hasattr(reward, "__array__"):
         entries = np.asarray(reward)
         if entries.size != 1:
+            weights = ", ".join(["1.0"] * min(entries.size, 10))
             raise ValueError(
                 f"the reward has {entries.size} entries {_shown(entries)}, it must be one number; "
-                "weigh them with a wrapper: env.wrappers=[mo_gymnasium.wrappers.LinearReward]"
+                "weigh them with a wrapper: 'env.wrappers=[{_target_: "
+                f"mo_gymnasium.wrappers.LinearReward, weight: [{weights}]}}]'"
             )
         reward = entries.reshape(-1)[0].item()
     if not isinstance(reward, numbers.Real):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mbrl_cli.envs.time_limit import EnvTimeout
 
-MAX_LENGTH = 200
+MAX_LENGTH = 300
 
 
 def described_error(error: BaseException) -> str:

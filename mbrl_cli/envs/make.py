@@ -139,8 +139,8 @@ def _check_reward(id: str, gym_env: gymnasium.Env[Any, Any]) -> None:
     if shape and math.prod(shape) > 1:
         raise UserError(
             f"env.id={id}: its rewards are vectors {list(shape)}; weigh their entries with a "
-            "wrapper: env.wrappers=[{_target_: mo_gymnasium.wrappers.LinearReward, weight: "
-            f"[{', '.join(['1.0'] * math.prod(shape))}]}}]"
+            "wrapper: 'env.wrappers=[{_target_: mo_gymnasium.wrappers.LinearReward, weight: "
+            f"[{', '.join(['1.0'] * math.prod(shape))}]}}]'"
         )
 
 
