@@ -205,6 +205,8 @@ def test_phases():
     assert run.progress.phase() == "learning"
     with run.stopwatch("save"):
         assert run.progress.phase() == "saving"
+    run.progress.start(12)  # a resumed run, whose stopwatch holds the fits of the part before
+    assert run.progress.phase() == "planning"
 
 
 # --- lines ------------------------------------------------------------------------------------

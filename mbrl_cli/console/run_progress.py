@@ -60,6 +60,7 @@ class RunProgress:
         self.is_prefill = True
         self._is_fit = False
         self._fit_sum = 0.0
+        self._seconds_at_start = dict(stopwatch.seconds)
         self._evaluation = (0, 0, 0)  # episodes, those that have ended, their step
         self._round_start: float | None = None
         self._num_running = 0  # episodes of the evaluation that take the present step
@@ -90,6 +91,7 @@ class RunProgress:
     def start(self, env_step: int) -> None:
         """Begin to measure at this environment step."""
         self.env_step = env_step
+        self._seconds_at_start = dict(self._stopwatch.seconds)
         self._set_marks()
 
     def start_episode(self, is_prefill: bool) -> None:
@@ -178,8 +180,9 @@ class RunProgress:
             return "saving"
         if self.is_prefill:
             return "prefill"
-        learning = self._stopwatch.seconds["fit"] - self._fit_sum
-        return "learning" if learning > self._stopwatch.seconds["plan"] else "planning"
+        seconds, before = self._stopwatch.seconds, self._seconds_at_start
+        learning = seconds["fit"] - before["fit"] - self._fit_sum
+        return "learning" if learning > seconds["plan"] - before["plan"] else "planning"
 
     def long_run_notice(self, advice: str) -> str | None:
         """Return a line if decisions are slow; ask after every step, it is returned once.
