@@ -195,6 +195,26 @@ def test_the_plan_is_a_sequence_of_actions_that_the_model_can_imagine(cart):
     imagined = cart.model.imagine(obs, plan)
     # A linear model without noise: the planner's sum of rewards is that of one trajectory.
     assert imagined.reward.sum() == pytest.approx(policy.predicted_return[0], rel=1e-4)
+    same = policy.imagine()
+    np.testing.assert_allclose(same.obs["position"][0], imagined.obs["position"], atol=1e-5)
+    assert same.reward.shape == (1, 7)
+
+
+def test_a_plan_of_several_steps_gets_shorter_while_it_is_executed(cart):
+    policy = cart.policy("cem", ["planner.horizon=5", "planner.replan_every=3"], num_envs=2)
+    assert policy.imagine() is None
+    envs = [cart.make_env(), cart.make_env()]
+    obs = [env.reset(seed=seed)[0] for seed, env in enumerate(envs)]
+    policy.reset()
+    for length in (5, 4, 3, 5):
+        actions = policy.act_batch(obs)
+        plans = policy.plan()
+        assert [plan.shape for plan in plans] == [(length, 1)] * 2
+        np.testing.assert_array_equal([plan[0] for plan in plans], actions)
+        imagined = policy.imagine(samples=10)
+        obs = [env.step(action)[0] for env, action in zip(envs, actions, strict=True)]
+        real = [o["position"][0] for o in obs]
+        np.testing.assert_allclose(imagined.obs["position"][:, 0, 0], real, atol=0.01)
 
 
 def test_the_control_loop_of_the_examples_runs(cart, monkeypatch, capfd):

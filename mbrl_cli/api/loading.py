@@ -8,7 +8,6 @@ from pathlib import Path
 from mbrl_cli.api.run import Run
 from mbrl_cli.api.run_list import RunList
 from mbrl_cli.config.saved_config import CONFIG
-from mbrl_cli.config.sweep_folder import refuse_sweep_folder
 from mbrl_cli.errors import UserError
 
 PathLike = str | os.PathLike[str]
@@ -26,7 +25,8 @@ def load_run(folder: PathLike, trust: bool = False, config_dir: PathLike | None 
     Raises:
         mbrl_cli.errors.UserError: if the folder holds no run, or its config is damaged.
     """
-    refuse_sweep_folder("load_run", Path(folder))
+    if not (Path(folder) / CONFIG).exists() and any(Path(folder).glob(f"[!.]*/{CONFIG}")):
+        raise UserError(f"{folder}: holds several runs; use load_runs({os.fspath(folder)!r})")
     return Run(Path(folder), trust, None if config_dir is None else Path(config_dir))
 
 

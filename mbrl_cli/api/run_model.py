@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mbrl_cli.api.imagination import Moments, as_prediction, imagined_moments
 from mbrl_cli.api.model_prediction import ModelPrediction
-from mbrl_cli.api.space_values import split_batch, unflatten, unflatten_spread
+from mbrl_cli.api.space_values import split_batch
 from mbrl_cli.envs.checked_values import flatten_obs
 from mbrl_cli.envs.env import Env
 from mbrl_cli.envs.image_observation import ImageObservation
@@ -24,12 +25,13 @@ from mbrl_cli.models.ensemble import Ensemble
 class RunModel:
     """Predicts transitions and imagines trajectories.
 
-    A latent model (`rssm`, `latent`) starts from one observation without its history. Means and
+    A latent model (`rssm`, `latent`) starts from one observation without its history; to use the
+    history of an episode see `RunPolicy.imagine`. Means and
     standard deviations are those of sampled trajectories. For one step of an ensemble the moments
     of the observation are computed exactly; they include the noise that a deterministic model left
     unexplained.
 
-    Axes: n rows, H imagined steps, S samples, O obs_dim, A encoded action dim.
+    Axes: n rows, H imagined steps, O obs_dim, A encoded action dim.
 
     Attributes:
         model: the model itself, in the package's own encoding.
@@ -121,41 +123,17 @@ class RunModel:
             moments = self._moments(
                 torch.from_numpy(obs).to(device), torch.from_numpy(actions).to(device)
             )
-        mean, std, reward, reward_std, termination = (
-            part.double().cpu().numpy()[index] for part in moments
-        )
-        return ModelPrediction(
-            obs=unflatten(self.observation_space, mean),
-            obs_std=unflatten_spread(self.observation_space, std),
-            reward=reward,
-            reward_std=reward_std,
-            termination=termination,
-        )
+        return as_prediction(self.observation_space, moments, index)
 
-    def _moments(self, obs: Tensor, actions: Tensor) -> tuple[Tensor, ...]:
-        """Map obs [n, O] and actions [n, H, A] to moments [n, H, O] and [n, H].
-
-        Returns mean and standard deviation of the observation, those of the reward, and the
-        termination probability. The random numbers are the same at each call.
-        """
-        model, rows = self.model, len(obs)
-        generator = torch.Generator(model.device).manual_seed(0)
-        state = model.observe(model.initial(rows), torch.zeros_like(actions[:, 0]), obs)
-        plans = -(-self.samples // model.num_particles)  # of the same actions
-        imagined = model.branch(state, plans)
-        steps = []
-        for action in actions.unbind(1):  # [n, A]
-            step = model.step(imagined, action.repeat_interleave(plans, 0), generator)
-            imagined = step.state
-            decoded = model.decode(imagined).reshape(rows, -1, obs.shape[1])  # [n, S, O]
-            std, mean = torch.std_mean(decoded, 1, correction=0)  # [n, O]
-            reward_std, reward = torch.std_mean(step.reward.reshape(rows, -1), 1, correction=0)
-            termination = 1.0 - step.continues.reshape(rows, -1).mean(1)
-            steps.append((mean, std, reward, reward_std, termination))
-        if len(steps) == 1 and isinstance(model, Ensemble):
+    def _moments(self, obs: Tensor, actions: Tensor) -> Moments:
+        """Return the moments of all steps for obs [n, O] and actions [n, H, A]."""
+        model = self.model
+        state = model.observe(model.initial(len(obs)), torch.zeros_like(actions[:, 0]), obs)
+        moments = imagined_moments(model, state, actions, self.samples)
+        if actions.shape[1] == 1 and isinstance(model, Ensemble):
             exact = model.predict(obs, actions[:, 0])
-            steps = [(exact.mean, exact.std, *steps[0][2:])]
-        return tuple(torch.stack(part, 1) for part in zip(*steps, strict=True))
+            return (exact.mean[:, None], exact.std[:, None], *moments[2:])
+        return moments
 
     def _flat(self, obs: Any) -> NDArray[np.float32]:
         gym_env = self._env.gym

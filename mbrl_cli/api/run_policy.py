@@ -7,10 +7,14 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mbrl_cli.agents.base import Agent
 from mbrl_cli.agents.planning_policy import PlanningPolicy
+from mbrl_cli.api.imagination import as_prediction, imagined_moments
+from mbrl_cli.api.model_prediction import ModelPrediction
 from mbrl_cli.api.space_values import split_batch
 from mbrl_cli.divergence import refuse_nonfinite_action
 from mbrl_cli.envs.checked_values import flatten_obs
@@ -120,16 +124,43 @@ class RunPolicy:
         self._has_retained = True
 
     def plan(self) -> list[NDArray[Any]] | None:
-        """Return the last plan of each environment: actions [H, *action_shape], H steps.
+        """Return the plan of each environment: actions [H, *action_shape].
 
+        The first one is that of the last decision; a plan that was partly executed is shorter.
         None: the agent does not plan with trajectories, or has not decided yet.
         """
+        planned = self._planned()
+        if planned is None:
+            return None
+        to_env = self._env.codec.to_env
+        plans = planned.cpu().numpy()  # [n, H, A]
+        return [np.stack([np.asarray(to_env(action)) for action in plan]) for plan in plans]
+
+    def imagine(self, samples: int = 100) -> ModelPrediction | None:
+        """Imagine `plan` from the present state, which includes the history of the episode.
+
+        The arrays of the result have the leading axes [n, H]; None where `plan` is None.
+
+        Args:
+            samples: number of sampled trajectories.
+
+        Raises:
+            UserError: if the model cannot predict observations (`model=muzero`).
+        """
+        planned = self._planned()
+        if planned is None:
+            return None
+        assert isinstance(self._policy, PlanningPolicy)
+        with torch.inference_mode():
+            moments = imagined_moments(self._policy.model, self._policy.state, planned, samples)
+        return as_prediction(self._env.gym.observation_space, moments, (slice(None), slice(None)))
+
+    def _planned(self) -> Tensor | None:
+        """Return the encoded actions [n, H, A] from the last decision on."""
         policy = self._policy
         if not isinstance(policy, PlanningPolicy) or policy.planned is None:
             return None
-        plans = policy.planned.cpu().numpy()  # [n, H, A]
-        to_env = self._env.codec.to_env
-        return [np.stack([np.asarray(to_env(action)) for action in plan]) for plan in plans]
+        return policy.planned[:, (policy.step - 1) % policy.planner.replan_every :]
 
     def _act(self, observations: list[Any]) -> NDArray[np.float32]:
         """Return encoded actions [n, A] for n observations."""
