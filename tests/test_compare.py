@@ -396,6 +396,26 @@ def test_a_command_of_the_documentation_runs(mbrl, tmp_path, write_run, words):
     )
 
 
+def test_damaged_runs_are_left_out_with_a_note(mbrl, write_run, two_planners):
+    rows = {"steps": "99999999999999999999,eval/return,3", "value": "5,eval/return,x"}
+    for seed, (name, row) in enumerate(rows.items()):
+        (write_run(f"runs/{name}", {100: 9.0}, seed=seed) / "metrics.csv").write_text(
+            f"env_step,tag,value\n{row}\n300,time/plan,1\n", encoding="utf-8"
+        )
+    huge = write_run("runs/huge", {100: 1e308}, seed=9)
+    done = mbrl("compare", "runs", "unfinished=true")
+    assert (done.code, done.err) == (0, "")
+    text = " ".join(done.out.split())
+    for name in rows:
+        assert f"left out a run: runs/{name}/metrics.csv: row 2 is damaged" in text
+    assert "left out 1 run that did not log eval/return" in text  # no finite value
+    for key, value in (("seed", "x"), ("env", "3")):
+        config = yaml.safe_load((huge / "config.yaml").read_text(encoding="utf-8"))
+        (huge / "config.yaml").write_text(yaml.safe_dump(config | {key: value}), encoding="utf-8")
+        text = " ".join(mbrl("compare", "runs").out.split())
+        assert f"left out a folder: runs/huge/config.yaml: is not of a run: it has {key}=" in text
+
+
 def test_runs_that_have_not_finished_are_named(mbrl, write_run):
     write_run("runs/a", {100: 9.0}, "cem", 7, finished=False)
     done = mbrl("compare", "runs")

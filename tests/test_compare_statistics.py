@@ -159,7 +159,7 @@ def test_intervals_of_the_probability_of_improvement_cover_it(size, shift):
     for first, second in rng.normal(size=(1000, 2, size)):
         found = probability_of_improvement([first + shift], [second])
         covered += found.low <= truth <= found.high
-    assert 0.93 <= covered / 1000 <= 0.98
+    assert 0.93 <= covered / 1000 <= 0.97
 
 
 def test_curves_are_aligned_within_the_common_range():

@@ -60,7 +60,7 @@ def read_metrics(folder: Path, tags: Sequence[str] | None = None) -> dict[str, S
             }
             for tag, (steps, values) in columns.items()
         }
-    except ValueError:
+    except (ValueError, OverflowError):  # a number of steps may exceed 64 bits
         raise UserError(f"{folder / METRICS_CSV}: {_first_damaged(folder)}") from None
 
 
@@ -133,13 +133,15 @@ def _rows(text: str, folder: Path, tags: Sequence[str] | None) -> Iterator[Seque
 
 def _first_damaged(folder: Path) -> str:
     """Return the error text about the first damaged row."""
+    import numpy as np
+
     for number, line in enumerate(_complete_lines(folder).splitlines(), start=1):
         (row,) = csv.reader([line])
         if number == 1 and row == list(HEADER):
             continue
         try:
             env_step, _, value = row
-            int(env_step), float(value)
-        except ValueError:
+            np.int64(int(env_step)), float(value)
+        except (ValueError, OverflowError):
             return f"row {number} is damaged; delete the row, or restore the file"
     return "a row is damaged; restore the file"

@@ -54,6 +54,10 @@ class Run:
         self.trust = trust
         self.config_dir = config_dir
         self._config = read_run_config(folder, trust)
+        for key, kind in (("env", dict), ("seed", int), ("total_steps", int)):
+            if not isinstance(self._config.get(key), kind):
+                shown = str(self._config.get(key))[:80]
+                raise UserError(f"{folder / CONFIG}: is not of a run: it has {key}={shown}")
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"

@@ -41,17 +41,21 @@ def compare_runs(
     states = {run.folder: run.state for run in runs}
     runs = _select_states(runs, states, options.unfinished, notes)
     settings = [read_settings(run) for run in runs]
-    runs, settings = _without_repeats(runs, settings, notes)
+    runs, settings = _without_repeats(runs, settings, states, notes)
     names = name_groups(settings, options.by)
-    found = [
-        read_record(run, states[run.folder], s.env, name, options.metric)
-        for run, s, name in zip(runs, settings, names, strict=True)
-    ]
-    records = [record for record in found if record is not None]
+    records, missing = [], 0
+    for run, s, name in zip(runs, settings, names, strict=True):
+        try:
+            record = read_record(run, states[run.folder], s.env, name, options.metric)
+        except UserError as error:
+            notes.append(f"left out a run: {error}")
+            continue
+        if record is not None:
+            records.append(record)
+        missing += record is None
     if not records:
-        raise UserError(_not_logged(options.metric, runs))
-    if len(records) < len(found):
-        missing = len(found) - len(records)
+        raise UserError(_not_logged(options.metric, runs) if missing else notes[-1])
+    if missing:
         notes.append(f"left out {_count(missing)} that did not log {options.metric}")
     lower = LOWER_IS_BETTER.search(options.metric) is not None
     if options.lower_is_better is not None:
@@ -105,15 +109,18 @@ def _select_states(
 
 
 def _without_repeats(
-    runs: Sequence[Run], settings: Sequence[RunSettings], notes: list[str]
+    runs: Sequence[Run],
+    settings: Sequence[RunSettings],
+    states: Mapping[Path, str],
+    notes: list[str],
 ) -> tuple[list[Run], list[RunSettings]]:
-    """Keep the last folder of runs with equal settings and equal seeds.
+    """Keep the last folder of runs with equal settings and equal seeds; a finished one if any is.
 
     The same settings and seed give the same numbers, so a second run adds no information.
     """
     newest: dict[Any, int] = {}
-    for index, (run, s) in enumerate(zip(runs, settings, strict=True)):
-        newest[s.env, run.seed, comparable(s)] = index
+    for index in sorted(range(len(runs)), key=lambda i: states[runs[i].folder] == "finished"):
+        newest[settings[index].env, runs[index].seed, comparable(settings[index])] = index
     kept = sorted(newest.values())
     if len(kept) < len(runs):
         notes.append(
@@ -158,7 +165,7 @@ def _sections(
             dataclasses.replace(
                 section,
                 baselines=baselines,
-                action_repeat=repeat if isinstance(repeat, int) else 1,
+                action_repeat=repeat if isinstance(repeat, int) and repeat > 1 else 1,
             )
         )
     return sections

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 MAX_POINTS = 200  # of a curve in a figure
+LARGEST = 1e100  # larger values count as infinite: their variance has no finite float
 
 
 class Curve(NamedTuple):
@@ -19,7 +20,7 @@ class Curve(NamedTuple):
 
 def clean_curve(steps: np.ndarray, values: np.ndarray) -> Curve:
     """Return the finite values in the order of steps; the last value counts for a repeated step."""
-    finite = np.isfinite(values)
+    finite = np.abs(values) < LARGEST
     steps, values = steps[finite], values[finite]
     unique, reversed_index = np.unique(steps[::-1], return_index=True)
     return Curve(unique, values[::-1][reversed_index])

@@ -115,7 +115,7 @@ def _choice_parts(runs: Sequence[RunSettings]) -> list[list[str]]:
 
 def _all_choices(run: RunSettings) -> list[str]:
     names = [run.choices.get(group, "none") for group in CHOICES]
-    return list(dict.fromkeys(name for name in names if name != "none"))
+    return list(dict.fromkeys(name for name in names if name != "none")) or ["all runs"]
 
 
 def _differing_keys(runs: Sequence[RunSettings]) -> list[str]:

@@ -24,9 +24,10 @@ MAX_BYTES = 2**19
 
 def read_settings(run: Run) -> RunSettings:
     """Return the settings of a run, and the keys that were typed on its command line."""
+    env = run.config["env"]
     typed = [word.partition("=")[0].lstrip("+~") for word in _typed_words(run.folder)]
     return RunSettings(
-        env=str(run.config["env"].get("id", run.choices["env"])),
+        env=str(env.get("id", run.choices["env"])),
         choices=run.choices,
         values=flatten(run.config),
         typed=typed,
