@@ -211,7 +211,7 @@ def _runs(runs: Sequence[RunRecord]) -> str:
         [
             _text(run.env), _text(run.group), str(run.seed), f"{run.steps:,}",
             format_return(float(run.curve.values[-1])), run.state, _text(run.commit[:8] or NONE),
-            f"<code>{_text(run.command or run.folder)}</code>",
+            f'<code title="{_text(run.folder)}">{_text(run.command or run.folder)}</code>',
         ]
         for run in runs
     ]  # fmt: skip

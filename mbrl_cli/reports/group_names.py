@@ -19,7 +19,7 @@ CHOICES = ("agent", "planner", "model")  # in the order of a name
 IGNORED = (
     "seed", "console", "device", "threads", "log_every", "eval_every", "eval_episodes",
     "final_eval_episodes", "eval_envs", "eval_video", "env_timeout", "check_known",
-    "checkpoint_every", "checkpoint_minutes", "keep_checkpoints", "env.id",
+    "checkpoint_every", "checkpoint_minutes", "keep_checkpoints", "env.id", "logger", "callbacks",
 )  # fmt: skip
 MISSING = "unset"  # value of a key that a run does not have
 IGNORED_SECTIONS = ("logger.", "callbacks.", "env.recommended.")
@@ -69,8 +69,12 @@ def comparable(run: RunSettings) -> tuple[tuple[str, str], ...]:
 
 
 def differing_values(runs: Sequence[RunSettings]) -> dict[str, list[str]]:
-    """Return each key that differs among runs of one environment, with its values in order."""
+    """Return choices that differ, and keys that differ within an environment, with their values."""
     found: dict[str, list[str]] = {}
+    for group in CHOICES:
+        names = list(dict.fromkeys(run.choices.get(group, "none") for run in runs))
+        if len(names) > 1:
+            found[group] = names
     for env in dict.fromkeys(run.env for run in runs):
         for key, texts in _values_of_keys([run for run in runs if run.env == env]).items():
             known = found.setdefault(key, [])
