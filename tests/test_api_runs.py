@@ -64,12 +64,26 @@ def test_the_row_that_is_being_written_is_ignored(folder):
     assert (run.steps, run.last_return) == (30, 2.5)
 
 
-@pytest.mark.parametrize("row", ["40,eval/return", "x,eval/return,1", "40,eval/return,1,2", "40"])
+@pytest.mark.parametrize(
+    "row",
+    ["40,eval/return", "x,eval/return,1", "40,eval/return,1,2", "40", f"{'9' * 5000},a,1",
+     f"40,{'a' * 200_000},1"],
+    ids=lambda row: row[:20],
+)  # fmt: skip
 def test_a_damaged_row_is_named(folder, row):
     with (folder / "metrics.csv").open("a") as file:
         file.write(f"{row}\n50,eval/return,3\n")
     with pytest.raises(UserError, match=r"metrics.csv: row 6 is damaged"):
         mbrl_package.load_run(folder).metrics()
+
+
+def test_a_step_of_20_digits_is_an_error_not_a_crash(folder):
+    with (folder / "metrics.csv").open("a") as file:
+        file.write(f"{'9' * 20},eval/return,1\n")
+    run = mbrl_package.load_run(folder)
+    assert run.steps == 30
+    with pytest.raises(UserError, match="row 6 is damaged"):
+        run.metrics(["eval/return"])
 
 
 def test_steps_and_return_are_read_from_the_end_of_the_file(folder):
@@ -132,6 +146,7 @@ def test_the_quick_reader_reads_what_the_strict_one_reads(folder):
      CONFIG + "a0: &a0 [1,1,1,1,1,1,1,1,1]\n"
      + "a: [" + "".join(f"&b{i} [{','.join([f'*b{i - 1}' if i else '1'] * 9)}]," for i in range(9))
      + "]\n",
+     CONFIG.replace("seed: 3", "seed: x"), CONFIG.replace("total_steps: 50\n", ""),
      CONFIG + "a: ${seed}\n", CONFIG + "a: ${oc.env:HOME}\n"],
 )  # fmt: skip
 def test_a_damaged_or_foreign_config_is_an_error_of_one_line(folder, content):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -45,14 +46,13 @@ def read_metrics(folder: Path, tags: Sequence[str] | None = None) -> dict[str, S
     import numpy as np
 
     columns: dict[str, tuple[list[str], list[str]]] = {}
-    rows = _rows(_complete_lines(folder), folder, tags)
-    for env_step, tag, value in rows:
-        if tag not in columns:
-            columns[tag] = ([], [])
-        steps, values = columns[tag]
-        steps.append(env_step)
-        values.append(value)
     try:
+        for env_step, tag, value in _rows(_complete_lines(folder), tags):
+            if tag not in columns:
+                columns[tag] = ([], [])
+            steps, values = columns[tag]
+            steps.append(env_step)
+            values.append(value)
         return {
             tag: {
                 "env_step": np.array(steps, dtype=np.int64),
@@ -60,7 +60,7 @@ def read_metrics(folder: Path, tags: Sequence[str] | None = None) -> dict[str, S
             }
             for tag, (steps, values) in columns.items()
         }
-    except (ValueError, OverflowError):  # a number of steps may exceed 64 bits
+    except (ValueError, OverflowError, csv.Error):  # a number of steps may exceed 64 bits
         raise UserError(f"{folder / METRICS_CSV}: {_first_damaged(folder)}") from None
 
 
@@ -70,7 +70,7 @@ def last_step_and_return(folder: Path) -> tuple[int, float | None]:
     Only the end of the file is read. A run that has logged nothing gives (0, None). A damaged row
     counts as no row.
     """
-    pattern = re.compile(rb"^(\d+)," + RETURN_TAG.encode() + rb",(\S+)\n", re.MULTILINE)
+    pattern = re.compile(rb"^(\d{1,18})," + RETURN_TAG.encode() + rb",(\S+)\n", re.MULTILINE)
     try:
         descriptor = open_regular(folder / METRICS_CSV, os.O_RDONLY)
     except (OSError, UserError):
@@ -84,7 +84,7 @@ def last_step_and_return(folder: Path) -> tuple[int, float | None]:
             file.seek(start)
             tail = file.read(block) + tail
             if step is None:
-                steps = re.findall(rb"^(\d+),.*\n", tail, re.MULTILINE)
+                steps = re.findall(rb"^(\d{1,18}),.*\n", tail, re.MULTILINE)
                 step = int(steps[-1]) if steps else None
             returns = pattern.findall(tail)
             if step is not None and returns:
@@ -115,18 +115,18 @@ def _complete_lines(folder: Path) -> str:
         raise UserError(f"{path}: is not UTF-8 text") from None
 
 
-def _rows(text: str, folder: Path, tags: Sequence[str] | None) -> Iterator[Sequence[str]]:
-    """Yield (env_step, tag, value) as texts."""
+def _rows(text: str, tags: Sequence[str] | None) -> Iterator[Sequence[str]]:
+    """Yield (env_step, tag, value) as texts; raise ValueError or csv.Error for a damaged row."""
     if tags is not None and not any(set(',"\n') & set(tag) for tag in tags):
         names = "|".join(map(re.escape, tags))
         yield from re.findall(rf"^([^,\n]*),({names}),(.*)$", text, re.MULTILINE)
         return
-    reader = csv.reader(text.splitlines())
+    reader = csv.reader(io.StringIO(text, newline=""))
     if next(reader, list(HEADER)) != list(HEADER):
-        raise UserError(f"{folder / METRICS_CSV}: {_first_damaged(folder)}")
+        raise ValueError("the first row is not the header")
     for row in reader:
         if len(row) != len(HEADER):
-            raise UserError(f"{folder / METRICS_CSV}: {_first_damaged(folder)}")
+            raise ValueError("a row has another number of fields")
         if tags is None or row[1] in tags:
             yield row
 
@@ -136,12 +136,12 @@ def _first_damaged(folder: Path) -> str:
     import numpy as np
 
     for number, line in enumerate(_complete_lines(folder).splitlines(), start=1):
-        (row,) = csv.reader([line])
-        if number == 1 and row == list(HEADER):
-            continue
         try:
+            (row,) = csv.reader([line])
+            if number == 1 and row == list(HEADER):
+                continue
             env_step, _, value = row
             np.int64(int(env_step)), float(value)
-        except (ValueError, OverflowError):
+        except (ValueError, OverflowError, csv.Error):
             return f"row {number} is damaged; delete the row, or restore the file"
     return "a row is damaged; restore the file"

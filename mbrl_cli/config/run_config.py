@@ -24,6 +24,7 @@ from mbrl_cli.run_files import read_regular
 # A line that starts a top-level key, as OmegaConf writes them.
 _TOP_LEVEL = re.compile(rb"^(?=[\w\"'])", re.MULTILINE)
 _CACHED_PARTS = 4096
+_MAX_CACHED = 2**13  # bytes of a part that is cached
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -60,6 +61,9 @@ def read_run_config(folder: Path, trust: bool = False) -> dict[str, Any]:
         raise UserError(f"{path}: is not readable YAML") from error
     if not isinstance(config, dict) or any(group not in config for group in GROUPS):
         raise UserError(f"{path}: is not the config of a run")
+    for key in ("seed", "total_steps"):
+        if type(config.get(key)) is not int:
+            raise UserError(f"{path}: {key}={str(config.get(key))[:80]}: must be a whole number")
     return config
 
 
@@ -69,14 +73,14 @@ def _parsed(content: bytes) -> Any:
     try:
         config: dict[Any, Any] = {}
         for part in parts:
-            values = _load(part)
+            values = _load(part) if len(part) <= _MAX_CACHED else _load.__wrapped__(part)
             if values is not None:
                 if values.keys() & config.keys():
                     raise ValueError("a key stands twice in the file")
                 config |= values
         return config
     except (yaml.YAMLError, AttributeError):  # written by hand, in another form
-        return _load(content)
+        return _load.__wrapped__(content)
 
 
 @lru_cache(_CACHED_PARTS)
