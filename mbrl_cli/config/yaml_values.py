@@ -20,6 +20,6 @@ def format_value(value: Any) -> str:
 def format_default(value: Any) -> str:
     """Return an unresolved value; `${for_env:key,default}` as its default with a star."""
     if isinstance(value, str) and EVAL_INTERVAL.fullmatch(value):
-        return "total_steps/8*"
+        return "1/8*"  # of total_steps
     match = FOR_ENV.fullmatch(value) if isinstance(value, str) else None
     return f"{match[1]}*" if match else format_value(value)
