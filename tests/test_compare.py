@@ -133,6 +133,8 @@ def test_few_runs_are_no_conclusion(mbrl, write_run):
     done = mbrl("compare", "runs")
     assert "too few runs for a conclusion: 3 runs, at least 5 are needed" in done.out
     assert "is better than" not in done.out
+    done = mbrl("compare", "runs/cem0")
+    assert "note: too few runs for a conclusion: 1 run, at least 5 are needed" in done.out
 
 
 def test_a_long_name_has_a_line_of_its_own(mbrl, write_run):
@@ -167,7 +169,9 @@ def test_scores_of_several_environments_are_normalized(mbrl, tmp_path, write_run
             for seed in range(5):
                 value = best * (share + 0.01 * seed)
                 write_run(f"runs/{env}{planner}{seed}", {100: value}, planner, seed, env)
+    write_run("runs/only here", {100: 1.0}, "none")
     done = mbrl("compare", "runs", "--csv", "out.csv", "--html", "out.html")
+    assert "note: left out no planner: it has no runs in some of them" in done.out
     assert "Normalized scores over 2 environments" in done.out
     with (tmp_path / "out.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["env"].startswith("Normalized")]

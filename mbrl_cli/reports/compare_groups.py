@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mbrl_cli.errors import UserError, nearest
+from mbrl_cli.errors import UserError
 from mbrl_cli.reports import aggregates
 from mbrl_cli.reports.bootstrap import Interval, bootstrap_interval
 from mbrl_cli.reports.comparison import (
@@ -43,7 +44,7 @@ def compare_environment(
         bounds: lowest and highest possible values of the metric, if they are known.
         threshold: the value whose time is measured.
         lower_is_better: whether small values of the metric are good.
-        reference: the group that the others are compared with; None: the best one.
+        reference: the group that the others are compared with; None, or without runs: the best one.
         at: the step whose values are compared; None: the last of each run.
     """
     finals: dict[str, list[np.ndarray]] = {}
@@ -76,9 +77,10 @@ def compare_scores(
 
     A score is 0 at the lowest return of the environment, and 1 at its highest.
     """
-    names = [group.name for group in sections[0].groups]
-    for section in sections[1:]:
-        names = [name for name in names if name in {group.name for group in section.groups}]
+    counts = Counter(group.name for section in sections for group in section.groups)
+    names = [name for name, count in counts.items() if count == len(sections)]
+    others = sorted(counts.keys() - set(names))
+    notes = [f"left out {name}: it has no runs in some of them" for name in others]
     finals, seeds, results = {}, {}, []
     for name in names:
         members = [
@@ -95,7 +97,7 @@ def compare_scores(
     results = _best_first(results, lower_is_better)
     pairs = _pairs(results, finals, seeds, lower_is_better, reference)
     title = f"Normalized scores over {len(sections)} environments"
-    return Section(title, results, pairs, Bounds(0.0, 1.0), is_overall=True)
+    return Section(title, results, pairs, Bounds(0.0, 1.0), notes=notes, is_overall=True)
 
 
 def _group(
@@ -200,15 +202,12 @@ def _pairs(
     lower_is_better: bool,
     reference: str | None,
 ) -> list[PairResult]:
-    """Compare every group with the reference, or the best group with every other."""
+    """Compare every group with the reference; without its runs, the best with every other."""
     names = [group.name for group in results]
-    if reference is None:
-        chosen = [(names[0], name) for name in names[1:]]
-    elif reference in names:
+    if reference in names:
         chosen = [(name, reference) for name in names if name != reference]
     else:
-        close = ", ".join(nearest(reference, names) or names)
-        raise UserError(f"reference={reference}: no group has this name; groups are {close}")
+        chosen = [(names[0], name) for name in names[1:]]
     return [_pair(first, second, finals, seeds, lower_is_better) for first, second in chosen]
 
 
@@ -244,8 +243,7 @@ def _conclusion(
 ) -> tuple[str, bool]:
     """Return what the interval of a difference shows, and whether it shows anything."""
     if fewest < MIN_SEEDS:
-        runs = "1 run" if fewest == 1 else f"{fewest} runs"
-        return f"too few runs for a conclusion: {runs}, at least {MIN_SEEDS} are needed", False
+        return _too_few(fewest), False
     if difference.low <= 0.0 <= difference.high:
         return f"no difference is shown with {fewest} runs: the interval contains 0", False
     first_wins = (difference.value < 0) == lower_is_better
@@ -253,8 +251,15 @@ def _conclusion(
     return f"{winner} is better than {loser}", True
 
 
+def _too_few(number: int) -> str:
+    runs = "1 run" if number == 1 else f"{number} runs"
+    return f"too few runs for a conclusion: {runs}, at least {MIN_SEEDS} are needed"
+
+
 def _notes(results: Sequence[GroupResult], at: float | None) -> list[str]:
     notes = []
+    if len(results) == 1 and len(results[0].final) < MIN_SEEDS:
+        notes.append(_too_few(len(results[0].final)))
     ends = {group.name: group.last_steps for group in results}
     if at is None and len({step for pair in ends.values() for step in pair}) > 1:
         listed = ", ".join(

@@ -57,6 +57,7 @@ def compare_runs(
         raise UserError(_not_logged(options.metric, runs) if missing else notes[-1])
     if missing:
         notes.append(f"left out {_count(missing)} that did not log {options.metric}")
+    _check_reference(options.reference, sorted({record.group for record in records}))
     lower = LOWER_IS_BETTER.search(options.metric) is not None
     if options.lower_is_better is not None:
         lower = options.lower_is_better
@@ -193,6 +194,12 @@ def _threshold(
         return Threshold(options.threshold, "threshold=")
     solved = solved_return(env, bounds) if options.metric in RETURNS else None
     return None if solved is None else Threshold(*solved)
+
+
+def _check_reference(reference: str | None, groups: Sequence[str]) -> None:
+    if reference is not None and reference not in groups:
+        close = ", ".join(nearest(reference, groups) or groups)
+        raise UserError(f"reference={reference}: no group has this name; groups are {close}")
 
 
 def _not_logged(metric: str, runs: Sequence[Run]) -> str:
