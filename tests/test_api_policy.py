@@ -93,7 +93,8 @@ def test_an_oracle_that_copies_environments_gets_those_of_the_user(mbrl, tmp_pat
     shutil.copytree(EXAMPLES, tmp_path, dirs_exist_ok=True)
     gymnasium.registry.pop("RailCart-v0", None)
     sys.modules.pop("rail_cart", None)
-    words = ["env=rail_cart", "model=oracle", *TINY_PLANS]
+    plans = ["planner.horizon=2", "planner.population=5", "planner.iterations=1"]
+    words = ["env=rail_cart", "model=oracle", *plans]
     done = mbrl("train", *TINY, "--config-dir", "configs", *words, "final_eval_episodes=1")
     assert done.code == 0, done.err
     run = mbrl_package.load_run("run")
