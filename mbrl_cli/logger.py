@@ -83,7 +83,11 @@ class Logger:
             self.close("interrupted" if issubclass(kind, KeyboardInterrupt) else "failed")
 
     def describe(
-        self, hparams: Mapping[str, object], differing: Collection[str], config: str
+        self,
+        hparams: Mapping[str, object],
+        differing: Collection[str],
+        config: str,
+        latent_model: bool = False,
     ) -> None:
         """Record what TensorBoard shows beside the curves; call once, before scalars.
 
@@ -91,10 +95,12 @@ class Logger:
             hparams: the settings by which runs are compared, for the HPARAMS page.
             differing: those that differ between the jobs of a sweep.
             config: the whole config as YAML, for the Text page.
+            latent_model: whether the run's model has no held-out loss.
         """
         columns, start, self._end_record = hparams_summaries(hparams, differing)
         if self._events is not None and self._events.is_new:
-            for record in (columns, start, layout_summary(), text_summary("config", config)):
+            pages = layout_summary(latent_model), text_summary("config", config)
+            for record in (columns, start, *pages):
                 self._events.add_summary(record)
 
     def scalars(self, env_step: int, values: Mapping[str, float]) -> None:

@@ -58,10 +58,12 @@ TAGS: dict[str, Tag] = {
         STD,
     ),
     "model/train_loss": Tag(
-        "Training loss of the model; of an ensemble: mean over its members", LOSS
+        "Loss that a fit minimises; of an ensemble: mean over its members. Of a Gaussian it is a "
+        "likelihood, which falls below 0", LOSS
     ),
     "model/holdout_loss": Tag(
-        "Loss on held-out episodes; of an ensemble: mean over its members", LOSS
+        "Squared error on held-out episodes in normalized units; of an ensemble: mean over its "
+        "members", LOSS
     ),
     "model/holdout_loss_spread": Tag(
         "Standard deviation of the held-out loss over the members of an ensemble", LOSS
@@ -146,8 +148,8 @@ PAGE = """\
 # Tags
 
 Every number that a run logs, in `metrics.csv` and in TensorBoard, which shows these descriptions.
-`<k>` is a number of steps: 1, 5 and `model.accuracy_horizon`. This page is written by
-`python -m mbrl_cli.tags`.
+`<k>` is a number of steps: 1, 5 and `model.accuracy_horizon`. [tensorboard.md](tensorboard.md)
+explains the charts. This page is written by `python -m mbrl_cli.tags`.
 
 | tag | meaning | unit |
 |---|---|---|

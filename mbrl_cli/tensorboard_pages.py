@@ -7,19 +7,22 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 # Chart of the Custom Scalars page -> regular expressions of its tags. Agents without a planner's
-# prediction have their own in the last chart. All runs have the same layout: TensorBoard shows a
-# chart twice if its tags differ between runs.
-CHARTS = {
+# prediction have their own in the last chart. TensorBoard shows a chart twice if its tags differ
+# between runs, so only the loss does: latent models have no held-out loss, and the training loss of
+# a Gaussian is on another scale.
+FIRST_CHARTS = {
     "Evaluation return": ["eval/return$"],
     "Training return": ["train/return$"],
     "Model error and baseline (no change)": ["model/error_k1$", "model/baseline_k1$"],
-    "Model loss: held out, training": ["model/holdout_loss$", "model/train_loss$"],
+}
+HELD_OUT_LOSS = {"Model loss (held out)": ["model/holdout_loss$"]}
+LATENT_LOSS = {"Model loss (training)": ["model/train_loss$"]}
+LAST_CHARTS = {
     "Coverage (calibrated: 0.68)": ["model/coverage_1sigma$"],
     "Optimism gap, or predicted return": [
         "planner/optimism_gap$", "agent/imagined_return$", "agent/q_real$",
     ],
 }  # fmt: skip
-LAYOUT = {"Overview": {title: ["Multiline", tags] for title, tags in CHARTS.items()}}
 # Columns of the HPARAMS page, in this order.
 METRICS = (
     "eval/return", "train/return", "model/error_k1", "model/baseline_k1", "model/coverage_1sigma",
@@ -27,11 +30,17 @@ METRICS = (
 )  # fmt: skip
 
 
-def layout_summary() -> Any:
-    """Return the record with the layout of the Custom Scalars page."""
+def layout_summary(latent_model: bool) -> Any:
+    """Return the record with the layout of the Custom Scalars page.
+
+    Args:
+        latent_model: whether the run's model is latent and so has no held-out loss.
+    """
     from torch.utils.tensorboard.summary import custom_scalars
 
-    return custom_scalars(LAYOUT)  # type: ignore[no-untyped-call]
+    charts = FIRST_CHARTS | (LATENT_LOSS if latent_model else HELD_OUT_LOSS) | LAST_CHARTS
+    layout = {"Overview": {title: ["Multiline", tags] for title, tags in charts.items()}}
+    return custom_scalars(layout)  # type: ignore[no-untyped-call]
 
 
 def text_summary(tag: str, yaml: str) -> Any:

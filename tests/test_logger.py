@@ -109,9 +109,12 @@ def test_the_hparams_page_has_settings_by_name_and_the_same_metrics_for_all_runs
     assert records["_hparams_/session_end_info"].session_end_info.status == 1  # success
 
 
-def test_the_config_is_a_text_and_the_layout_has_six_charts_of_known_tags(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("latent", "loss"), [(False, "holdout_loss"), (True, "train_loss")])
+def test_the_config_is_a_text_and_the_layout_has_six_charts_of_known_tags(
+    tmp_path: Path, latent: bool, loss: str
+) -> None:
     with Logger(tmp_path, console=False) as log:
-        log.describe({"seed": 1}, [], "planner:\n  horizon: 25\n")
+        log.describe({"seed": 1}, [], "planner:\n  horizon: 25\n", latent)
     values = {
         value.tag: value
         for event in LegacyEventFileLoader(str(event_file(tmp_path))).Load()
@@ -123,6 +126,7 @@ def test_the_config_is_a_text_and_the_layout_has_six_charts_of_known_tags(tmp_pa
     layout = Layout.FromString(values["custom_scalars__config__"].tensor.string_val[0])
     (category,) = layout.category
     assert len(category.chart) == 6
+    assert list(category.chart[3].multiline.tag) == [f"model/{loss}$"]
     for chart in category.chart:
         assert len(chart.title) <= 36  # one line at a width of 1366 pixels
         for pattern in chart.multiline.tag:

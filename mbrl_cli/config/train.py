@@ -56,6 +56,7 @@ from mbrl_cli.config.saved_config import (
 )
 from mbrl_cli.config.state_errors import state_errors
 from mbrl_cli.config.state_shapes import refuse_other_shapes
+from mbrl_cli.config.stopped_run import report_stopped
 from mbrl_cli.config.versions import VERSIONS, collect_versions
 from mbrl_cli.console.run_summary import run_summary
 from mbrl_cli.errors import (
@@ -68,6 +69,7 @@ from mbrl_cli.errors import (
 from mbrl_cli.lock import locked
 from mbrl_cli.logger import Logger
 from mbrl_cli.metrics_csv import check_metrics_csv
+from mbrl_cli.models.markov import MarkovModel
 from mbrl_cli.return_text import format_return
 from mbrl_cli.run_files import (
     FAULT_FILE,
@@ -171,7 +173,7 @@ def resume_run(
         if finished is not None:
             refuse_other_config(folder, finished.get(CONFIGS, []), finished["env_step"])
         if finished is not None and not changes and (folder / STOPPED_FILE).exists():
-            return _report_stopped(folder, finished)
+            return report_stopped(folder, finished)
         if finished is not None and finished["env_step"] == total:
             if changes:
                 build(cfg, restored=True)  # a mistake in the changes is reported all the same
@@ -203,17 +205,6 @@ def resume_run(
             _record_changes(changes, folder, now, state["env_step"] if state else 0)
             record_choices(folder, recorded_choices(folder) | dict(new_choices))
         return _run_to_end(run_objects, now, folder, state, stored, is_job)
-
-
-def _report_stopped(folder: Path, finished: dict[str, Any]) -> float:
-    """Print why a finished run ended before its total steps; return its result."""
-    reason = read_regular(folder / STOPPED_FILE, MAX_BYTES).decode(errors="replace").strip()
-    result: float = finished["result"]
-    print(
-        f"{folder}: finished at step {finished['env_step']:,} ({printable(reason)}), return "
-        f"{format_return(result)}; to go on type: mbrl resume {folder} stop_at_return=null"
-    )
-    return result
 
 
 def _remove_unfinished(folder: Path) -> None:
@@ -278,7 +269,9 @@ def _run_to_end(
             Logger(folder, settings.console, is_job, position, events, trackers) as logger,
         ):
             logger.result(f"folder    {folder}")
-            logger.describe(*run_hparams(folder, resolved), readable_config(resolved))
+            is_latent = not isinstance(run_objects.model, MarkovModel | None)
+            hparams = run_hparams(folder, resolved)
+            logger.describe(*hparams, readable_config(resolved), is_latent)
             runner = Runner(
                 run_objects.env,
                 eval_envs,
