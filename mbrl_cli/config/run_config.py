@@ -16,10 +16,14 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf._utils import get_yaml_loader
 
-from mbrl_cli.config.groups import GROUPS
-from mbrl_cli.config.saved_config import CONFIG, MAX_BYTES, MAX_VALUES, load_saved_config
+from mbrl_cli.config.saved_config import (
+    CONFIG,
+    MAX_VALUES,
+    checked_groups,
+    load_saved_config,
+    read_config_bytes,
+)
 from mbrl_cli.errors import UserError
-from mbrl_cli.run_files import read_regular
 
 # A line that starts a top-level key, as OmegaConf writes them.
 _TOP_LEVEL = re.compile(rb"^(?=[\w\"'])", re.MULTILINE)
@@ -45,12 +49,7 @@ def read_run_config(folder: Path, trust: bool = False) -> dict[str, Any]:
         UserError: if the folder has no readable config.
     """
     path = folder / CONFIG
-    if not path.is_file():
-        raise UserError(f"{folder}: is not a run folder (it has no {CONFIG})")
-    try:
-        content = read_regular(path, MAX_BYTES)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    content = read_config_bytes(folder)
     if b"${" in content:
         resolved = OmegaConf.to_container(load_saved_config(folder, trust))
         assert isinstance(resolved, dict)
@@ -59,9 +58,7 @@ def read_run_config(folder: Path, trust: bool = False) -> dict[str, Any]:
         config = _copied(_parsed(content), [0])
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: is not readable YAML") from error
-    if not isinstance(config, dict) or any(group not in config for group in GROUPS):
-        raise UserError(f"{path}: is not the config of a run")
-    return config
+    return checked_groups(config, path)
 
 
 def _parsed(content: bytes) -> Any:

@@ -83,13 +83,26 @@ def read_saved_config(folder: Path) -> dict[Any, Any]:
         UserError: if the folder has no readable config.
     """
     path = folder / CONFIG
+    return checked_groups(copy.deepcopy(_parse(read_config_bytes(folder), path)), path)
+
+
+def read_config_bytes(folder: Path) -> bytes:
+    """Return the content of a run folder's config file.
+
+    Raises:
+        UserError: if the folder has no such file, or it cannot be read.
+    """
+    path = folder / CONFIG
     if not path.is_file():
         raise UserError(f"{folder}: is not a run folder (it has no {CONFIG})")
     try:
-        content = read_regular(path, MAX_BYTES)
+        return read_regular(path, MAX_BYTES)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    config = copy.deepcopy(_parse(content, path))
+
+
+def checked_groups(config: Any, path: Path) -> dict[Any, Any]:
+    """Return the parsed content of `path`, or raise UserError if it is not the config of a run."""
     if not isinstance(config, dict) or any(group not in config for group in GROUPS):
         raise UserError(f"{path}: is not the config of a run")
     return config
