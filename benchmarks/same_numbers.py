@@ -19,19 +19,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 # Key in this checkout -> its name in the other one, for keys that were renamed in between.
-RENAMED_KEYS: dict[str, str] = {
-    "planner.transpositions": "planner.merge",
-    "planner.leaf_plans": "planner.rollouts",
-    "planner.max_considered_actions": "planner.considered",
-    "planner.dirichlet_alpha": "planner.concentration",
-    "model.num_elites": "model.best_members",
-    "agent.td_steps": "agent.value_steps",
-    "agent.min_policy_ratio": "agent.agreement",
-    "model.latent_dim": "model.latent",
-    "model.consistency_weight": "model.consistency",
-}
+RENAMED_KEYS: dict[str, str] = {}
 # The same for tags in metrics.csv.
-RENAMED_TAGS: dict[str, str] = {"agent/imagined_ratio": "agent/imagined_share"}
+RENAMED_TAGS: dict[str, str] = {}
 # Tags that only one of the checkouts logs: their rows are not compared.
 OTHER_TAGS = (",time/", ",model/holdout_loss/member_", ",model/holdout_loss_spread,")
 

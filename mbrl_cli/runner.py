@@ -1,4 +1,7 @@
-"""The training loop: act, step, store, learn, evaluate, log, save."""
+"""The training loop: act, step, store, learn, evaluate, log, save.
+
+The file has more than 300 lines because the order of these steps is what makes a resumed run exact.
+"""
 
 from __future__ import annotations
 
