@@ -36,6 +36,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,8 +110,10 @@ class Laboratory:
         done = wait_for(child, self.root)
         if number == signal.SIGKILL and done.code == -signal.SIGKILL:
             hit = self.recorder.phase()
-        if done.code not in (-number, 128 + number):
+        if done.code == 0:
             return "finished"
+        if done.code not in (-number, 128 + number):
+            raise RuntimeError(f"{' '.join(words)}: {done}")
         return hit
 
 
@@ -137,6 +140,14 @@ def outcome(folder: Path) -> dict[str, Any]:
         "replay": {name: np.asarray(part).tobytes() for name, part in stored.items()},
         "episodes": episodes,
     }
+
+
+def until_hit(phase: str, kill: Callable[[], str]) -> str:
+    """Call `kill` until it hits the phase, or a few times; return the phase that it hit last."""
+    hit, tries = "finished", 0
+    while hit == "finished" or (hit != phase and tries < TRIES):
+        hit, tries = kill(), tries + 1
+    return hit
 
 
 class Campaign:
@@ -177,23 +188,26 @@ class Campaign:
             first = "eval"
         elif not any(visit.phase == case.phase and visit.seconds > 1e-3 for visit in plain.visits):
             first = "act"  # an agent that learns nothing
-        hit = self._kill_until_hit(["train", *words, "hydra.run.dir=run"], plain, first, case)
+
+        def kill_train() -> str:
+            shutil.rmtree(run, ignore_errors=True)
+            start = ["train", *words, "hydra.run.dir=run"]
+            return laboratory.kill(start, plain.visits, first, case.number)
+
+        hit = until_hit(first, kill_train)
         row: dict[str, Any] = case._asdict() | {"hit": hit, "differ": [], "error": ""}
-        if hit == "finished":
-            return row | {"error": "the run could not be killed"}
         if case.phase == "resume":
             self._compare("run", "whole", changes, expected, row)
-            visits = self.visits
-            shutil.copytree(run, laboratory.root / "before")
-            for _ in range(TRIES):
+            before, visits = laboratory.root / "before", self.visits
+            shutil.copytree(run, before)
+
+            def kill_resume() -> str:
                 shutil.rmtree(run)
-                shutil.copytree(laboratory.root / "before", run, symlinks=True)
-                row["hit"] = laboratory.kill(
-                    ["resume", "run", *changes], visits, "resume", case.number
-                )
-                if row["hit"] == "resume":
-                    break
-            shutil.rmtree(laboratory.root / "before")
+                shutil.copytree(before, run)
+                return laboratory.kill(["resume", "run", *changes], visits, "resume", case.number)
+
+            row["hit"] = until_hit("resume", kill_resume)
+            shutil.rmtree(before)
         row["unfinished"] = len([*run.glob(".*.tmp"), *run.glob("*/.*.tmp")])
         metrics = run / "metrics.csv"
         rows = metrics.read_text().splitlines() if metrics.exists() else []
@@ -203,17 +217,6 @@ class Campaign:
             shutil.copytree(run, self.keep / str(len(list(self.keep.iterdir()))))
         shutil.rmtree(run)
         return row
-
-    def _kill_until_hit(
-        self, words: list[str], reference: Reference, phase: str, case: Case
-    ) -> str:
-        hit = "finished"
-        for _ in range(TRIES):
-            shutil.rmtree(self.laboratory.root / "run", ignore_errors=True)
-            hit = self.laboratory.kill(words, reference.visits, phase, case.number)
-            if hit == phase:
-                break
-        return hit
 
     def _compare(
         self,
