@@ -1,6 +1,6 @@
 """Measure whether the same task in other units of observations and rewards gives the same result.
 
-    python benchmarks/units.py --out runs/units [--only sac mbpo] [--steps 400]
+    python benchmarks/units.py --out runs/units [--only sac mbpo] [--steps 200]
 
 Every agent learns `unit_cart.py` with observations, and then with rewards, multiplied by each of
 `SCALES`. The table shows the final returns, divided by the unit of the reward. Other factors than
@@ -38,14 +38,17 @@ AGENTS = {
         f"agent=mpc planner=mcts agent.terminal_value=true planner.num_simulations=16 {FIT} {SAC} "
         f"{BUTTONS}"
     ),
-    "planet": f"agent=planet {PLAN} model.fit_steps=100",
+    "planet": f"agent=planet {PLAN} model.fit_steps=50 model.batch_size=8 model.sequence_length=20",
     "sac": "agent=sac agent.hidden=[64,64] agent.batch_size=64 agent.updates_per_step=4",
     "sac, discrete": (
         f"agent=sac agent.hidden=[64,64] agent.batch_size=64 agent.updates_per_step=4 {BUTTONS}"
     ),
     "mbpo": f"agent=mbpo {FIT} {SAC}",
     "mbpo, act=plan": f"agent=mbpo agent.act=plan planner=cem {PLAN} {FIT} {SAC}",
-    "dreamer": "agent=dreamer agent.replay_ratio=1",
+    "dreamer": (
+        "agent=dreamer agent.replay_ratio=1 model.batch_size=8 model.sequence_length=20 "
+        "agent.actor_critic.rollouts=96"
+    ),
     "muzero": f"agent=muzero planner.num_simulations=8 {BUTTONS}",
     "alphazero, mlp": f"agent=alphazero model=mlp planner.num_simulations=8 {FIT} {BUTTONS}",
 }
@@ -83,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--only", nargs="*", default=[], help="names of agents, or parts of them")
-    parser.add_argument("--steps", type=int, default=400, help="environment steps of a run")
+    parser.add_argument("--steps", type=int, default=200, help="environment steps of a run")
     arguments = parser.parse_args()
     out = arguments.out.resolve()
     os.chdir(HERE)  # the current folder is searched for the environment's module
