@@ -82,6 +82,9 @@ class EnvSpec:
     max_episode_steps: int | None
     known_reward: TransitionFn | None = None  # None: the model learns the reward
     known_termination: TransitionFn | None = None  # None: the model learns the termination
+    # Which of "reward" and "termination" are known only approximately, so that they may differ from
+    # the environment.
+    approximate: tuple[str, ...] = ()
     simulator: Simulator | None = None  # None: the environment has no batched simulator
     # [channels, height, width] of image observations with values 0 to 255; None: vectors.
     obs_shape: tuple[int, int, int] | None = None

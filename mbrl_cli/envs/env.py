@@ -17,6 +17,7 @@ from mbrl_cli.envs.described_error import described_error
 from mbrl_cli.envs.global_random import seed_global_generators
 from mbrl_cli.envs.image_observation import ImageObservation
 from mbrl_cli.envs.known_functions import known_function
+from mbrl_cli.envs.mujoco_tasks.choice import mujoco_functions
 from mbrl_cli.envs.pixels import Pixels
 from mbrl_cli.envs.simulators.builtin import builtin_simulator
 from mbrl_cli.envs.simulators.user import user_simulator
@@ -73,12 +74,18 @@ class Env:
             loaded_simulator = builtin_simulator(gym_env)
         else:
             loaded_simulator = user_simulator(simulator, gym_env, len(integer), action_spec.dim)
+        choices = {"reward": reward, "termination": termination}
+        asked = [role for role, choice in choices.items() if choice == "known"]
+        task = mujoco_functions(gym_env, self.codec) if asked and not loaded_simulator else None
+        notes = task.notes if task else ()
+        self._notes = {role: note for role, note in notes if role in asked}
         known = partial(
             known_function,
             env_id=env_id,
             obs_dim=len(integer),
             codec=self.codec,
             simulator=loaded_simulator,
+            task=task,
         )
         self.has_limit = _has_limit(gym_env)
         self._steps = 0  # of the current episode
@@ -93,6 +100,7 @@ class Env:
             max_episode_steps=_max_episode_steps(gym_env),
             known_reward=known("reward", reward),
             known_termination=known("termination", termination),
+            approximate=tuple(self._notes),
             simulator=loaded_simulator,
             obs_shape=shape if isinstance(gym_env, Pixels | ImageObservation) else None,
         )
@@ -159,6 +167,7 @@ class Env:
                 "is a goal environment with sparse rewards: random steps may never reach a goal; "
                 "env.kwargs.reward_type=dense, where it has this argument, gives dense rewards"
             )
+        lines += [f"env.{role}=known {note}" for role, note in self._notes.items()]
         return [f"env.id={self.spec.id}: {line}" for line in lines]
 
     def close(self) -> str | None:

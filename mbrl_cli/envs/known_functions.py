@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from mbrl_cli.envs.mujoco_tasks.task_functions import TaskFunctions
 from mbrl_cli.envs.simulators.builtin import BUILTIN_IDS
 from mbrl_cli.envs.spaces import ActionCodec
 from mbrl_cli.envs.user_function import check_returned_shape, example_inputs, load_user_function
@@ -20,9 +21,11 @@ def known_function(
     obs_dim: int,
     codec: ActionCodec,
     simulator: Simulator | None,
+    task: TaskFunctions | None = None,
 ) -> TransitionFn | None:
     """Return the function that `env.<role>=<choice>` names, or None if it is learned.
 
+    The simulator has priority over `task`, which holds the functions of a MuJoCo task.
     A function `package.module:function` gets the action in the environment's own units (see
     `ActionCodec.decode`).
 
@@ -32,10 +35,16 @@ def known_function(
     if choice == "learned":
         return None
     if choice == "known":
+        if simulator is None and task is not None:
+            found = task.reward if role == "reward" else task.termination
+            if found is None:
+                raise UserError(f"env.{role}=known: {env_id}: {task.reward_lacks}")
+            return found
         if simulator is None:
             raise UserError(
                 f"env.{role}=known: no simulator of {env_id} with these wrappers and kwargs; "
-                f"simulated are {', '.join(BUILTIN_IDS)}; "
+                f"simulated are {', '.join(BUILTIN_IDS)}; known are also Gymnasium's MuJoCo tasks "
+                "of version 5 with env.action_repeat=1; "
                 "env.simulator=package.module:function adds one"
             )
         return simulator.reward if role == "reward" else simulator.terminated

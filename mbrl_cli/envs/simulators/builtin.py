@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium
-from gymnasium import wrappers
 from gymnasium.envs.classic_control import (
     AcrobotEnv,
     CartPoleEnv,
@@ -20,13 +19,13 @@ from gymnasium.envs.toy_text.taxi import TaxiEnv
 
 from mbrl_cli.envs.cartpole_continuous import CartPoleContinuous
 from mbrl_cli.envs.gridworld import GridWorld
-from mbrl_cli.envs.interface_check import InterfaceCheck
 from mbrl_cli.envs.simulators.acrobot import AcrobotSimulator
 from mbrl_cli.envs.simulators.cartpole import CartPoleSimulator
 from mbrl_cli.envs.simulators.gridworld import GridWorldSimulator
 from mbrl_cli.envs.simulators.mountain_car import MountainCarSimulator
 from mbrl_cli.envs.simulators.pendulum import PendulumSimulator
 from mbrl_cli.envs.simulators.toy_text import ToyTextSimulator
+from mbrl_cli.envs.transparent_wrappers import without_transparent_wrappers
 from mbrl_cli.types import Simulator
 
 # Some of the environments below, for error messages.
@@ -54,17 +53,6 @@ _SIMULATOR_OF: dict[type, Callable[[Any], Simulator]] = {
     TaxiEnv: ToyTextSimulator,
 }
 
-# Wrappers that change neither observations nor actions nor rewards.
-_TRANSPARENT_WRAPPERS: set[type] = {
-    InterfaceCheck,
-    wrappers.HumanRendering,
-    wrappers.OrderEnforcing,
-    wrappers.PassiveEnvChecker,
-    wrappers.RecordEpisodeStatistics,
-    wrappers.RenderCollection,
-    wrappers.TimeLimit,
-}
-
 
 def builtin_simulator(gym_env: gymnasium.Env[Any, Any]) -> Simulator | None:
     """Return the simulator of `gym_env`, or None if its dynamics are not known exactly.
@@ -72,11 +60,7 @@ def builtin_simulator(gym_env: gymnasium.Env[Any, Any]) -> Simulator | None:
     Only the exact classes have one: a subclass may have other dynamics, and an unknown wrapper
     other observations.
     """
-    layer = gym_env
-    while isinstance(layer, gymnasium.Wrapper):
-        if type(layer) not in _TRANSPARENT_WRAPPERS:
-            return None
-        layer = layer.env
+    layer = without_transparent_wrappers(gym_env)
     if type(layer) not in _SIMULATOR_OF:
         return None
     if isinstance(layer, AcrobotEnv) and layer.torque_noise_max > 0:

@@ -1,0 +1,1 @@
+"""Reward and termination of Gymnasium's MuJoCo tasks as functions of observations."""

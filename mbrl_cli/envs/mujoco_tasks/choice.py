@@ -1,0 +1,36 @@
+"""Choose the known functions of one of Gymnasium's MuJoCo tasks."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import gymnasium
+
+from mbrl_cli.envs.mujoco_tasks.forward_velocity import ForwardVelocity
+from mbrl_cli.envs.mujoco_tasks.task_functions import TaskFunctions
+from mbrl_cli.envs.spaces import ActionCodec
+from mbrl_cli.envs.transparent_wrappers import without_transparent_wrappers
+
+
+def mujoco_functions(gym_env: gymnasium.Env[Any, Any], codec: ActionCodec) -> TaskFunctions | None:
+    """Return the functions of a MuJoCo task of version 5; None for any other environment.
+
+    Args:
+        gym_env: the environment with its wrappers. Wrappers that change values are not allowed,
+            except `ForwardVelocity`.
+        codec: converts encoded actions.
+    """
+    layer = without_transparent_wrappers(gym_env)
+    velocity_observed = type(layer) is ForwardVelocity
+    if isinstance(layer, ForwardVelocity):
+        layer = without_transparent_wrappers(layer.env)
+    if "mujoco" not in sys.modules or "gymnasium.envs.mujoco" not in sys.modules:
+        return None
+    # These modules import MuJoCo, which need not be installed.
+    from mbrl_cli.envs.mujoco_tasks.locomotion import TASKS, Locomotion
+    from mbrl_cli.envs.mujoco_tasks.small_tasks import small_task_functions
+
+    if type(layer) in TASKS:
+        return Locomotion(layer, codec, velocity_observed).functions()
+    return small_task_functions(layer, codec)
