@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mbrl_cli.commands.config_dir import add_config_dir, prepare_config_dir
 from mbrl_cli.commands.parser import Parser
 from mbrl_cli.config.error_exit import exit_on_user_error
 from mbrl_cli.errors import UserError, nearest
@@ -24,6 +25,7 @@ mbrl: experiments in model-based reinforcement learning
   mbrl train -m key=a,b ...             a sweep: one run for each combination
   mbrl resume RUN_DIR [key=value ...]   continue an interrupted run, or extend it: total_steps=...
   mbrl eval RUN_DIR [key=value ...]     run evaluation episodes with a saved run
+  mbrl play RUN_DIR [--video FILE]      watch a saved run, or write a GIF or MP4
   mbrl runs [FOLDER] [key=value ...]    list runs: state, settings, steps, return
   mbrl compare FOLDER ... [key=value]   compare groups of runs, with intervals: --html report.html
   mbrl list [GROUP [CHOICE]]            the choices of each group, the keys of a choice
@@ -60,7 +62,7 @@ def main() -> None:
     """Run `mbrl COMMAND ...`; a mistake in the words exits with code 2."""
     commands: dict[str, Callable[[list[str]], None]] = {
         "train": _train, "resume": _resume, "eval": _eval, "list": _list, "runs": _runs,
-        "compare": _compare,
+        "compare": _compare, "play": _play,
     }  # fmt: skip
     protect_standard_streams()
     argv = sys.argv[1:]
@@ -120,6 +122,12 @@ def _compare(argv: list[str]) -> None:
     run(argv)
 
 
+def _play(argv: list[str]) -> None:
+    from mbrl_cli.commands.play import run
+
+    run(argv)
+
+
 def _list(argv: list[str]) -> None:
     parser = Parser(
         command="list",
@@ -140,9 +148,9 @@ def _list(argv: list[str]) -> None:
         metavar="env=NAME",
         help="show the values in a run on this environment, too",
     )
-    _add_config_dir(parser, "also list the YAML files in DIR, such as DIR/planner/mine.yaml")
+    add_config_dir(parser, "also list the YAML files in DIR, such as DIR/planner/mine.yaml")
     words = parser.parse_intermixed_args(argv)
-    _prepare_config_dir(words.config_dir)
+    prepare_config_dir(words.config_dir)
     from mbrl_cli.config.list_command import list_choices, list_keys
 
     if words.choice is None:
@@ -177,31 +185,12 @@ def _parse_saved_run(
     parser.add_argument(
         "--trust", action="store_true", help="let the run's config import any code that it names"
     )
-    _add_config_dir(parser, "also use the YAML files in DIR, and the code that they name")
+    add_config_dir(parser, "also use the YAML files in DIR, and the code that they name")
     words = parser.parse_intermixed_args(argv)
     if words.run_dir is None:
         parser.error("RUN_DIR: must be given")
-    _prepare_config_dir(words.config_dir, importable=words.trust)
+    prepare_config_dir(words.config_dir, importable=words.trust)
     return words
-
-
-def _add_config_dir(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument("--config-dir", type=Path, metavar="DIR", help=text)
-
-
-def _prepare_config_dir(config_dir: Path | None, importable: bool = False) -> None:
-    """Check the folder of `--config-dir`, and let its YAML files name code in the current folder.
-
-    Without the option, or `--trust`, the current folder is not importable: it may come from another
-    person together with the run.
-    """
-    from mbrl_cli.config.groups import check_user_dir
-    from mbrl_cli.config.targets import make_importable
-
-    if config_dir is not None:
-        check_user_dir(config_dir)
-    if config_dir is not None or importable:
-        make_importable(os.getcwd())
 
 
 def _complete(argv: list[str], commands: list[str]) -> None:

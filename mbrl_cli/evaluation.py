@@ -12,6 +12,7 @@ from mbrl_cli.agents.base import Agent
 from mbrl_cli.divergence import refuse_nonfinite_action
 from mbrl_cli.envs.env import Env
 from mbrl_cli.envs.global_random import restored_global_generators
+from mbrl_cli.episode_video import EpisodeVideo
 from mbrl_cli.seeding import child_seed, torch_generator
 from mbrl_cli.signals import raise_if_stop_requested
 
@@ -43,6 +44,7 @@ def evaluate(
     seed: int,
     episodes: int | None = None,
     report: Report | None = None,
+    video: EpisodeVideo | None = None,
 ) -> Evaluation:
     """Play episodes without exploration, as many in parallel as there are environments.
 
@@ -53,6 +55,7 @@ def evaluate(
             evaluation of a run plays the same episodes.
         episodes: number of episodes; None: one for each environment.
         report: shows the progress.
+        video: records the images of episodes.
     """
     episodes = len(envs) if episodes is None else episodes
     seeds = [child_seed(seed, "evaluation", episode) for episode in range(episodes)]
@@ -63,7 +66,7 @@ def evaluate(
             generator = torch_generator(seed, name)
             group_seeds = seeds[start : start + len(envs)]
             group_envs = envs[: len(group_seeds)]
-            groups.append(_play(agent, group_envs, group_seeds, generator, start, report))
+            groups.append(_play(agent, group_envs, group_seeds, generator, start, report, video))
     returns, lengths = (np.concatenate(parts) for parts in zip(*groups, strict=True))
     return Evaluation(seeds, returns, lengths)
 
@@ -75,6 +78,7 @@ def _play(
     generator: torch.Generator,
     played: int,
     report: Report | None,
+    video: EpisodeVideo | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Play one episode in each environment, in parallel; return returns and lengths [B].
 
@@ -85,11 +89,13 @@ def _play(
     policy.reset()
     returns, lengths = np.zeros(len(envs)), np.zeros(len(envs), np.int64)
     running = np.arange(len(envs))  # indices of the episodes that have not ended
+    _record(video, envs, running, played)
     while len(running):
         action = policy.act(obs).action  # [running, A]
         refuse_nonfinite_action(action, agent.divergence_advice)
         steps = [envs[i].step(a) for i, a in zip(running.tolist(), action, strict=True)]
         raise_if_stop_requested()
+        _record(video, envs, running, played)
         returns[running] += [reward for _, reward, _, _ in steps]
         lengths[running] += 1
         continues = np.array([not (terminated or truncated) for *_, terminated, truncated in steps])
@@ -102,3 +108,12 @@ def _play(
         if report is not None:
             report(played + len(envs) - len(running), len(running), int(lengths.max()))
     return returns, lengths
+
+
+def _record(
+    video: EpisodeVideo | None, envs: Sequence[Env], running: np.ndarray, played: int
+) -> None:
+    """Add the images of the running episodes to the video; `played` episodes have ended before."""
+    if video is not None:
+        for i in running.tolist():
+            video.record(played + i, envs[i])

@@ -68,7 +68,9 @@ class EventFile:
         )
         self.add_summary(self._summary(value=[point]), env_step)
 
-    def add_video(self, env_step: int, tag: str, frames: np.ndarray) -> None:
+    def add_video(
+        self, env_step: int, tag: str, frames: np.ndarray, frame_ms: int = VIDEO_FRAME_MS
+    ) -> None:
         """Append frames [T, height, width, 1 or 3] (uint8) as an animated GIF."""
         from PIL import Image  # comes with TensorBoard
 
@@ -77,7 +79,7 @@ class EventFile:
             for frame in frames
         )
         gif = BytesIO()
-        first.save(gif, "GIF", save_all=True, append_images=others, duration=VIDEO_FRAME_MS, loop=0)
+        first.save(gif, "GIF", save_all=True, append_images=others, duration=frame_ms, loop=0)
         image = self._summary.Image(
             height=frames.shape[1], width=frames.shape[2], colorspace=frames.shape[3],
             encoded_image_string=gif.getvalue(),

@@ -12,7 +12,7 @@ import numpy as np
 from mbrl_cli.console.plain_lines import PlainLines
 from mbrl_cli.console.run_progress import RunProgress
 from mbrl_cli.console.view import make_console_view
-from mbrl_cli.event_file import EventFile
+from mbrl_cli.event_file import VIDEO_FRAME_MS, EventFile
 from mbrl_cli.metrics_csv import METRICS_CSV, MetricsCsv, check_metrics_csv, last_env_step
 from mbrl_cli.tensorboard_pages import hparams_summaries, layout_summary, text_summary
 from mbrl_cli.trackers.tracker_set import TrackerSet
@@ -115,13 +115,15 @@ class Logger:
         self._last |= numbers
         self._evaluated |= "eval/return" in values
 
-    def video(self, env_step: int, tag: str, frames: np.ndarray) -> None:
+    def video(
+        self, env_step: int, tag: str, frames: np.ndarray, frame_ms: int = VIDEO_FRAME_MS
+    ) -> None:
         """Record frames [T, height, width, 1 or 3] (uint8) as an animated image in TensorBoard.
 
         Videos are in the event file only: an event file rebuilt from metrics.csv has none.
         """
         if self._events is not None:
-            self._events.add_video(env_step, tag, frames)
+            self._events.add_video(env_step, tag, frames, frame_ms)
 
     def progress(self, progress: RunProgress) -> None:
         """Show the progress on the console; cheap enough to call at every step."""

@@ -18,6 +18,7 @@ class RunSettings:
     eval_every: CountOrZero = 1250
     eval_episodes: Count = 3
     final_eval_episodes: Count = 20
+    eval_video: CountOrZero = 0
     stop_at_return: float | None = None
     eval_envs: CountOrZero | Literal["auto"] = "auto"
     holdout_ratio: Annotated[float, Bounds(0.0, 0.5)] = 0.1

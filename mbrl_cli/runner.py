@@ -21,6 +21,7 @@ from mbrl_cli.console.run_progress import RunProgress
 from mbrl_cli.divergence import refuse_nonfinite_action, refuse_nonfinite_losses
 from mbrl_cli.envs.env import STEPS_WITHOUT_LIMIT, Env
 from mbrl_cli.envs.known_function_check import check_known_functions
+from mbrl_cli.episode_video import FRAME_MS, EpisodeVideo
 from mbrl_cli.errors import Diverged, printable
 from mbrl_cli.evaluation import Evaluation, evaluate
 from mbrl_cli.evaluation_envs import EvaluationEnvs
@@ -307,9 +308,10 @@ class Runner:
             self.logger.progress(self.progress)
 
         self.progress.start_evaluation(episodes)
+        recorder = EpisodeVideo(self.settings.eval_video) if self.settings.eval_video else None
         with self.stopwatch("eval"):
             envs = self.eval_envs.take(episodes)
-            result = evaluate(self.agent, envs, self.settings.seed, episodes, report)
+            result = evaluate(self.agent, envs, self.settings.seed, episodes, report, recorder)
         self.progress.end_evaluation(float(result.lengths.mean()))
         self._evaluation_waits = False
         self.logger.scalars(self.env_step, result.metrics())
@@ -317,6 +319,9 @@ class Runner:
             metrics = self.callbacks.after_evaluation(self.env_step, result)
             self.logger.scalars(self.env_step, metrics)
             self._stop_if_asked()
+        frames = recorder.frames() if recorder is not None else None
+        if frames is not None:
+            self.logger.video(self.env_step, "eval/video", frames, FRAME_MS)
         # A generator of its own: a video changes no other random number.
         video = self.agent.video(self.replay, torch_generator(self.settings.seed, "video"))
         if video is not None:

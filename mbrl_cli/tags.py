@@ -33,6 +33,7 @@ TAGS: dict[str, Tag] = {
     "eval/return_std": Tag("Standard deviation of the returns of the evaluation episodes", RETURN),
     "eval/return_min": Tag("Lowest return of the evaluation episodes", RETURN),
     "eval/length": Tag("Mean length of the evaluation episodes", "steps"),
+    "eval/video": Tag("Video: the first evaluation episodes, one after another", "pixels"),
     "train/return": Tag("Undiscounted return of a training episode, exploration included", RETURN),
     "train/length": Tag("Length of a training episode", "steps"),
     "model/error_k<k>": Tag(

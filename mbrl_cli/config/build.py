@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, cast, get_type_hints
 
 import torch
@@ -21,6 +22,7 @@ from mbrl_cli.config.argument_check import (
 )
 from mbrl_cli.config.composition import compose_choice
 from mbrl_cli.config.contract import CONTRACTS, check_class, check_members
+from mbrl_cli.config.eval_video import check_rendering, rendering_arguments
 from mbrl_cli.config.failing_calls import failing_call
 from mbrl_cli.config.groups import GROUPS, choices
 from mbrl_cli.config.memory_check import check_memory
@@ -75,6 +77,12 @@ def build(cfg: DictConfig, restored: bool = False) -> RunObjects:
         return _new_env(groups["env"], settings)
 
     env = new_env()
+    new_eval_env: Callable[[], Env] = new_env
+    if settings.eval_video:
+        arguments = rendering_arguments(groups["env"].arguments, env, settings)
+        new_eval_env = partial(_new_env, replace(groups["env"], arguments=arguments), settings)
+        if not restored:
+            check_rendering(new_eval_env, settings)
     spec = env.spec
     check_memory(settings, spec, {name: group.arguments for name, group in groups.items()}, device)
     objects: dict[str, Any] = {"spec": spec, "action": spec.action, "device": device}
@@ -85,6 +93,11 @@ def build(cfg: DictConfig, restored: bool = False) -> RunObjects:
             check_members(group, objects[group])
     model = objects["model"]
     if isinstance(model, Oracle) and spec.simulator is None:
+        if settings.eval_video:
+            raise UserError(
+                f"eval_video={settings.eval_video}: model=oracle copies {spec.id}, and an "
+                "environment that renders cannot be copied; use eval_video=0"
+            )
         scratch = new_env()
         try:
             model.choose_copies(scratch)
@@ -100,7 +113,7 @@ def build(cfg: DictConfig, restored: bool = False) -> RunObjects:
         _check_steps(settings, objects["agent"], model)
     return RunObjects(
         env=env,
-        eval_envs=EvaluationEnvs(new_env, env, settings.num_eval_envs),
+        eval_envs=EvaluationEnvs(new_eval_env, env, settings.num_eval_envs),
         model=model,
         planner=objects["planner"],
         agent=objects["agent"],

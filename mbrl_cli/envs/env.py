@@ -142,6 +142,19 @@ class Env:
             self.num_cut += 1
         return obs, reward, terminated, truncated
 
+    def render(self) -> NDArray[np.uint8]:
+        """Return the image [height, width, 3] of the present state; needs `rgb_array`."""
+
+        def render() -> NDArray[np.uint8]:
+            image = np.asarray(self.gym.render())
+            if image.ndim != 3 or image.shape[-1] != 3:
+                raise ValueError(
+                    f"an image has the shape {list(image.shape)}; must be [height, width, 3]"
+                )
+            return image.astype(np.uint8)
+
+        return self._guard("render", render)
+
     def reseed(self, seed: int) -> None:
         """Reseed the environment's random generator in the middle of an episode."""
         self.gym.unwrapped.np_random = np.random.default_rng(seed)

@@ -18,7 +18,7 @@ MOVES: tuple[Position, ...] = ((0, 1), (0, -1), (-1, 0), (1, 0))  # up, down, le
 STEP_REWARD = -1.0
 GOAL_REWARD = 100.0
 
-_CELL = 32  # pixels
+CELL_PIXELS = 32  # width and height of a cell in the image
 # RGB of the marks of `render`
 _COLORS = {"A": (40, 90, 200), "G": (60, 170, 80), "#": (60, 60, 60), ".": (240, 240, 240)}
 
@@ -79,7 +79,7 @@ class GridWorld(gymnasium.Env[NDArray[np.int64], np.int64]):
         self, action: np.int64 | int
     ) -> tuple[NDArray[np.int64], float, bool, bool, dict[str, Any]]:
         """Move up, down, left or right (0 to 3)."""
-        self._position = self._moved(self._position, MOVES[action])
+        self._position = self.moved(self._position, MOVES[action])
         self._elapsed += 1
         terminated = self._position == self.goal
         truncated = self._elapsed >= self.max_episode_steps
@@ -96,8 +96,14 @@ class GridWorld(gymnasium.Env[NDArray[np.int64], np.int64]):
             return "\n".join(" ".join(row) for row in rows) + "\n"
         if self.render_mode == "rgb_array":
             pixels = np.array([[_COLORS[mark] for mark in row] for row in rows], dtype=np.uint8)
-            return pixels.repeat(_CELL, axis=0).repeat(_CELL, axis=1)
+            return pixels.repeat(CELL_PIXELS, axis=0).repeat(CELL_PIXELS, axis=1)
         return None
+
+    def moved(self, position: Position, move: Position) -> Position:
+        """Return the cell after a move; an obstacle or the edge stops it."""
+        edge = self.size - 1
+        x, y = (min(max(position[i] + move[i], 0), edge) for i in range(2))
+        return position if (x, y) in self.obstacles else (x, y)
 
     def _checked_cell(self, key: str, value: Sequence[int]) -> Position:
         cell = tuple(value)
@@ -107,16 +113,11 @@ class GridWorld(gymnasium.Env[NDArray[np.int64], np.int64]):
             )
         return int(cell[0]), int(cell[1])
 
-    def _moved(self, position: Position, move: Position) -> Position:
-        edge = self.size - 1
-        x, y = (min(max(position[i] + move[i], 0), edge) for i in range(2))
-        return position if (x, y) in self.obstacles else (x, y)
-
     def _reachable(self) -> set[Position]:
         seen, queue = {self.start}, deque([self.start])
         while queue:
             position = queue.popleft()
-            for cell in {self._moved(position, move) for move in MOVES} - seen:
+            for cell in {self.moved(position, move) for move in MOVES} - seen:
                 seen.add(cell)
                 queue.append(cell)
         return seen

@@ -1,0 +1,172 @@
+"""`mbrl play`: watch a saved run in a window, or write a video."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mbrl_cli.commands.config_dir import add_config_dir, prepare_config_dir
+from mbrl_cli.commands.parser import Parser
+from mbrl_cli.errors import UserError, printable
+
+if TYPE_CHECKING:
+    from mbrl_cli.api.run import Run
+    from mbrl_cli.playback.screen import Screen
+
+EPILOG = """\
+examples:
+  mbrl play outputs/RUN                                 a window; Escape closes it
+  mbrl play outputs/RUN --video out.gif                 one episode as GIF, or --video out.mp4
+  mbrl play outputs/RUN planner=icem planner.horizon=30 with another planner
+  mbrl play outputs/RUN --model-figure model.png        grid world: what the model predicts
+"""
+VIDEO_FORMATS = (".gif", ".mp4")
+FRAMES_PER_SECOND = 30.0  # where the environment does not say
+
+
+def run(argv: list[str]) -> None:
+    """Play episodes of the run that the words name."""
+    words = _parse(argv)
+    from mbrl_cli.api.loading import load_run
+    from mbrl_cli.config.sweep_folder import refuse_sweep_folder
+
+    refuse_sweep_folder("play", words.run_dir)
+    saved = load_run(words.run_dir, words.trust, words.config_dir)
+    if words.model_figure is not None:
+        from mbrl_cli.playback.model_figure import write_model_figure
+
+        for line in write_model_figure(saved, words.model_figure):
+            print(line)
+        print(f"wrote {words.model_figure}")
+        return
+    _play(saved, words)
+
+
+def _parse(argv: list[str]) -> Namespace:
+    parser = Parser(
+        command="play",
+        usage="RUN_DIR [--video FILE] [--episodes N] [--seed S] [key=value ...] "
+        "[--model-figure FILE] [--trust] [--config-dir DIR]",
+        description="Watch a saved run in a window, or write a video: the environment, the plan of "
+        "each decision, real and predicted rewards.",
+        epilog=EPILOG,
+    )
+    parser.add_argument(
+        "run_dir", nargs="?", metavar="RUN_DIR", type=Path, help="the folder of a run"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="settings to change, or planner=NAME"
+    )
+    parser.add_argument("--video", type=Path, metavar="FILE", help="write FILE, .gif or .mp4")
+    parser.add_argument(
+        "--episodes", type=int, metavar="N", help="number of episodes (default: 1 in a video, 5)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        metavar="S",
+        help="reset seed of the first episode; the next ones have S+1, ... (default: the seeds of "
+        "mbrl eval)",
+    )
+    parser.add_argument(
+        "--model-figure",
+        type=Path,
+        metavar="FILE",
+        help="grid world: write what the model predicts for each cell and action as FILE.png",
+    )
+    parser.add_argument(
+        "--trust", action="store_true", help="let the run's config import any code that it names"
+    )
+    add_config_dir(parser, "also use the YAML files in DIR, and the code that they name")
+    words = parser.parse_intermixed_args(argv)
+    if words.run_dir is None:
+        parser.error("RUN_DIR: must be given")
+    if words.video is not None and words.model_figure is not None:
+        parser.error("--model-figure: cannot be used together with --video")
+    for name, minimum in (("episodes", 1), ("seed", 0)):
+        value = getattr(words, name)
+        if value is not None and value < minimum:
+            parser.error(f"--{name} {value}: must be >= {minimum}")
+    _check_file("--video", words.video, VIDEO_FORMATS)
+    _check_file("--model-figure", words.model_figure, (".png",))
+    prepare_config_dir(words.config_dir, importable=words.trust)
+    return words
+
+
+def _check_file(option: str, path: Path | None, suffixes: tuple[str, ...]) -> None:
+    if path is None:
+        return
+    if path.suffix.lower() not in suffixes:
+        raise UserError(f"{option} {path}: must end in {' or '.join(suffixes)}")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"{option} {path}: the folder {path.parent} does not exist")
+    if path.is_dir():
+        raise UserError(f"{option} {path}: is a folder; type the name of a file")
+
+
+def _play(saved: Run, words: Namespace) -> None:
+    from mbrl_cli.playback.frame_drawer import FrameDrawer
+    from mbrl_cli.playback.mp4_file import check_mp4
+    from mbrl_cli.playback.player import Player
+    from mbrl_cli.playback.rendering_env import make_rendering_env
+    from mbrl_cli.playback.window import check_window
+    from mbrl_cli.return_text import format_return
+
+    if words.video is None:
+        check_window()
+    elif words.video.suffix.lower() == ".mp4":
+        check_mp4(words.video)
+    episodes = words.episodes or (5 if words.video is None else 1)
+    seeds = saved.evaluation_seeds(episodes)
+    if words.seed is not None:
+        seeds = [words.seed + episode for episode in range(episodes)]
+    env = make_rendering_env(saved)
+    policy = saved.policy(overrides=words.overrides, envs=[env])
+    player = Player(env, saved.config["env"]["id"], policy)
+    drawer = FrameDrawer(plans=saved.choices["planner"] != "none")
+    frames_per_second = float(env.metadata.get("render_fps") or FRAMES_PER_SECOND)
+    screen = _screen(saved.name, words.video, frames_per_second)
+    try:
+        for episode, seed in enumerate(seeds):
+            watching = True
+            for step in player.episode(episode, seed):
+                watching = screen.show(drawer.frame(step))
+                if not watching:
+                    break
+                if step.last_image is not None:
+                    last = drawer.last_frame(step)
+                    for _ in range(round(frames_per_second)):  # one second
+                        watching = watching and screen.show(last)
+            if not watching and not step.end:
+                break
+            value = format_return(step.episode_return)
+            print(f"episode {episode + 1}  seed {seed}  return {value}  {step.step + 1:,} steps")
+            if not watching:
+                break
+    finally:
+        screen.close()
+        env.close()
+    if player.note:
+        print(f"mbrl: no plan is drawn: {printable(player.note)}", file=sys.stderr)
+    if words.video is not None:
+        print(f"wrote {words.video}")
+
+
+def _screen(title: str, video: Path | None, frames_per_second: float) -> Screen:
+    if video is None:
+        from mbrl_cli.playback.window import Window
+
+        return Window(f"mbrl play {title}", frames_per_second)
+    try:
+        video.open("wb").close()
+    except OSError as error:
+        raise UserError(f"--video {video}: cannot be written ({error.strerror})") from error
+    if video.suffix.lower() == ".gif":
+        from mbrl_cli.playback.gif_file import GifFile
+
+        return GifFile(video, frames_per_second)
+    from mbrl_cli.playback.mp4_file import Mp4File
+
+    return Mp4File(video, frames_per_second)

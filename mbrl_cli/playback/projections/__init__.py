@@ -1,0 +1,1 @@
+"""Where the states of an environment lie in its rendered image, one class for each environment."""
