@@ -159,8 +159,11 @@ def _screen(title: str, video: Path | None, frames_per_second: float) -> Screen:
         from mbrl_cli.playback.window import Window
 
         return Window(f"mbrl play {title}", frames_per_second)
+    is_new = not video.exists()
     try:
-        video.open("wb").close()
+        video.open("ab").close()
+        if is_new:
+            video.unlink()
     except OSError as error:
         raise UserError(f"--video {video}: cannot be written ({error.strerror})") from error
     if video.suffix.lower() == ".gif":

@@ -167,7 +167,9 @@ def _draw_path(draw: ImageDraw.ImageDraw, path: NDArray[np.float64]) -> None:
             _dot(draw, column, row, radius, colour)
     if points:
         column, row = points[0]
-        draw.ellipse((column - 7, row - 7, column + 7, row + 7), outline=PREDICTED, width=3)
+        for radius, colour, width in ((9, BACKGROUND, 7), (7, PREDICTED, 3)):
+            ring = (column - radius, row - radius, column + radius, row + radius)
+            draw.ellipse(ring, outline=colour, width=width)
 
 
 def _dot(

@@ -121,7 +121,7 @@ def draw_figure(
     figure = Image.new("RGB", (width, height), (255, 255, 255))
     draw = ImageDraw.Draw(figure)
     font, small = ImageFont.load_default(FONT_SIZE), ImageFont.load_default(SMALL)
-    wrong: NDArray[Any] = ~right_predictions(model, truth).all(axis=1)
+    wrong = np.asarray(~right_predictions(model, truth).all(axis=1))
     for row, (name, outcomes) in enumerate((("model", model), ("truth", truth))):
         top = MARGIN + HEADER + row * (side + GAP)
         draw.text((MARGIN, top + side / 2), name, TEXT, font, anchor="lm")
