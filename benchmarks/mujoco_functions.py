@@ -21,7 +21,13 @@ from mbrl_cli.envs.make import make_env
 X_OBSERVED = {"exclude_current_positions_from_observation": False}
 VELOCITY = ["mbrl_cli.envs.mujoco_tasks.forward_velocity.ForwardVelocity"]
 LOCOMOTION = ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5", "Ant-v5", "Swimmer-v5")
-OTHERS = ("InvertedPendulum-v5", "InvertedDoublePendulum-v5", "Reacher-v5", "Pusher-v5")
+OTHERS = (
+    "InvertedPendulum-v5",
+    "InvertedDoublePendulum-v5",
+    "Reacher-v5",
+    "Pusher-v5",
+    "HumanoidStandup-v5",
+)
 
 
 def transitions(env: Env, count: int, seed: int) -> list[torch.Tensor]:

@@ -17,6 +17,7 @@ from mbrl_cli.config.argument_check import OBJECT_ARGUMENTS
 from mbrl_cli.config.groups import GROUPS, choices, config_dir
 from mbrl_cli.config.overrides import apply_overrides
 from mbrl_cli.envs.make import make_env
+from mbrl_cli.errors import UserError
 from mbrl_cli.types import ArgumentsOf
 
 FILES = sorted(config_dir().rglob("*.yaml"))
@@ -155,11 +156,30 @@ def test_another_planner_for_a_saved_run_gets_the_values_for_its_agent(compose_r
         ("env=pendulum agent=mbpo", 3000), ("env=pendulum agent=dreamer", 7000),
         ("env=pendulum agent=planet", 4000), ("env=inverted_pendulum agent=mbpo", 3000),
         ("env=gridworld env.obs=pixels agent=dreamer", 4000), ("env=dmc agent=dreamer", 50000),
+        ("env=mujoco agent=pets", 50000), ("env=mujoco agent=sac", 100000),
     ],
 )  # fmt: skip
 def test_a_run_is_as_long_as_the_measured_result_took(compose_run, words, total_steps):
     cfg = compose_run(*words.split())
     assert cfg.total_steps == total_steps
+
+
+@pytest.mark.parametrize(
+    ("words", "id"),
+    [
+        ("", "dm_control/cartpole-swingup-v0"),
+        ("env.task=walker-walk", "dm_control/walker-walk-v0"),
+        ("env.id=dm_control/finger-spin-v0", "dm_control/finger-spin-v0"),
+    ],
+)
+def test_a_task_of_deepmind_control_is_a_short_form_of_its_id(compose_run, words, id):
+    assert compose_run("env=dmc", *words.split()).env.id == id
+
+
+def test_a_task_that_is_not_the_id_is_refused():
+    text = "env.task=walker-walk: differs from env.id=CartPole-v1; env=dmc reads env.task"
+    with pytest.raises(UserError, match=text):
+        make_env("CartPole-v1", task="walker-walk")
 
 
 @pytest.mark.parametrize("agent", choices("agent"))

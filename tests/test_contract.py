@@ -23,6 +23,9 @@ from mbrl_cli.runner import Runner
 from mbrl_cli.tags import describe
 
 PREFILL, TOTAL = 20, 40
+NOT_IN_THE_TESTS_EXTRA = {
+    "dmc": ("dm_control", "shimmy"), "lunarlander": ("Box2D",), "minigrid": ("minigrid",)
+}  # fmt: skip
 LATENT = ("rssm", "latent")  # models whose states remember
 # What makes any run tiny; a key is only overridden in the choices that have it.
 SMALL = {
@@ -142,9 +145,8 @@ def test_every_model_drives_every_planner(compose_small, tmp_path, model, planne
 def test_every_environment_runs_with_every_kind_of_group_at_its_default(
     compose_small, tmp_path, env
 ):
-    if env == "dmc":  # its extra is no part of the tests'
-        pytest.importorskip("dm_control")
-        pytest.importorskip("shimmy")
+    for module in NOT_IN_THE_TESTS_EXTRA.get(env, ()):
+        pytest.importorskip(module)
     chosen = [f"env={env}", "agent=mpc"] + ["env.id=MountainCar-v0"] * (env == "gym")
     parts, restored = build(compose_small(*chosen)), build(compose_small(*chosen, "seed=1"))
     logged = assert_whole_run(parts, restored, tmp_path)

@@ -22,7 +22,7 @@ SPEC.loader.exec_module(benchmark)
 EXACT = [
     *((id, how) for id in benchmark.LOCOMOTION for how in ("x position", "ForwardVelocity")),
     ("Humanoid-v5", "ForwardVelocity"), ("InvertedPendulum-v5", "default"),
-    ("Reacher-v5", "default"), ("Pusher-v5", "default"),
+    ("Reacher-v5", "default"), ("Pusher-v5", "default"), ("HumanoidStandup-v5", "default"),
 ]  # fmt: skip
 EXACT.remove(("Ant-v5", "x position"))  # Ant's reward has the position before the last substage
 
@@ -95,16 +95,23 @@ def test_arguments_of_the_constructor_are_used(id, kwargs):
             {"kwargs": {"include_cfrc_ext_in_observation": False}},
             "contact forces, which are not observed; use env.kwargs.include_cfrc",
         ),
-        ("HalfCheetah-v5", {"action_repeat": 2}, "MuJoCo tasks of version 5 with env.action_re"),
-        ("HumanoidStandup-v5", {}, "no simulator of HumanoidStandup-v5"),
+        ("Hopper-v5", {"action_repeat": 2}, "a reward is the sum over repeated steps"),
     ],
 )
 def test_what_is_not_observed_is_refused(id, arguments, message):
     with pytest.raises(UserError, match=f"env.reward=known: .*{message}") as caught:
         make_env(id, reward="known", **arguments)
     assert "\n" not in str(caught.value)
-    if id in ("Humanoid-v5", "Ant-v5"):
-        assert make_env(id, termination="known", **arguments).spec.known_termination
+    env = make_env(id, termination="known", **arguments)  # this one is known
+    obs, action, next_obs, _, terminated = benchmark.transitions(env, 100, seed=0)
+    assert torch.equal(env.spec.known_termination(obs, action, next_obs), terminated.bool())
+
+
+def test_other_wrappers_and_versions_are_refused():
+    text = "no simulator of .*; known are also .* of version 5; use env.reward=learned, or add one"
+    for id, wrapper in (("Hopper-v4", []), ("Hopper-v5", ["gymnasium.wrappers.NormalizeReward"])):
+        with pytest.raises(UserError, match=f"env.reward=known: {text}"):
+            make_env(id, wrappers=wrapper, reward="known")
 
 
 def test_the_forward_velocity_is_the_last_entry():

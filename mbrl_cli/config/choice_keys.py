@@ -103,6 +103,8 @@ def _describe(
         missing = "???" if parameter.default is inspect.Parameter.empty else parameter.default
         values = flatten_key(f"{prefix}{name}", raw.get(name, missing))
         values_for_env = flatten_key(f"{prefix}{name}", resolved.get(name, missing))
+        if group == "env":  # its values do not depend on other groups
+            values = values_for_env
         for key, value in values.items():
             keys.append(
                 ChoiceKey(

@@ -1,4 +1,4 @@
-"""OmegaConf resolvers of the YAML files: `for_env`, `eval_interval`, `run_token`, `job_name`."""
+"""OmegaConf resolvers of the YAML files: for_env, eval_interval, run_token, job_name, dmc_id."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ def register_resolvers() -> None:
         "run_token", lambda: secrets.token_hex(2), replace=True, use_cache=True
     )
     OmegaConf.register_new_resolver("eval_interval", _eval_interval, replace=True)
+    OmegaConf.register_new_resolver(
+        "dmc_id", lambda task, default: f"dm_control/{task or default}-v0", replace=True
+    )
     OmegaConf.register_new_resolver("job_name", _job_name, replace=True)
 
 

@@ -44,8 +44,8 @@ def known_function(
             raise UserError(
                 f"env.{role}=known: no simulator of {env_id} with these wrappers and kwargs; "
                 f"simulated are {', '.join(BUILTIN_IDS)}; known are also Gymnasium's MuJoCo tasks "
-                "of version 5 with env.action_repeat=1; "
-                "env.simulator=package.module:function adds one"
+                "of version 5; "
+                f"use env.{role}=learned, or add one: env.simulator=package.module:function"
             )
         return simulator.reward if role == "reward" else simulator.terminated
     function = load_user_function(f"env.{role}", choice, "learned, known")

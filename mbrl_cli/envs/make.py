@@ -44,6 +44,7 @@ def make_env(
     pixel_grey: bool = True,
     frame_stack: Count = 1,
     action_repeat: Count = 1,
+    task: str | None = None,
     recommended: dict[str, Any] | None = None,
 ) -> Env:
     """Build the environment `id` (`Name-v0`, or `module:Name-v0` to import its package first).
@@ -67,12 +68,19 @@ def make_env(
         pixel_grey: Whether an image has one brightness channel instead of three colours.
         frame_stack: Number of images in an observation, the last ones.
         action_repeat: Number of environment steps for which each action is repeated.
+        task: Short form of the id of DeepMind Control: `walker-walk` for
+            `dm_control/walker-walk-v0`; None: the id is given in full.
         recommended: Run-level defaults that `config/` reads from the YAML; unused here.
 
     Raises:
         UserError: If the id is unknown, its package is missing, or an argument is wrong.
         EnvironmentFault: If the environment cannot be built with its default arguments.
     """
+    if task is not None and id != f"dm_control/{task}-v0":
+        raise UserError(
+            f"env.task={task}: differs from env.id={id}; env=dmc reads env.task, and only where "
+            "env.id is not given"
+        )
     user_kwargs = dict(kwargs or {})
     _refuse_nan("env.kwargs", user_kwargs)
     wrappers = check_wrappers(wrappers)

@@ -20,7 +20,7 @@ from mbrl_cli.signals import reraise_stop
 # Package named in a "not installed" error -> the extra that installs it.
 _EXTRAS = {
     "mujoco": "mujoco", "box2d": "box2d", "ale_py": "atari", "pygame": "render",
-    "shimmy": "dmc", "dm_control": "dmc",
+    "shimmy": "dmc", "dm_control": "dmc", "minigrid": "minigrid",
 }  # fmt: skip
 # Prefix of an id -> the modules whose import registers it.
 _REGISTERED_BY = {

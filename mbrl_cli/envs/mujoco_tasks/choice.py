@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
 
+from mbrl_cli.envs.action_repeat import ActionRepeat
 from mbrl_cli.envs.mujoco_tasks.forward_velocity import ForwardVelocity
 from mbrl_cli.envs.mujoco_tasks.task_functions import TaskFunctions
 from mbrl_cli.envs.spaces import ActionCodec
@@ -18,10 +20,22 @@ def mujoco_functions(gym_env: gymnasium.Env[Any, Any], codec: ActionCodec) -> Ta
 
     Args:
         gym_env: the environment with its wrappers. Wrappers that change values are not allowed,
-            except `ForwardVelocity`.
+            except `ForwardVelocity` and `ActionRepeat`.
         codec: converts encoded actions.
     """
     layer = without_transparent_wrappers(gym_env)
+    if not isinstance(layer, ActionRepeat):
+        return _functions(layer, codec)
+    # A repeated action ends with the episode, so the termination is the same function.
+    functions = _functions(without_transparent_wrappers(layer.env), codec)
+    lacks = (
+        "a reward is the sum over repeated steps, which are not observed; "
+        "use env.action_repeat=1 or env.reward=learned"
+    )
+    return functions and replace(functions, reward=None, reward_lacks=lacks)
+
+
+def _functions(layer: gymnasium.Env[Any, Any], codec: ActionCodec) -> TaskFunctions | None:
     velocity_observed = type(layer) is ForwardVelocity
     if isinstance(layer, ForwardVelocity):
         layer = without_transparent_wrappers(layer.env)
@@ -29,8 +43,8 @@ def mujoco_functions(gym_env: gymnasium.Env[Any, Any], codec: ActionCodec) -> Ta
         return None
     # These modules import MuJoCo, which need not be installed.
     from mbrl_cli.envs.mujoco_tasks.locomotion import TASKS, Locomotion
-    from mbrl_cli.envs.mujoco_tasks.small_tasks import small_task_functions
+    from mbrl_cli.envs.mujoco_tasks.other_tasks import other_functions
 
     if type(layer) in TASKS:
         return Locomotion(layer, codec, velocity_observed).functions()
-    return small_task_functions(layer, codec)
+    return other_functions(layer, codec)

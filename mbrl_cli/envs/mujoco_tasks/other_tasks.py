@@ -1,4 +1,4 @@
-"""InvertedPendulum, InvertedDoublePendulum, Reacher and Pusher, version 5."""
+"""InvertedPendulum, InvertedDoublePendulum, Reacher, Pusher and HumanoidStandup, version 5."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import mujoco
 import torch
+from gymnasium.envs.mujoco.humanoidstandup_v5 import HumanoidStandupEnv
 from gymnasium.envs.mujoco.inverted_double_pendulum_v5 import InvertedDoublePendulumEnv
 from gymnasium.envs.mujoco.inverted_pendulum_v5 import InvertedPendulumEnv
 from gymnasium.envs.mujoco.pusher_v5 import PusherEnv
@@ -17,7 +18,7 @@ from mbrl_cli.envs.mujoco_tasks.task_functions import TaskFunctions
 from mbrl_cli.envs.spaces import ActionCodec
 
 
-def small_task_functions(env: Any, codec: ActionCodec) -> TaskFunctions | None:
+def other_functions(env: Any, codec: ActionCodec) -> TaskFunctions | None:
     """Return the functions of a live, unwrapped environment; None for other environments."""
     build = _FUNCTIONS_OF.get(type(env))
     return None if build is None else build(env, codec)
@@ -97,6 +98,33 @@ def _pusher(env: Any, codec: ActionCodec) -> TaskFunctions:
     return TaskFunctions(reward, _never)
 
 
+def _humanoid_standup(env: Any, codec: ActionCodec) -> TaskFunctions:
+    """The last entries of an observation are the contact forces."""
+    sizes = env.observation_structure
+    num_contact = sizes["cfrc_ext"]
+    if env._impact_cost_weight > 0 and not num_contact:
+        lacks = (
+            "its reward has a cost of contact forces, which are not observed; "
+            "use env.kwargs.include_cfrc_ext_in_observation=true or env.kwargs.impact_cost_weight=0"
+        )
+        return TaskFunctions(None, _never, lacks)
+    height = 2 - sizes["skipped_qpos"]
+    per_second: float = 1.0 / env.model.opt.timestep
+    ctrl_weight: float = env._ctrl_cost_weight
+    impact_weight: float = env._impact_cost_weight
+    low, high = env._impact_cost_range
+
+    def reward(obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
+        cost = ctrl_weight * codec.decode(action).square().sum(dim=-1)
+        if impact_weight > 0:
+            impact = impact_weight * next_obs[..., -num_contact:].square().sum(dim=-1)
+            cost = cost + impact.clamp(low, high)
+        risen: Tensor = next_obs[..., height] * per_second
+        return risen - cost + 1.0
+
+    return TaskFunctions(reward, _never)
+
+
 def _never(obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
     return torch.zeros_like(next_obs[..., 0], dtype=torch.bool)
 
@@ -106,4 +134,5 @@ _FUNCTIONS_OF: dict[type, Callable[[Any, ActionCodec], TaskFunctions]] = {
     InvertedDoublePendulumEnv: _inverted_double_pendulum,
     ReacherEnv: _reacher,
     PusherEnv: _pusher,
+    HumanoidStandupEnv: _humanoid_standup,
 }
