@@ -172,7 +172,7 @@ def step_of(size, path=None, **fields):
 
 @pytest.mark.parametrize("size", [(160, 160), (400, 600), (481, 333), (1000, 501), (64, 65)])
 def test_a_frame_has_even_sides_and_space_for_the_panel(size):
-    frame = FrameDrawer(plans=True).frame(step_of(size))
+    frame = FrameDrawer().frame(step_of(size))
     height, width = frame.shape[:2]
     assert height % 2 == width % 2 == 0
     assert MIN_HEIGHT <= height <= 480
@@ -181,7 +181,7 @@ def test_a_frame_has_even_sides_and_space_for_the_panel(size):
 
 def test_the_path_is_scaled_with_the_image():
     # 100 pixels become 400, so the point (25, 50) lies at (100, 200).
-    frame = FrameDrawer(plans=True).frame(step_of((100, 100), np.array([[75.0, 50], [25, 50]])))
+    frame = FrameDrawer().frame(step_of((100, 100), np.array([[75.0, 50], [25, 50]])))
     assert frame[200, 100].tolist() == [213, 94, 0]
     assert frame[100, 200].tolist() == [0, 0, 0]
 

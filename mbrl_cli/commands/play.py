@@ -125,7 +125,7 @@ def _play(saved: Run, words: Namespace) -> None:
     env = make_rendering_env(saved)
     policy = saved.policy(overrides=words.overrides, envs=[env])
     player = Player(env, saved.config["env"]["id"], policy)
-    drawer = FrameDrawer(plans=saved.choices["planner"] != "none")
+    drawer = FrameDrawer()
     frames_per_second = float(env.metadata.get("render_fps") or FRAMES_PER_SECOND)
     screen = _screen(saved.name, words.video, frames_per_second)
     try:

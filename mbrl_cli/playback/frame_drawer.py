@@ -22,14 +22,9 @@ REAL_COLUMN, PREDICTED_COLUMN = 150, PANEL_WIDTH - MARGIN  # right ends of numbe
 
 
 class FrameDrawer:
-    """Draws the frames of episodes, in their order; all frames of an environment have one size.
+    """Draws the frames of episodes, in their order; all frames of an environment have one size."""
 
-    Args:
-        plans: whether the agent plans, so that the panel has a column for predictions.
-    """
-
-    def __init__(self, plans: bool) -> None:
-        self._plans = plans
+    def __init__(self) -> None:
         self._font = ImageFont.load_default(FONT_SIZE)
         self._episode = -1
         self._real: list[float] = []  # rewards of the episode
@@ -86,17 +81,18 @@ class FrameDrawer:
                     draw.text((column, top), _number(value), colour, self._font, anchor="ra")
             line(name)
 
+        has_plan = step.horizon > 0 or self._predicted_return is not None
         draw.line((0, 0, 0, height), (200, 200, 200))
         line(f"episode {step.episode + 1}, step {step.step + 1}{end}")
         line(f"action {_action(step.action)}")
         top += LINE // 2
         draw.text((REAL_COLUMN, top), "real", REAL, self._font, anchor="ra")
-        if self._plans:
+        if has_plan:
             draw.text((PREDICTED_COLUMN, top), "predicted", PREDICTED, self._font, anchor="ra")
         top += LINE
         numbers("reward", step.reward, step.predicted_reward)
         numbers("return", step.episode_return, None)
-        if self._plans:
+        if has_plan:
             top += LINE // 2
             steps = f", {step.horizon} steps" if step.horizon else ""
             line(f"plan{steps}")
@@ -117,8 +113,10 @@ class FrameDrawer:
         top += LINE + 4
         values = np.array([real, predicted])
         low, high = float(np.nanmin(values)), float(np.nanmax(values))
-        if high - low < 1e-3 * max(1.0, abs(high)):  # a constant reward
-            low, high = low - 0.5, high + 0.5
+        # Rounding errors of a model that is right do not fill the chart.
+        missing = 0.1 * max(1.0, abs(low), abs(high)) - (high - low)
+        if missing > 0.0:
+            low, high = low - missing / 2.0, high + missing / 2.0
         labels = [_number(high), _number(low)]
         left = MARGIN + 8 + int(max(draw.textlength(text, self._font) for text in labels))
         right = PANEL_WIDTH - MARGIN

@@ -49,7 +49,7 @@ def write_model_figure(run: Run, path: Path) -> list[str]:
     grid = env.unwrapped
     if not isinstance(grid, GridWorld) or env.observation_space != grid.observation_space:
         raise UserError(
-            f"--model-figure: draws grid worlds with positions as observations, and {run.folder} "
+            f"--model-figure: draws grid worlds with env.obs=vector, and {run.folder} "
             f"is of {run.config['env']['id']}; use a run with env=gridworld"
         )
     cells, actions = pairs(grid)
