@@ -26,6 +26,7 @@ mbrl: experiments in model-based reinforcement learning
   mbrl resume RUN_DIR [key=value ...]   continue an interrupted run, or extend it: total_steps=...
   mbrl eval RUN_DIR [key=value ...]     run evaluation episodes with a saved run
   mbrl play RUN_DIR [--video FILE]      watch a saved run, or write a GIF or MP4
+  mbrl check env=NAME [key=value ...]   check an environment: does it fit, how long is a run?
   mbrl runs [FOLDER] [key=value ...]    list runs: state, settings, steps, return
   mbrl compare FOLDER ... [key=value]   compare groups of runs, with intervals: --html report.html
   mbrl list [GROUP [CHOICE]]            the choices of each group, the keys of a choice
@@ -62,7 +63,7 @@ def main() -> None:
     """Run `mbrl COMMAND ...`; a mistake in the words exits with code 2."""
     commands: dict[str, Callable[[list[str]], None]] = {
         "train": _train, "resume": _resume, "eval": _eval, "list": _list, "runs": _runs,
-        "compare": _compare, "play": _play,
+        "compare": _compare, "play": _play, "check": _check,
     }  # fmt: skip
     protect_standard_streams()
     argv = sys.argv[1:]
@@ -124,6 +125,12 @@ def _compare(argv: list[str]) -> None:
 
 def _play(argv: list[str]) -> None:
     from mbrl_cli.commands.play import run
+
+    run(argv)
+
+
+def _check(argv: list[str]) -> None:
+    from mbrl_cli.commands.check import run
 
     run(argv)
 

@@ -123,10 +123,18 @@ def build(cfg: DictConfig, restored: bool = False) -> RunObjects:
     )
 
 
-def build_env(cfg: DictConfig) -> Env:
-    """Check the part of a config that describes the environment, and build it."""
+def build_env(cfg: DictConfig, kwargs: Mapping[str, Any] | None = None) -> Env:
+    """Check the part of a config that describes the environment, and build it.
+
+    Args:
+        cfg: a composed config.
+        kwargs: further arguments of the environment's constructor.
+    """
     settings, _, _ = run_level_settings(cfg)
-    return _new_env(_checked_group(cfg, "env"), settings)
+    group = _checked_group(cfg, "env")
+    if kwargs:
+        group.arguments["kwargs"] = {**(group.arguments.get("kwargs") or {}), **kwargs}
+    return _new_env(group, settings)
 
 
 def _new_env(group: _Group, settings: RunSettings) -> Env:

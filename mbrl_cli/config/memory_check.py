@@ -69,6 +69,12 @@ def available_bytes() -> float:
     return min(limits)
 
 
+def replay_bytes(steps: int, spec: EnvSpec) -> float:
+    """Return the bytes of a replay of this number of transitions."""
+    entry = 1 if spec.obs_shape is not None else FLOAT  # bytes per entry of an observation
+    return float(steps) * (2 * entry * spec.obs_dim + FLOAT * (spec.action.dim + 2) + 16)
+
+
 def _control_group_bytes() -> float:
     """Return what the limit of a container leaves; infinite if there is none."""
     folder = Path("/sys/fs/cgroup")
@@ -82,9 +88,7 @@ def _control_group_bytes() -> float:
 
 def _host_estimates(settings: RunSettings, spec: EnvSpec) -> Iterator[tuple[str, Any, float]]:
     """Yield (key, value, bytes) of the run-level keys."""
-    entry = 1 if spec.obs_shape is not None else FLOAT  # bytes per entry of an observation
-    row = 2 * entry * spec.obs_dim + FLOAT * (spec.action.dim + 2) + 16
-    yield "total_steps", settings.total_steps, float(settings.total_steps) * row
+    yield "total_steps", settings.total_steps, replay_bytes(settings.total_steps, spec)
     for key in ("eval_episodes", "final_eval_episodes"):
         episodes = getattr(settings, key)
         yield key, episodes, float(episodes) * (BYTES_PER_ENV + FLOAT * spec.obs_dim)

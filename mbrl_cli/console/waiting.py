@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from mbrl_cli.console.live_text import LiveText
 
 
 @contextmanager
-def waiting(text: str) -> Iterator[None]:
-    """Show `text` and the elapsed seconds inside the block, if standard output is a terminal."""
+def waiting(text: str | Callable[[], str]) -> Iterator[None]:
+    """Show a text and the elapsed seconds inside the block, if standard output is a terminal.
+
+    Args:
+        text: the text, or a function that returns the present one.
+    """
     if not LiveText.is_possible():
         yield
         return
     start = time.monotonic()
 
     def line(width: int) -> str:
-        return f"{text}  {time.monotonic() - start:.0f} s"[:width]
+        shown = text if isinstance(text, str) else text()
+        return f"{shown}  {time.monotonic() - start:.0f} s"[:width]
 
     live = LiveText(line, hides_cursor=False)
     live.start()

@@ -20,6 +20,23 @@ def seed_global_generators(seed: int) -> None:
     torch.default_generator.manual_seed(seed)
 
 
+def global_generators_used(seed: int) -> bool:
+    """Return whether a global generator has drawn since `seed_global_generators(seed)`."""
+    after = _states()
+    with restored_global_generators():
+        seed_global_generators(seed)
+        return _states() != after
+
+
+def _states() -> tuple[str, ...]:
+    """Return the states of the global generators as comparable values."""
+    numpy = np.random.get_state(legacy=False)  # noqa: NPY002
+    state = numpy["state"]
+    torch_state = torch.default_generator.get_state().tolist()
+    parts = (random.getstate(), state["key"].tolist(), state["pos"], torch_state)
+    return tuple(map(repr, parts))
+
+
 @contextmanager
 def restored_global_generators() -> Iterator[None]:
     """Restore the states of the global generators when the block ends."""

@@ -1,0 +1,133 @@
+"""Estimate time and memory of a run from a short measurement."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from statistics import fmean
+
+from mbrl_cli.config.build import RunObjects
+from mbrl_cli.config.memory_check import replay_bytes
+from mbrl_cli.console.remaining_time import MIN_STEPS, SKIPPED_STEPS, RemainingTime
+from mbrl_cli.envs.env import STEPS_WITHOUT_LIMIT
+from mbrl_cli.envs.time_limit import time_limit
+from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.seeding import torch_generator
+from mbrl_cli.threads_and_malloc import set_threads_and_malloc
+
+MAX_DECISIONS = 30
+MAX_SECONDS = 2.5
+# A first fit that takes longer is stopped, and the estimate is a lower bound.
+MAX_FIT_SECONDS = 6.0
+
+
+@dataclass(frozen=True)
+class RunCost:
+    """Estimated cost of a run.
+
+    Attributes:
+        decision_seconds: mean duration of a decision.
+        update_seconds: mean duration of an update between two decisions, without fits.
+        first_update_seconds: the first update, which for most model-based agents is a fit.
+        num_fits: fits of the whole run.
+        num_measured: decisions that were measured.
+        run_seconds: the whole run, if every evaluation episode takes its full length.
+        is_lower_bound: whether the first update was stopped because it took too long.
+        memory_bytes: peak of the process, with the whole replay.
+    """
+
+    decision_seconds: float
+    update_seconds: float
+    first_update_seconds: float
+    num_fits: int
+    num_measured: int
+    run_seconds: float
+    is_lower_bound: bool
+    memory_bytes: float
+
+
+def measure_run(run: RunObjects, replay: ReplayBuffer, env_seconds: float) -> RunCost:
+    """Let the agent learn and act for some seconds, as in the run.
+
+    Args:
+        run: the objects of the run; they are changed, so the run needs new ones.
+        replay: transitions of random steps; transitions are added.
+        env_seconds: duration of a step of the environment.
+    """
+    set_threads_and_malloc(run.threads)
+    settings, agent, env = run.settings, run.agent, run.env
+    first_step = min(settings.prefill_steps, settings.total_steps)
+    policy = agent.policy([env], True, torch_generator(settings.seed, "policy"))
+    obs = env.reset(settings.seed)
+    policy.reset()
+    fits = () if settings.model_from_frozen else agent.fit_steps(first_step, settings.total_steps)
+    num_fits = len(fits)
+    first_update, is_lower_bound = 0.0, False
+    decisions: list[float] = []
+    updates: list[float] = []
+    start = time.monotonic()
+    for step in range(first_step, first_step + MAX_DECISIONS):
+        is_fit = len(agent.fit_steps(step, step + 1)) > 0
+        before = time.monotonic()
+        if not settings.model_from_frozen and not is_lower_bound:
+            try:
+                with time_limit(MAX_FIT_SECONDS):
+                    agent.update(replay, step)
+            except TimeoutError:
+                is_lower_bound = True
+        update = time.monotonic() - before
+        before = time.monotonic()
+        decision = policy.act(obs[None])
+        decisions.append(time.monotonic() - before)
+        if step == first_step:
+            first_update = update
+            start = time.monotonic()
+        elif not is_fit:
+            updates.append(update)
+        next_obs, reward, terminated, truncated = env.step(decision.action[0])
+        replay.add(obs, decision.action[0], reward, next_obs, terminated, truncated)
+        obs = next_obs
+        if terminated or truncated:
+            obs = env.reset(settings.seed + step)
+            policy.reset()
+        if len(decisions) >= 3 and time.monotonic() - start > MAX_SECONDS:
+            break
+    # The first decision also compiles and allocates.
+    decision_seconds = fmean(decisions[1:] or decisions)
+    update_seconds = fmean(updates) if updates else 0.0
+    remaining = RemainingTime(
+        total_steps=settings.total_steps,
+        eval_every=settings.eval_every,
+        eval_episodes=settings.eval_episodes,
+        final_eval_episodes=settings.final_eval_episodes,
+        parallel_episodes=settings.num_eval_envs,
+        episode_limit=env.spec.max_episode_steps or STEPS_WITHOUT_LIMIT,
+    )
+    acting = decision_seconds + env_seconds
+    for _ in range(SKIPPED_STEPS + MIN_STEPS):
+        remaining.add_step(acting + update_seconds, acting)
+    remaining.add_fit(first_update)
+    seconds = remaining.run_seconds(first_step, num_fits) or 0.0
+    if not num_fits:
+        seconds += first_update
+    return RunCost(
+        decision_seconds=decision_seconds,
+        update_seconds=update_seconds,
+        first_update_seconds=first_update,
+        num_fits=num_fits,
+        num_measured=len(decisions),
+        run_seconds=seconds + first_step * env_seconds,
+        is_lower_bound=is_lower_bound,
+        memory_bytes=_peak_bytes() + replay_bytes(settings.total_steps, env.spec),
+    )
+
+
+def _peak_bytes() -> float:
+    """Return the largest memory of this process so far; 0 where it is not known."""
+    if sys.platform == "win32":
+        return 0.0
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak) if sys.platform == "darwin" else 1024.0 * peak
