@@ -1,11 +1,16 @@
 """`mbrl play`: imagined states lie on the visited ones; videos, the window, the model's figure."""
 
+import gymnasium
 import numpy as np
 import pytest
+from gymnasium.wrappers import RescaleObservation
 from PIL import Image
 from test_documentation import DOCUMENTS, commands
 
 import mbrl_cli as mbrl_api
+from mbrl_cli.envs.action_repeat import ActionRepeat
+from mbrl_cli.envs.gridworld import GridWorld
+from mbrl_cli.envs.mujoco_tasks.forward_velocity import ForwardVelocity
 from mbrl_cli.playback.frame_drawer import MIN_HEIGHT, FrameDrawer
 from mbrl_cli.playback.model_figure import (
     Outcomes,
@@ -15,6 +20,7 @@ from mbrl_cli.playback.model_figure import (
     true_outcomes,
 )
 from mbrl_cli.playback.played_step import PlayedStep
+from mbrl_cli.playback.projections.mujoco_camera import image_points
 from mbrl_cli.playback.projections.registry import projection_of
 
 ORACLE = [
@@ -112,29 +118,59 @@ def test_imagined_states_lie_on_the_states_that_are_visited(
     assert np.abs(found[1:] - found[0]).max() > 5  # it moves, so the test can fail
 
 
-def test_a_mujoco_projection_finds_the_tip_of_the_pole(monkeypatch):
-    gymnasium = pytest.importorskip("gymnasium")
+@pytest.fixture
+def rendered(monkeypatch):
+    """Return a function that builds a MuJoCo environment and renders its first image."""
     pytest.importorskip("mujoco")
     monkeypatch.setenv("MUJOCO_GL", "egl")
-    env = gymnasium.make("InvertedPendulum-v5", render_mode="rgb_array")
-    try:
+    built = []
+
+    def build(name, *wrappers):
+        env = gymnasium.make(name, render_mode="rgb_array")
+        for wrapper in wrappers:
+            env = wrapper(env)
+        built.append(env)
         obs, _ = env.reset(seed=0)
-        env.render()
-    except Exception as error:  # no EGL on this machine
-        pytest.skip(f"MuJoCo cannot render: {error}")
+        try:
+            env.render()
+        except Exception as error:  # no EGL on this machine
+            pytest.skip(f"MuJoCo cannot render: {error}")
+        return env, obs
+
+    yield build
+    for env in built:
+        env.close()
+
+
+def test_a_mujoco_projection_finds_the_tip_of_the_pole(rendered):
+    env, _ = rendered("InvertedPendulum-v5")
     projection = projection_of(env)
     for action in (0.0, 1.0, 1.0, -1.0, -1.0):
         obs = env.step(np.array([action], np.float32))[0]
         image = env.render()
         assert np.abs(projection.points(obs[None])[0] - inverted_pendulum_tip(image)).max() < 3
-    env.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "repeats"), [("Hopper-v5", 1), ("Hopper-v5", 2), ("HalfCheetah-v5", 1)]
+)
+def test_the_summed_velocities_of_a_torso_lead_to_its_positions(rendered, name, repeats):
+    env, obs = rendered(name, lambda env: ActionRepeat(env, repeats), ForwardVelocity)
+    body, action = env.unwrapped.data.body("torso"), np.full(env.action_space.shape, 0.5)
+    projection = projection_of(env)
+    states, positions = [obs], [body.xpos.copy()]
+    for _ in range(12):
+        states.append(env.step(action)[0])
+        positions.append(body.xpos.copy())
+    true = image_points(env.unwrapped, np.array(positions))  # with the camera of the first image
+    env.reset(seed=0)  # the present state is the first one again
+    assert np.abs(projection.points(np.array(states)) - true).max() < 2  # pixels
+    assert np.abs(true - true[0]).max() > 3  # it moves
 
 
 def test_observations_that_a_wrapper_changed_have_no_place_in_the_image():
-    env = mbrl_api.envs.gridworld.GridWorld(render_mode="rgb_array")
+    env = GridWorld(render_mode="rgb_array")
     assert projection_of(env) is not None
-    from gymnasium.wrappers import RescaleObservation
-
     assert projection_of(RescaleObservation(env, np.float32(0), np.float32(1))) is None
 
 
@@ -235,7 +271,7 @@ def test_mistakes_are_answered_in_one_line(oracle_run, mbrl, monkeypatch, tmp_pa
 
 
 def test_the_true_outcomes_of_the_grid_world_are_those_found_by_hand():
-    grid = mbrl_api.envs.gridworld.GridWorld()
+    grid = GridWorld()
     cells, actions = pairs(grid)
     assert len(cells) == 4 * (25 - 3 - 1)  # not in an obstacle, not at the goal
     truth = true_outcomes(grid, cells, actions)
@@ -253,7 +289,7 @@ def test_the_true_outcomes_of_the_grid_world_are_those_found_by_hand():
 
 
 def test_wrong_predictions_are_counted_and_marked():
-    grid = mbrl_api.envs.gridworld.GridWorld()
+    grid = GridWorld()
     cells, actions = pairs(grid)
     truth = true_outcomes(grid, cells, actions)
     model = Outcomes(truth.next_cell + 0.4, truth.reward.copy(), truth.termination.copy())

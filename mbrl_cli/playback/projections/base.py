@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 class Projection(Protocol):
     """Finds the point of a state that a viewer follows, such as the tip of a pole, in an image.
 
-    It is built with the unwrapped environment, for its sizes.
+    It is built with the environment and its wrappers, for sizes such as `env.unwrapped.length`.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None: ...

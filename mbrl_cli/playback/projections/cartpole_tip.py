@@ -18,7 +18,7 @@ class CartPoleTip:
     """Follows the tip of the pole; an observation is (position, velocity, angle, its velocity)."""
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
-        sizes: Any = env
+        sizes: Any = env.unwrapped
         self._scale = WIDTH / (2.0 * sizes.x_threshold)  # pixels per metre
         self._length = self._scale * 2.0 * sizes.length - POLE_WIDTH / 2.0  # `length` is half of it
 

@@ -15,7 +15,7 @@ class GridCell:
     """Follows the middle of the cell; an observation is (x, y), and y points up."""
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
-        grid: Any = env
+        grid: Any = env.unwrapped
         self._size = int(grid.size)
 
     def points(self, obs: NDArray[np.float64]) -> NDArray[np.float64]:

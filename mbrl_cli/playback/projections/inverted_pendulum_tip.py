@@ -17,7 +17,7 @@ class InvertedPendulumTip:
     """Follows the tip of the pole; an observation is (position, angle, both velocities)."""
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
-        self._env = env
+        self._env = env.unwrapped
 
     def points(self, obs: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the column and the row [n, 2] for obs [n, 4]; see `Projection.points`."""

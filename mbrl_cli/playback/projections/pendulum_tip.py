@@ -18,7 +18,7 @@ class PendulumTip:
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
-        sizes: Any = env
+        sizes: Any = env.unwrapped
         self._size = float(sizes.screen_dim)
         self._length = self._size / WORLD_SIZE  # pixels
 

@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from mbrl_cli.envs.action_repeat import ActionRepeat
 from mbrl_cli.playback.projections.mujoco_camera import image_points
 
 
@@ -20,9 +21,9 @@ class PlanarTorso:
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
-        body: Any = env
+        body: Any = env.unwrapped
         self._env = body
-        self._step_seconds = float(body.dt)
+        self._step_seconds = float(body.dt) * _repeats(env)
         self._num_positions = int(body.model.nq)
         excluded = body.observation_structure["skipped_qpos"]
         self._has_position = not excluded
@@ -40,3 +41,12 @@ class PlanarTorso:
         torso = self._env.data.body("torso").xpos
         rise = torso[2] - present[1]  # HalfCheetah's height is 0 where its torso is at 0.7 m
         return image_points(self._env, np.stack([x, np.zeros(len(obs)), height + rise], axis=1))
+
+
+def _repeats(env: gymnasium.Env[Any, Any]) -> int:
+    """Return the number of environment steps for which an action is repeated."""
+    times = 1
+    while isinstance(env, gymnasium.Wrapper):
+        times *= env.times if isinstance(env, ActionRepeat) else 1
+        env = env.env
+    return times

@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium
 from gymnasium import spaces
 
+from mbrl_cli.envs.mujoco_tasks.forward_velocity import ForwardVelocity
 from mbrl_cli.playback.projections.base import Projection
 
 _PACKAGE = "mbrl_cli.playback.projections"
@@ -34,10 +35,8 @@ def projection_of(env: gymnasium.Env[Any, Any]) -> Projection | None:
     vectors that no wrapper has changed.
     """
     inner: Any = env.unwrapped
-    space = env.observation_space
-    if space != inner.observation_space or not isinstance(space, spaces.Box):
-        return None
-    if len(space.shape) != 1:
+    space = inner.observation_space
+    if not isinstance(space, spaces.Box) or len(space.shape) != 1 or _changes_observations(env):
         return None
     if hasattr(inner, "image_projection"):
         own: Projection = inner.image_projection()
@@ -47,5 +46,18 @@ def projection_of(env: gymnasium.Env[Any, Any]) -> Projection | None:
     if name is None:
         return None
     module, _, class_name = name.rpartition(".")
-    built: Projection = getattr(import_module(f"{_PACKAGE}.{module}"), class_name)(inner)
+    built: Projection = getattr(import_module(f"{_PACKAGE}.{module}"), class_name)(env)
     return built
+
+
+def _changes_observations(env: gymnasium.Env[Any, Any]) -> bool:
+    """Return whether a wrapper changes observations; appending an entry is no change."""
+    layer = env
+    while isinstance(layer, gymnasium.Wrapper):
+        same = layer.observation_space == layer.env.observation_space
+        if isinstance(layer, gymnasium.ObservationWrapper) or not (
+            same or isinstance(layer, ForwardVelocity)
+        ):
+            return True
+        layer = layer.env
+    return False
