@@ -89,6 +89,10 @@ TAGS: dict[str, Tag] = {
     "model/open_loop": Tag(
         "Video: images that the model predicts from actions alone, beside the real ones", "pixels"
     ),
+    "model/grid_world": Tag(
+        "Figure: what the model of a grid world predicts for each cell and action, beside the "
+        "truth; at the end of the run", "pixels",
+    ),
     "planner/optimism_gap": Tag(
         "Predicted minus observed return of the plans of a training episode, mean over its steps; "
         "far above 0: the planner exploits errors of the model", RETURN,

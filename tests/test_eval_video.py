@@ -68,6 +68,8 @@ def test_videos_are_logged_and_no_number_changes(mbrl, tmp_path):
     assert done.code == 0, done.err
     assert rows(tmp_path / "video") == rows(tmp_path / "plain")
     events = EventAccumulator(str(tmp_path / "video"), {"images": 0}).Reload()
+    (figure,) = events.Images("model/grid_world")
+    assert (figure.step, figure.width > 1000) == (60, True)
     videos = events.Images("eval/video")
     assert [video.step for video in videos] == [25, 50, 60]
     with Image.open(BytesIO(videos[-1].encoded_image_string)) as image:

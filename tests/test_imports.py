@@ -24,7 +24,7 @@ LAYERS = (
     ("envs",),
     ("replay",),
     ("models",),
-    ("planners", "episode_video"),
+    ("planners", "episode_video", "grid_figure"),
     ("agents",),
     ("evaluation", "evaluation_envs", "logger", "checkpoint"),
     ("checkpoint_store", "callbacks"),

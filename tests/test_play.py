@@ -11,14 +11,14 @@ import mbrl_cli as mbrl_api
 from mbrl_cli.envs.action_repeat import ActionRepeat
 from mbrl_cli.envs.gridworld import GridWorld
 from mbrl_cli.envs.mujoco_tasks.forward_velocity import ForwardVelocity
-from mbrl_cli.playback.frame_drawer import MIN_HEIGHT, FrameDrawer
-from mbrl_cli.playback.model_figure import (
+from mbrl_cli.grid_figure import (
     Outcomes,
     draw_figure,
     pairs,
     right_predictions,
     true_outcomes,
 )
+from mbrl_cli.playback.frame_drawer import MIN_HEIGHT, FrameDrawer
 from mbrl_cli.playback.played_step import PlayedStep
 from mbrl_cli.playback.projections.mujoco_camera import image_points
 from mbrl_cli.playback.projections.registry import projection_of

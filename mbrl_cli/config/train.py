@@ -66,6 +66,7 @@ from mbrl_cli.errors import (
     UserError,
     printable,
 )
+from mbrl_cli.grid_figure import grid_image
 from mbrl_cli.lock import locked
 from mbrl_cli.logger import Logger
 from mbrl_cli.metrics_csv import check_metrics_csv
@@ -289,6 +290,9 @@ def _run_to_end(
                 runner.start_from_replay(*load_source_replay(settings, run_objects.env.spec))
             with state_errors(folder) if state is not None else nullcontext():
                 final = runner.run()
+            figure = grid_image(run_objects.env, run_objects.model)
+            if figure is not None:
+                logger.video(runner.env_step, "model/grid_world", figure[None])
             summary = run_summary(
                 final.returns,
                 runner.env_step,
