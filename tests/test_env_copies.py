@@ -3,13 +3,16 @@
 import math
 import types
 
+import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium.utils import EzPickle
 from toy_env import Toy
 
+from mbrl_cli.envs.copy_choice import choose_copies
 from mbrl_cli.envs.env import Env
-from mbrl_cli.envs.env_copies import AttributeCopies, DeepCopies, choose_copies
+from mbrl_cli.envs.env_copies import AttributeCopies, DeepCopies
 from mbrl_cli.envs.make import make_env
 from mbrl_cli.envs.object_graph import find_objects
 from mbrl_cli.errors import UserError
@@ -96,10 +99,14 @@ def test_a_copy_does_not_know_the_outcomes_of_a_nested_generator():
     assert env.step(action)[0].item() not in imagined
 
 
+class Limping(gymnasium.Wrapper):
+    """A wrapper with a state of its own, so that the whole environment must be copied."""
+
+
 @pytest.mark.parametrize("id", ["Reacher-v5", "Hopper-v5"])
 def test_copies_of_mujoco_environments_step_as_the_original(id):
     pytest.importorskip("mujoco")
-    env = make_env(id)
+    env = Env(Limping(gymnasium.make(id)))
     copies = choose_copies(env)
     assert type(copies).__name__ == "MujocoCopies"
     action = np.full(env.spec.action.dim, 0.3, np.float32)
@@ -111,3 +118,49 @@ def test_copies_of_mujoco_environments_step_as_the_original(id):
     for imagined, real in ((first, env.step(action)), (second, env.step(-action))):
         assert np.array_equal(imagined[0], real[0])
         assert imagined[1:] == real[1:]
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+MUJOCO = [
+    ("HalfCheetah-v5", {}), ("Hopper-v5", {}), ("Walker2d-v5", {}), ("Ant-v5", {}),
+    ("Swimmer-v5", {"action_repeat": 2}), ("Humanoid-v5", {}), ("HumanoidStandup-v5", {}),
+    ("InvertedPendulum-v5", {}), ("InvertedDoublePendulum-v5", {}), ("Reacher-v5", {}),
+    ("Pusher-v5", {}), ("HalfCheetah-v5", {"kwargs": {"frame_skip": 3}}),
+    ("Hopper-v5", {"wrappers": ["mbrl_cli.envs.mujoco_tasks.forward_velocity.ForwardVelocity"]}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("id", "arguments"), MUJOCO)
+def test_imagined_steps_of_mujoco_tasks_equal_real_ones_to_the_bit(id, arguments, two_threads):
+    pytest.importorskip("mujoco")
+    copies = choose_copies(make_env(id, **arguments))
+    assert type(copies).__name__ == "MujocoStates"
+    env = make_env(id, **arguments)  # another one than the scratch environment
+    rng = np.random.default_rng(0)
+    size = (12, 8, env.spec.action.dim)
+    plans = rng.uniform(-1.2, 1.2, size).astype(np.float32)  # [N, H, A], also beyond the bounds
+    env.reset(5)
+    for action in plans[0]:
+        env.step(action)
+    states = [copies.take(env)] * len(plans)
+    imagined = []
+    for step in range(plans.shape[1]):
+        results = copies.step_all(states, plans[:, step], [0] * len(plans))
+        imagined.append([outcome for outcome, _ in results])
+        states = [state for _, state in results]
+    for row in (3, 10):  # the first and the second thread's
+        env.reset(5)
+        for action in plans[0]:
+            env.step(action)
+        for step, action in enumerate(plans[row]):
+            obs, reward, terminated, _ = env.step(action)
+            assert np.array_equal(imagined[step][row][0], obs)
+            assert imagined[step][row][0].dtype == obs.dtype
+            assert imagined[step][row][1:3] == (reward, terminated)

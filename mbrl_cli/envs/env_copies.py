@@ -1,7 +1,7 @@
 """Copies of an environment in the middle of an episode, for planning with the true dynamics.
 
 A copy is right only if it holds the whole state, shares nothing with the original, and draws random
-numbers of its own. `choose_copies` tests this by stepping copies and the original alike.
+numbers of its own. `envs/copy_choice.py` tests this by stepping copies and the original alike.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import copy
 import random
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -19,15 +20,12 @@ from gymnasium.utils import EzPickle
 from numpy.typing import NDArray
 
 from mbrl_cli.envs.env import Env
-from mbrl_cli.envs.global_random import restored_global_generators, seed_global_generators
+from mbrl_cli.envs.global_random import seed_global_generators
 from mbrl_cli.envs.object_graph import find_objects
-from mbrl_cli.errors import EnvironmentFault, UserError
 from mbrl_cli.seeding import child_seed
 
 Outcome = tuple[NDArray[np.float32], float, bool, bool]  # as `Env.step` returns it
 _GENERATORS = (np.random.Generator, np.random.RandomState, random.Random, torch.Generator)
-SEED = 0  # of the test
-STEPS = 3  # before and after the copy is made
 
 
 class EnvState(NamedTuple):
@@ -49,18 +47,25 @@ class EnvCopies(ABC):
     def step(self, state: EnvState, action: NDArray[Any], seed: int) -> tuple[Outcome, EnvState]:
         """Take one encoded action [A] in a copy whose generators get `seed`; return its state."""
 
+    def step_all(
+        self, states: Sequence[EnvState], actions: NDArray[Any], seeds: Sequence[int]
+    ) -> list[tuple[Outcome, EnvState]]:
+        """Take the encoded actions [n, A] in copies of n states."""
+        rows = zip(states, actions, seeds, strict=True)
+        return [self.step(state, action, seed) for state, action, seed in rows]
+
 
 class DeepCopies(EnvCopies):
     """Copies by `copy.deepcopy`."""
 
     def take(self, env: Env) -> EnvState:
         """Return the state of a live environment."""
-        return EnvState(*self._copy(env, _nested_generators(env)), [])
+        return EnvState(*self._copy(env, nested_generators(env)), [])
 
     def step(self, state: EnvState, action: NDArray[Any], seed: int) -> tuple[Outcome, EnvState]:
         """Take one action in a copy."""
         env, generators = self._copy(state.env, state.generators)
-        _reseed(env, generators, seed)
+        reseed(env, generators, seed)
         return env.step(action), EnvState(env, generators, [])
 
     def _copy(self, env: Env, generators: list[Any]) -> tuple[Env, list[Any]]:
@@ -74,7 +79,7 @@ class AttributeCopies(DeepCopies):
     """
 
     def _copy(self, env: Env, generators: list[Any]) -> tuple[Env, list[Any]]:
-        return _copy_attributes(env, generators, {})
+        return copy_attributes(env, generators, {})
 
 
 class MujocoCopies(EnvCopies):
@@ -105,18 +110,18 @@ class MujocoCopies(EnvCopies):
                 self._scratch[id(data)] = (data, copy.copy(data))
             memo[id(data)] = self._scratch[id(data)][1]
             arrays += self._read(data)
-        copied = _copy_attributes(env, _nested_generators(env), memo)
+        copied = copy_attributes(env, nested_generators(env), memo)
         return EnvState(*copied, arrays)
 
     def step(self, state: EnvState, action: NDArray[Any], seed: int) -> tuple[Outcome, EnvState]:
         """Take one action in a copy."""
         datas = find_objects(state.env, (self._mujoco.MjData,))
         memo = {id(item): item for item in [*self._models, *datas]}
-        env, generators = _copy_attributes(state.env, state.generators, memo)
+        env, generators = copy_attributes(state.env, state.generators, memo)
         saved = iter(state.arrays)
         for data in datas:
             self._write(data, saved)
-        _reseed(env, generators, seed)
+        reseed(env, generators, seed)
         outcome = env.step(action)
         arrays = [array for data in datas for array in self._read(data)]
         return outcome, EnvState(env, generators, arrays)
@@ -150,107 +155,7 @@ class MujocoCopies(EnvCopies):
         return self._names
 
 
-def choose_copies(env: Env) -> EnvCopies:
-    """Return a way to copy this environment that passes the test; the environment is used up.
-
-    Raises:
-        UserError: if there is none.
-    """
-    ways: list[type[EnvCopies]] = [DeepCopies]
-    mujoco = sys.modules.get("mujoco")
-    if mujoco is not None and find_objects(env, (mujoco.MjData,)):
-        ways.append(MujocoCopies)
-    elif find_objects(env, (EzPickle,)):
-        ways.append(AttributeCopies)
-    reason: str | None = None
-    with restored_global_generators():
-        for way in ways:
-            try:
-                copies = way()
-                reason = _fault(copies, env)
-            except (EnvironmentFault, TypeError, RuntimeError, ValueError, AttributeError) as error:
-                reason = f"cannot be copied ({' '.join(str(error).split())[:150]})"
-            if reason is None:
-                return copies
-    raise UserError(
-        f"model=oracle: {env.spec.id} {reason}; "
-        "use a learned model: linear, mlp, ensemble, gaussian_ensemble"
-    )
-
-
-def _fault(copies: EnvCopies, env: Env) -> str | None:
-    """Return what is wrong with the copies, or None.
-
-    In each part the environment starts from the same state. Equal actions with equal seeds must
-    then lead to equal outcomes.
-    """
-    rng = np.random.default_rng(SEED)
-    before, checked, other = (_actions(env, rng) for _ in range(3))
-
-    def start() -> None:
-        env.reset(SEED)
-        for action in before:
-            _, _, terminated, truncated = env.step(action)
-            if terminated or truncated:
-                env.reset(SEED)
-
-    def play(actions: list[NDArray[Any]]) -> list[Outcome]:
-        """Step the original."""
-        outcomes: list[Outcome] = []
-        for i, action in enumerate(actions):
-            _reseed(env, _nested_generators(env), child_seed(SEED, "copy", i))
-            outcomes.append(env.step(action))
-            if outcomes[-1][2] or outcomes[-1][3]:
-                break
-        return outcomes
-
-    def imagine(state: EnvState, actions: list[NDArray[Any]]) -> list[Outcome]:
-        """Step copies."""
-        outcomes: list[Outcome] = []
-        for i, action in enumerate(actions):
-            outcome, state = copies.step(state, action, child_seed(SEED, "copy", i))
-            outcomes.append(outcome)
-            if outcome[2] or outcome[3]:
-                break
-        return outcomes
-
-    start()
-    expected = play(checked)
-    start()
-    if not _equal(play(checked), expected):
-        return "does not repeat an episode under the same seed, so its copies cannot be tested"
-    start()
-    imagine(copies.take(env), other)
-    if not _equal(play(checked), expected):
-        return "shares its simulator with its copies: imagined steps move the real environment"
-    start()
-    state = copies.take(env)
-    imagine(state, other)
-    play(other)
-    if not _equal(imagine(state, checked), expected):
-        return "loses its state when it is copied"
-    return None
-
-
-def _actions(env: Env, rng: np.random.Generator) -> list[NDArray[Any]]:
-    """Return random encoded actions."""
-    action = env.spec.action
-    if action.kind == "continuous":
-        return [rng.uniform(-1, 1, action.dim).astype(np.float32) for _ in range(STEPS)]
-    return [
-        np.concatenate([np.eye(n, dtype=np.float32)[rng.integers(n)] for n in action.sizes])
-        for _ in range(STEPS)
-    ]
-
-
-def _equal(outcomes: list[Outcome], expected: list[Outcome]) -> bool:
-    return len(outcomes) == len(expected) and all(
-        np.array_equal(a[0], b[0]) and a[1:] == b[1:]
-        for a, b in zip(outcomes, expected, strict=True)
-    )
-
-
-def _nested_generators(env: Env) -> list[Any]:
+def nested_generators(env: Env) -> list[Any]:
     """Return the generators that `env` holds, besides the one that `Env.reseed` replaces."""
     base = env.gym.unwrapped
     own = getattr(base, "_np_random", None)
@@ -259,7 +164,7 @@ def _nested_generators(env: Env) -> list[Any]:
     return [g for g in find_objects(env, _GENERATORS) if held_by_a_part or g is not own]
 
 
-def _reseed(env: Env, generators: list[Any], seed: int) -> None:
+def reseed(env: Env, generators: list[Any], seed: int) -> None:
     """Give the environment and the process random numbers that depend on `seed` alone."""
     env.reseed(seed)
     seed_global_generators(seed)
@@ -279,9 +184,7 @@ def _shared_modules(env: Env) -> dict[int, Any]:
     return {id(module): module for module in find_objects(env, (ModuleType,))}
 
 
-def _copy_attributes(
-    env: Env, generators: list[Any], memo: dict[int, Any]
-) -> tuple[Env, list[Any]]:
+def copy_attributes(env: Env, generators: list[Any], memo: dict[int, Any]) -> tuple[Env, list[Any]]:
     """Copy deeply without the constructors that EzPickle calls; `memo` as in `copy.deepcopy`."""
     memo |= _shared_modules(env)
     pickled = find_objects(env, (EzPickle,))

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mbrl_cli.envs.copy_choice import choose_copies
 from mbrl_cli.envs.env import Env
-from mbrl_cli.envs.env_copies import DeepCopies, EnvCopies, EnvState, choose_copies
+from mbrl_cli.envs.env_copies import DeepCopies, EnvCopies, EnvState
 from mbrl_cli.envs.global_random import restored_global_generators
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.markov import MarkovModel, Prediction
@@ -93,12 +94,13 @@ class Oracle(MarkovModel):
         reward = torch.zeros_like(index, dtype=torch.float32)
         seeds = torch.randint(2**31, (1 if common_noise else len(index),), generator=generator)
         with restored_global_generators():
-            for row in (~terminated[:, 0]).nonzero()[:, 0].tolist():
-                outcome, env_state = self._copies.step(
-                    self._states[int(index[row, 0])],
-                    action[row].flatten().cpu().numpy(),
-                    int(seeds[row % len(seeds)]),
-                )
+            rows = (~terminated[:, 0]).nonzero()[:, 0].tolist()
+            outcomes = self._copies.step_all(
+                [self._states[int(index[row, 0])] for row in rows],
+                action[rows].flatten(start_dim=1).cpu().numpy(),
+                [int(seeds[row % len(seeds)]) for row in rows],
+            )
+            for row, (outcome, env_state) in zip(rows, outcomes, strict=True):
                 obs, row_reward, row_terminated, _ = outcome
                 next_obs[row, 0] = torch.from_numpy(obs)
                 reward[row, 0] = row_reward

@@ -48,3 +48,16 @@ def _functions(layer: gymnasium.Env[Any, Any], codec: ActionCodec) -> TaskFuncti
     if type(layer) in TASKS:
         return Locomotion(layer, codec, velocity_observed).functions()
     return other_functions(layer, codec)
+
+
+def is_mujoco_task(gym_env: gymnasium.Env[Any, Any]) -> bool:
+    """Return whether this is a MuJoCo task of version 5, in wrappers that hold no state."""
+    layer = without_transparent_wrappers(gym_env)
+    while isinstance(layer, ActionRepeat | ForwardVelocity):
+        layer = without_transparent_wrappers(layer.env)
+    if "mujoco" not in sys.modules or "gymnasium.envs.mujoco" not in sys.modules:
+        return False
+    from mbrl_cli.envs.mujoco_tasks.locomotion import TASKS
+    from mbrl_cli.envs.mujoco_tasks.other_tasks import OTHER_TASKS
+
+    return type(layer) in (*TASKS, *OTHER_TASKS)

@@ -136,3 +136,4 @@ _FUNCTIONS_OF: dict[type, Callable[[Any, ActionCodec], TaskFunctions]] = {
     PusherEnv: _pusher,
     HumanoidStandupEnv: _humanoid_standup,
 }
+OTHER_TASKS: tuple[type, ...] = tuple(_FUNCTIONS_OF)
