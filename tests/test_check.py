@@ -204,6 +204,13 @@ def test_a_wrong_reward_function_is_named(check):
     assert "transitions differ; largest difference 0." in out
 
 
+def test_rewards_of_random_steps_are_shown(check):
+    _, out = check(lambda: Toy(length=20, reward=2.5))
+    assert "reward learned by the model; 2.5 to 2.5 in random steps" in out
+    _, out = check(lambda: Toy(length=20, reward=0.0))
+    assert "every reward was 0 in 200 random steps" in out
+
+
 def test_values_that_differ_from_the_interface_are_noted(check):
     faults, out = check(ReturnsOtherTypes)
     assert faults == []

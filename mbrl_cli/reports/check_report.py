@@ -38,7 +38,7 @@ class CheckReport:
         if verdict == "fault":
             self.faults.append(text)
         shown = {"fault": "FAULT: ", "note": "note: ", "ok": "ok: "}.get(verdict, "")
-        self._print(title, textwrap.wrap(printable(shown + text), self._width() - TITLE))
+        self._print(title, _wrapped(shown + text, self._width() - TITLE))
 
     def table(self, title: str, rows: Sequence[Sequence[str]]) -> None:
         """Print rows of texts in aligned columns; the last column is wrapped."""
@@ -50,7 +50,7 @@ class CheckReport:
                 f"{text:<{width}}  " for text, width in zip(row[:-1], widths, strict=True)
             )
             rest = max(20, self._width() - TITLE - before)
-            wrapped = textwrap.wrap(printable(row[-1]), rest) or [""]
+            wrapped = _wrapped(row[-1], rest) or [""]
             lines += [f"{start if i == 0 else ' ' * before}{w}" for i, w in enumerate(wrapped)]
         self._print(title, lines)
 
@@ -63,3 +63,8 @@ class CheckReport:
     @staticmethod
     def _width() -> int:
         return max(40, min(MAX_WIDTH, shutil.get_terminal_size().columns))
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Return the lines of a text; words stay whole, so that they can be copied."""
+    return textwrap.wrap(printable(text), width, break_long_words=False, break_on_hyphens=False)

@@ -213,9 +213,16 @@ class EnvCheck:
         roles = {"reward": env.spec.known_reward, "termination": env.spec.known_termination}
         with waiting("comparing known functions"):
             comparisons = {c.role: c for c in compare_known_functions(env.spec, batch)}
+        rewards = batch.reward.numpy()
+        if (rewards == 0.0).all():
+            text = f"every reward was 0 in {len(rewards):,} random steps"
+            self._report.add("reward", "note", f"{text}; nothing is learned before another one")
         for role in roles:
             if role not in comparisons:
-                self._report.add(role, "", "learned by the model")
+                text = "learned by the model"
+                if role == "reward":
+                    text += f"; {rewards.min():.4g} to {rewards.max():.4g} in random steps"
+                self._report.add(role, "", text)
                 continue
             comparison = comparisons[role]
             fault, number = comparison.first_fault(), len(comparison.wrong)
@@ -224,8 +231,8 @@ class EnvCheck:
                 self._report.add(role, "ok", f"the known function agrees with {number:,} "
                                  f"transitions; {largest}")  # fmt: skip
             elif role in env.spec.approximate:
-                self._report.add(role, "note", f"the known function is approximate: in {number:,} "
-                                 f"transitions the {largest}")  # fmt: skip
+                self._report.add(role, "note", f"the known function is approximate; {largest} in "
+                                 f"{number:,} transitions")  # fmt: skip
             else:
                 wrong = int(comparison.wrong.sum())
                 self._report.add(role, "fault", f"{fault} ({wrong:,} of {number:,} transitions "

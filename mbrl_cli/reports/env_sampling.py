@@ -76,6 +76,7 @@ class Sampling:
         lengths: of the episodes that ended.
         num_terminated: episodes that ended because the task did.
         num_truncated: episodes that the environment or its time limit cut.
+        longest_truncated: steps of the longest of these; 0 if there is none.
         same_length: whether every termination came after the same number of steps.
         env_seconds: seconds that `step` took, in total.
     """
@@ -95,7 +96,7 @@ class Sampling:
             images=spec.obs_shape is not None,
         )
         self.lengths: list[int] = []
-        self.num_terminated = self.num_truncated = 0
+        self.num_terminated = self.num_truncated = self.longest_truncated = 0
         self.env_seconds = 0.0
         generator = torch.Generator().manual_seed(seed)
         start, length = time.monotonic(), 0
@@ -116,6 +117,8 @@ class Sampling:
             if terminated or truncated:
                 self.num_terminated += terminated
                 self.num_truncated += not terminated
+                if not terminated:
+                    self.longest_truncated = max(self.longest_truncated, length)
                 self.lengths.append(length)
                 length = 0
                 if not self._is_enough(now - start):

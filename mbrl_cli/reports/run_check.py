@@ -12,6 +12,7 @@ from mbrl_cli.config.composed_run import ComposedRun
 from mbrl_cli.config.memory_check import GB, available_bytes
 from mbrl_cli.console.progress_line import duration
 from mbrl_cli.console.waiting import waiting
+from mbrl_cli.envs.env import STEPS_WITHOUT_LIMIT
 from mbrl_cli.errors import UserError
 from mbrl_cli.reports.check_report import CheckReport
 from mbrl_cli.reports.env_sampling import Sampling
@@ -98,8 +99,10 @@ class RunCheck:
         env_seconds = sampling.env_seconds / sampling.replay.total_added
         with waiting("measuring decisions and updates"):
             objects = run.build()
+            limit = objects.env.spec.max_episode_steps
+            limit = limit or sampling.longest_truncated or STEPS_WITHOUT_LIMIT
             try:
-                cost = measure_run(objects, sampling.replay, env_seconds)
+                cost = measure_run(objects, sampling.replay, env_seconds, limit)
             except UserError as error:
                 report.add("run", "fault", str(error))
                 return

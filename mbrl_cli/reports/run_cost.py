@@ -7,10 +7,11 @@ import time
 from dataclasses import dataclass
 from statistics import fmean
 
+import numpy as np
+
 from mbrl_cli.config.build import RunObjects
 from mbrl_cli.config.memory_check import replay_bytes
 from mbrl_cli.console.remaining_time import MIN_STEPS, SKIPPED_STEPS, RemainingTime
-from mbrl_cli.envs.env import STEPS_WITHOUT_LIMIT
 from mbrl_cli.envs.time_limit import time_limit
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.seeding import torch_generator
@@ -18,6 +19,7 @@ from mbrl_cli.threads_and_malloc import set_threads_and_malloc
 
 MAX_DECISIONS = 30
 MAX_SECONDS = 2.5
+MAX_ROWS = 20  # episodes of an evaluation whose common decision is measured
 # A first fit that takes longer is stopped, and the estimate is a lower bound.
 MAX_FIT_SECONDS = 6.0
 
@@ -47,13 +49,16 @@ class RunCost:
     memory_bytes: float
 
 
-def measure_run(run: RunObjects, replay: ReplayBuffer, env_seconds: float) -> RunCost:
+def measure_run(
+    run: RunObjects, replay: ReplayBuffer, env_seconds: float, episode_limit: int
+) -> RunCost:
     """Let the agent learn and act for some seconds, as in the run.
 
     Args:
         run: the objects of the run; they are changed, so the run needs new ones.
         replay: transitions of random steps; transitions are added.
         env_seconds: duration of a step of the environment.
+        episode_limit: expected length of an evaluation episode.
     """
     set_threads_and_malloc(run.threads)
     settings, agent, env = run.settings, run.agent, run.env
@@ -102,11 +107,16 @@ def measure_run(run: RunObjects, replay: ReplayBuffer, env_seconds: float) -> Ru
         eval_episodes=settings.eval_episodes,
         final_eval_episodes=settings.final_eval_episodes,
         parallel_episodes=settings.num_eval_envs,
-        episode_limit=env.spec.max_episode_steps or STEPS_WITHOUT_LIMIT,
+        episode_limit=episode_limit,
     )
     acting = decision_seconds + env_seconds
     for _ in range(SKIPPED_STEPS + MIN_STEPS):
         remaining.add_step(acting + update_seconds, acting)
+    episodes = min(remaining.parallel_episodes or MAX_ROWS, settings.final_eval_episodes, MAX_ROWS)
+    if episodes > 1:
+        remaining.add_round(
+            episodes, _decision_seconds(run, obs, episodes) + episodes * env_seconds
+        )
     remaining.add_fit(first_update)
     seconds = remaining.run_seconds(first_step, num_fits) or 0.0
     if not num_fits:
@@ -121,6 +131,21 @@ def measure_run(run: RunObjects, replay: ReplayBuffer, env_seconds: float) -> Ru
         is_lower_bound=is_lower_bound,
         memory_bytes=_peak_bytes() + replay_bytes(settings.total_steps, env.spec),
     )
+
+
+def _decision_seconds(run: RunObjects, obs: np.ndarray, rows: int) -> float:
+    """Return the duration of a decision for several episodes at once, as in an evaluation."""
+    generator = torch_generator(run.settings.seed, "evaluation")
+    policy = run.agent.policy([run.env] * rows, False, generator)
+    policy.reset()
+    many = np.repeat(obs[None], rows, axis=0)  # [rows, O]
+    seconds: list[float] = []
+    start = time.monotonic()
+    while len(seconds) < 2 or (len(seconds) < 6 and time.monotonic() - start < MAX_SECONDS / 2):
+        before = time.monotonic()
+        policy.act(many)
+        seconds.append(time.monotonic() - before)
+    return fmean(seconds[1:])
 
 
 def _peak_bytes() -> float:
