@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from gymnasium.wrappers import RescaleObservation
 from PIL import Image
-from test_documentation import DOCUMENTS, commands
+from test_documentation import DOCUMENTS, ROOT, blocks, commands
 
 import mbrl_cli as mbrl_api
 from mbrl_cli.envs.action_repeat import ActionRepeat
@@ -172,6 +172,18 @@ def test_observations_that_a_wrapper_changed_have_no_place_in_the_image():
     env = GridWorld(render_mode="rgb_array")
     assert projection_of(env) is not None
     assert projection_of(RescaleObservation(env, np.float32(0), np.float32(1))) is None
+
+
+def test_an_environment_states_where_its_observations_lie():
+    (example,) = blocks(ROOT / "docs" / "play.md", "python")
+    names = {}
+    exec(example, names)
+
+    class Corridor(names["ShowsPlans"], GridWorld):
+        pass
+
+    points = projection_of(Corridor()).points(np.array([[0.0, 0.0], [2.0, 0.0]]))
+    assert points.tolist() == [[16, 16], [80, 16]]
 
 
 def test_a_video_of_the_grid_world_shows_the_plan_and_prints_the_return(oracle_run, mbrl):
