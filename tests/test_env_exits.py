@@ -17,6 +17,15 @@ from mbrl_cli.evaluation import evaluate
 from mbrl_cli.evaluation_envs import EvaluationEnvs
 from mbrl_cli.signals import raise_if_stop_requested, stop_on_signals
 
+
+@pytest.fixture
+def restore_sigint():
+    """Restore the handler of SIGINT after the test."""
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
 # --- exits and signals ------------------------------------------------------------------------
 
 
@@ -52,13 +61,14 @@ def test_close_that_fails_in_several_instances_prints_one_line(capsys):
     assert capsys.readouterr().err == says
 
 
-def test_a_keyboard_interrupt_that_no_signal_caused_is_a_fault_of_the_environment():
+def test_a_keyboard_interrupt_that_no_signal_caused_is_a_fault_of_the_environment(restore_sigint):
     class Interrupts(Toy):
         def step(self, action):
             raise KeyboardInterrupt
 
     with stop_on_signals(), pytest.raises(EnvironmentFault, match="no signal arrived"):
         Env(Interrupts()).step(np.array([1.0, 0.0], np.float32))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the parent may ignore the signal
     with pytest.raises(KeyboardInterrupt):  # Python's own handler: it may have been Ctrl-C
         Env(Interrupts()).step(np.array([1.0, 0.0], np.float32))
 

@@ -66,7 +66,7 @@ def test_a_reward_with_one_entry_is_a_number(reward):
 
 
 REWARDS = {
-    "has 2 entries .* env.wrappers=": np.array([1.0, 2.0]),
+    "has 2 entries .*env.wrappers=": np.array([1.0, 2.0]),
     "is None": None,
     "is '1.0'": "1.0",
     "is nan": float("nan"),

@@ -4,6 +4,7 @@
 """
 
 import errno
+import logging
 import os
 import pickle
 import re
@@ -589,7 +590,10 @@ def test_a_disk_that_becomes_full_in_a_sweep_is_reported(mbrl, monkeypatch):
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounts a disk")
 @pytest.mark.parametrize("kilobytes", [64, 100])  # full before the first job, and in it
-def test_a_small_disk_that_a_sweep_fills_is_reported_in_one_line(mbrl, tmp_path, kilobytes):
+def test_a_small_disk_that_a_sweep_fills_is_reported_in_one_line(
+    mbrl, tmp_path, kilobytes, monkeypatch
+):
+    monkeypatch.setattr(logging, "raiseExceptions", False)  # as `mbrl` does in a process of its own
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(disk)]

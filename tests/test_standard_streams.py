@@ -91,7 +91,7 @@ def test_a_signal_during_the_imports_ends_the_process_without_a_trace(
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
 def test_ctrl_c_and_a_lost_terminal_save_the_run(name: str, tmp_path: Path) -> None:
-    words = ["train", "agent=random", "total_steps=100000000", "eval_every=0", "hydra.run.dir=run"]
+    words = ["train", "agent=random", "total_steps=10000000", "eval_every=0", "hydra.run.dir=run"]
     process = subprocess.Popen(
         [*MBRL, *words],
         cwd=tmp_path, env=ENVIRONMENT, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,

@@ -63,10 +63,7 @@ def launch(argv: Sequence[str]) -> None:
     try:
         main()
     except Exception as error:
-        # Hydra's error for a choice that does not exist is an OSError, too.
-        fault = disk_fault(error, *_folder_and_remedy()) if isinstance(error, OSError) else None
-        if fault is not None:
-            raise fault from error
+        # First the mistakes: Hydra's error for a choice that does not exist is an OSError, too.
         text = None if shows_trace else explain_hydra_error(error)
         if text is not None:
             print(f"mbrl: {printable(text)}", file=sys.stderr)
