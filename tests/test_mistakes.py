@@ -213,7 +213,7 @@ COMMAND_LINE = [
     ("train model.lr=0.1", 2, "model.lr: unknown key; did you mean learning_rate?"),
     ("train gamma=0.9", 2, "gamma: unknown key; did you mean agent.discount?"),
     ("train horizon=9", 2, "horizon: unknown key; did you mean planner.horizon?"),
-    ("train video=true", 2, "video: unknown key; allowed are env, model"),
+    ("train video=true", 2, "video: unknown key; did you mean eval_video?"),
     ("train experiment=foo", 2, "experiment=foo: unknown experiment; allowed are dreamer_cart"),
     ("train -m hydra/sweeper=optuna seed=0,1", 2, "type: pip install hydra-optuna-sweeper"),
     ("train hydra/launcher=joblib", 2, 'type: pip install -c constraints.txt ".[joblib]"'),

@@ -31,7 +31,7 @@ class Quiet(gymnasium.Env):
 def library(tmp_path, monkeypatch):
     """Return a function that writes a module into a folder of the search path."""
     monkeypatch.syspath_prepend(tmp_path)
-    own = {name: sys.modules.pop(name) for name in ("pybullet",) if name in sys.modules}
+    own = {name: sys.modules.pop(name) for name in ("pybullet", "mujoco") if name in sys.modules}
     written = []
 
     def write(name, text):
@@ -66,3 +66,13 @@ def test_a_library_that_logs_when_its_environment_is_imported_is_silent(library,
     with caplog.at_level(logging.INFO):
         assert make_env("quiet_env:Quiet-v0").spec.obs_dim == 2
     assert not caplog.records
+
+
+def test_mujoco_warnings_go_to_the_log_instead_of_a_file_in_the_current_folder(library, caplog):
+    library("mujoco", "def set_mju_user_warning(handler):\n    global warn\n    warn = handler\n")
+    with silent_libraries():
+        mujoco = importlib.import_module("mujoco")
+    mujoco.warn("compiler attribute 'settotalmass' is deprecated")
+    mujoco.warn("Nan, Inf or huge value in QACC at DOF 0. The simulation is unstable.")
+    assert [record.message[:12] for record in caplog.records] == ["Nan, Inf or "]
+    assert mujoco.__loader__.get_source("mujoco")  # the module's own loader is in place

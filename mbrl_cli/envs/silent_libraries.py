@@ -3,7 +3,8 @@
 dm_control, OpenGL and GLFW use Python's logging and warnings. Gym and gymnasium-robotics print
 notices about their versions. The Arcade Learning Environment has a logger of its own. PyBullet is
 written in C and prints its build time when it is imported and its arguments at each connection, so
-the descriptors of the process's output are redirected meanwhile.
+the descriptors of the process's output are redirected meanwhile. MuJoCo writes its warnings to a
+file in the current folder, also about old syntax in gymnasium's models; they go to Python's log.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def silent_libraries() -> Iterator[None]:
     atari: Any = sys.modules.get("ale_py")
     if hasattr(atari, "LoggerMode"):
         atari.ALEInterface.setLoggerMode(atari.LoggerMode.Error)
-    finder = _PyBulletFinder()
+    finder = _LoaderFinder()
     sys.meta_path.insert(0, finder)
     try:
         with warnings.catch_warnings(), redirect_stderr(_WithoutNotices(sys.stderr)):
@@ -68,16 +69,37 @@ class _WithoutNotices(TextIOBase):
         return self._stream.isatty()
 
 
-class _PyBulletFinder(MetaPathFinder):
-    """Gives PyBullet a loader that hides its lines."""
+class _LoaderFinder(MetaPathFinder):
+    """Gives PyBullet and MuJoCo loaders that hide their lines."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        spec = PathFinder.find_spec(fullname, path, target) if fullname == "pybullet" else None
+        loaders = {"pybullet": _PyBulletLoader, "mujoco": _MuJoCoLoader}
+        spec = PathFinder.find_spec(fullname, path, target) if fullname in loaders else None
         if spec is not None and spec.loader is not None:
-            spec.loader = _PyBulletLoader(spec.loader)
+            spec.loader = loaders[fullname](spec.loader)
         return spec
+
+
+class _MuJoCoLoader(Loader):
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        module: ModuleType | None = self._loader.create_module(spec)
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None
+        module.__spec__.loader = module.__loader__ = self._loader  # for the package's own files
+        self._loader.exec_module(module)
+        module.set_mju_user_warning(_log_mujoco_warning)
+
+
+def _log_mujoco_warning(message: str) -> None:
+    if "deprecated" not in message:  # the authors of the environment read that, not its users
+        logging.getLogger("mujoco").warning(message)
 
 
 class _PyBulletLoader(Loader):
