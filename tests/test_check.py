@@ -11,7 +11,7 @@ from mbrl_cli.envs.make import make_env
 from mbrl_cli.reports import env_sampling, run_check, run_cost
 from mbrl_cli.reports.check_report import CheckReport
 from mbrl_cli.reports.env_check import EnvCheck
-from mbrl_cli.reports.env_seeding import SEED, Trajectory
+from mbrl_cli.reports.env_seeding import SEED, Trajectory, num_steps
 from mbrl_cli.reports.fitting_choices import Fit, fitting_choices
 from mbrl_cli.reports.space_entries import action_rows, observation_rows
 
@@ -169,7 +169,7 @@ def test_global_generators_are_named(check):
 
 
 def test_rounding_is_no_other_trajectory(register):
-    first = Trajectory.of(make_env(register(Point)), SEED)
+    first = Trajectory.of(make_env(register(Point)), SEED, 20)
     close = Trajectory(first.rows * (1 + 1e-9), uses_globals=False)
     row, size = first.first_difference(close)
     assert (row, 0.0 < size < 1e-8) == (0, True)
@@ -177,6 +177,10 @@ def test_rounding_is_no_other_trajectory(register):
     other[7] += 1.0
     assert first.first_difference(Trajectory(other, uses_globals=False))[0] == 7
     assert first.first_difference(first) is None
+
+
+def test_a_slow_environment_takes_fewer_steps():
+    assert [num_steps(seconds) for seconds in (1e-4, 0.04, 0.5)] == [100, 25, 10]
 
 
 def test_an_environment_without_an_end_is_named_with_the_key(check):

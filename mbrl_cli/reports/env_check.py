@@ -19,7 +19,7 @@ from mbrl_cli.envs.registration import missing_package
 from mbrl_cli.errors import UserError
 from mbrl_cli.reports.check_report import CheckReport
 from mbrl_cli.reports.env_sampling import ReturnCheck, Sampling
-from mbrl_cli.reports.env_seeding import ROUNDING, SEED, STEPS, Trajectory, difference_text
+from mbrl_cli.reports.env_seeding import ROUNDING, SEED, Trajectory, difference_text, num_steps
 from mbrl_cli.reports.space_entries import action_rows, observation_rows, short_space
 
 
@@ -53,7 +53,7 @@ class EnvCheck:
         self._spaces(env)
         try:
             sampling = self._contract(env, notes)
-            if sampling is not None and self._seeding(env):
+            if sampling is not None and self._seeding(env, num_steps(sampling.step_seconds)):
                 self._ends(env, sampling)
             else:
                 sampling = None
@@ -74,10 +74,14 @@ class EnvCheck:
         text = short_space(own.observation_space)
         if text != short_space(space):
             text += f", converted to {short_space(space)}"
-        report.add("observation", "", f"{text}: {_entries(env.spec.obs_dim)} in this order")
+        report.add(
+            "observation",
+            "",
+            f"{text}: {_count(env.spec.obs_dim, 'entry', 'entries')} in this order",
+        )
         report.table("", observation_rows(env))
         text = short_space(env.gym.action_space)
-        report.add("action", "", f"{text}: {_entries(env.spec.action.dim)}")
+        report.add("action", "", f"{text}: {_count(env.spec.action.dim, 'entry', 'entries')}")
         report.table("", action_rows(env))
 
     def _contract(self, env: Env, notes: ReturnCheck) -> Sampling | None:
@@ -90,32 +94,34 @@ class EnvCheck:
             self._report.add("contract", "fault", str(error))
             return None
         steps = sampling.replay.total_added
+        episodes = _count(max(1, len(sampling.lengths)), "episode", "episodes")
         self._report.add(
             "contract", "ok",
-            f"{steps:,} random steps in {max(1, len(sampling.lengths)):,} episodes: reset and step "
+            f"{steps:,} random steps in {episodes}: reset and step "
             "return finite values of the right types and sizes",
         )  # fmt: skip
         for note in [*notes.notes.values(), *_other_notices(env)]:
             self._report.add("contract", "note", note)
-        seconds = sampling.env_seconds / steps
+        seconds = sampling.step_seconds
         self._report.add(
             "speed", "", f"{1.0 / max(seconds, 1e-9):,.0f} environment steps per second (estimate "
             f"from {steps:,} steps)",
         )  # fmt: skip
         return sampling
 
-    def _seeding(self, env: Env) -> bool:
+    def _seeding(self, env: Env, steps: int) -> bool:
         """Repeat a trajectory; return whether the environment could play it."""
         report, name = self._report, f"env.id={env.spec.id}"
         with waiting("checking the seeds"):
             try:
-                first = Trajectory.of(env, SEED)
-                found = first.first_difference(Trajectory.of(env, SEED, reset_twice=True))
+                first = Trajectory.of(env, SEED, steps)
+                again = Trajectory.of(env, SEED, steps, reset_twice=True)
+                found = first.first_difference(again)
             except UserError as error:
                 report.add("seeding", "fault", str(error))
                 return False
             where = "in one instance"
-            second, reason = self._second_instance(env) if found is None else (None, None)
+            second, reason = self._second_instance(steps) if found is None else (None, None)
             if second is not None:
                 found, where = first.first_difference(second), "in a second instance"
         if found is not None and found[1] > ROUNDING:
@@ -131,7 +137,7 @@ class EnvCheck:
                        f"rounding {where}: {difference_text(found)}")  # fmt: skip
         else:
             both = " and in a second instance" if second is not None else ""
-            report.add("seeding", "ok", f"the same seed and actions give the same {STEPS} steps, "
+            report.add("seeding", "ok", f"the same seed and actions give the same {steps} steps, "
                        f"twice in one instance{both}")  # fmt: skip
         if first.uses_globals:
             report.add("seeding", "note", "draws from the global generators of Python, numpy or "
@@ -141,14 +147,14 @@ class EnvCheck:
                        "evaluation uses the training environment, between episodes")  # fmt: skip
         return True
 
-    def _second_instance(self, env: Env) -> tuple[Trajectory | None, str | None]:
+    def _second_instance(self, steps: int) -> tuple[Trajectory | None, str | None]:
         """Return the trajectory of a second instance, or why there is none."""
         try:
             second = self._run.new_env()
         except UserError as error:
             return None, str(error)
         try:
-            return Trajectory.of(second, SEED), None
+            return Trajectory.of(second, SEED, steps), None
         except UserError as error:
             return None, str(error)
         finally:
@@ -239,8 +245,8 @@ class EnvCheck:
                                  f"differ; {largest})")  # fmt: skip
 
 
-def _entries(number: int) -> str:
-    return f"{number:,} {'entry' if number == 1 else 'entries'}"
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def _rendered(env: Env) -> tuple[str, str]:

@@ -78,7 +78,7 @@ class Sampling:
         num_truncated: episodes that the environment or its time limit cut.
         longest_truncated: steps of the longest of these; 0 if there is none.
         same_length: whether every termination came after the same number of steps.
-        env_seconds: seconds that `step` took, in total.
+        step_seconds: mean duration of a step.
     """
 
     def __init__(self, env: Env, seed: int, holdout_ratio: float) -> None:
@@ -97,7 +97,7 @@ class Sampling:
         )
         self.lengths: list[int] = []
         self.num_terminated = self.num_truncated = self.longest_truncated = 0
-        self.env_seconds = 0.0
+        self._env_seconds = 0.0
         generator = torch.Generator().manual_seed(seed)
         start, length = time.monotonic(), 0
         obs = env.reset(seed)
@@ -106,7 +106,7 @@ class Sampling:
             before = time.monotonic()
             next_obs, reward, terminated, truncated = env.step(action)
             now = time.monotonic()
-            self.env_seconds += now - before
+            self._env_seconds += now - before
             length += 1
             # The agent continues with an episode of its own, so the last one is cut.
             is_last = self._steps() + 1 >= MAX_STEPS or now - start >= MAX_SECONDS
@@ -123,6 +123,11 @@ class Sampling:
                 length = 0
                 if not self._is_enough(now - start):
                     obs = env.reset(seed + len(self.lengths))
+
+    @property
+    def step_seconds(self) -> float:
+        """Return the mean duration of a step of the environment."""
+        return self._env_seconds / self._steps()
 
     @property
     def same_length(self) -> bool:

@@ -11,7 +11,8 @@ from mbrl_cli.agents.random import random_actions
 from mbrl_cli.envs.env import Env
 from mbrl_cli.envs.global_random import global_generators_used, restored_global_generators
 
-STEPS = 100
+MIN_STEPS, MAX_STEPS = 10, 100
+MAX_SECONDS = 1.0  # of a trajectory
 SEED, OTHER_SEED = 1, 2
 # Larger differences, relative to 1 + the value, are not rounding.
 ROUNDING = 1e-5
@@ -30,19 +31,20 @@ class Trajectory:
     uses_globals: bool
 
     @classmethod
-    def of(cls, env: Env, seed: int, reset_twice: bool = False) -> Trajectory:
-        """Play the same random actions in every trajectory, `STEPS` of them in all.
+    def of(cls, env: Env, seed: int, steps: int, reset_twice: bool = False) -> Trajectory:
+        """Play random actions, which are the same in every trajectory.
 
         Args:
             env: the environment.
             seed: of the first reset; a further episode has the next seed.
+            steps: number of actions.
             reset_twice: whether an episode with another seed is begun first.
 
         Raises:
             EnvironmentFault: if the environment fails.
         """
         generator = torch.Generator().manual_seed(SEED)
-        actions = random_actions(env.spec.action, STEPS, generator)
+        actions = random_actions(env.spec.action, steps, generator)
         with restored_global_generators():
             if reset_twice:
                 env.reset(OTHER_SEED)
@@ -70,6 +72,11 @@ class Trajectory:
             row = int(beyond[0] if len(beyond) else rows[0])
             return row, float(largest[row])
         return (length, np.inf) if len(self.rows) != len(other.rows) else None
+
+
+def num_steps(env_seconds: float) -> int:
+    """Return the length of a trajectory, from the duration of a step of the environment."""
+    return max(MIN_STEPS, min(MAX_STEPS, int(MAX_SECONDS / max(env_seconds, 1e-9))))
 
 
 def difference_text(found: tuple[int, float]) -> str:

@@ -96,13 +96,12 @@ class RunCheck:
 
     def _cost(self, run: ComposedRun, sampling: Sampling) -> None:
         report = self._report
-        env_seconds = sampling.env_seconds / sampling.replay.total_added
         with waiting("measuring decisions and updates"):
             objects = run.build()
             limit = objects.env.spec.max_episode_steps
             limit = limit or sampling.longest_truncated or STEPS_WITHOUT_LIMIT
             try:
-                cost = measure_run(objects, sampling.replay, env_seconds, limit)
+                cost = measure_run(objects, sampling.replay, sampling.step_seconds, limit)
             except UserError as error:
                 report.add("run", "fault", str(error))
                 return
