@@ -17,6 +17,8 @@ from mbrl_cli.replay.buffer import ReplayBuffer
 
 MAX_STEPS = 2000
 MAX_SECONDS = 2.0
+# The same for an environment without a known time limit, until its first episode ends.
+MAX_SECONDS_WITHOUT_END = 6.0
 # Steps that are taken even if both ends of episodes were seen before.
 MIN_STEPS = 300
 FURTHER_ROWS = 200  # of the replay, for the steps of the agent
@@ -99,20 +101,20 @@ class Sampling:
         self.num_terminated = self.num_truncated = self.longest_truncated = 0
         self._env_seconds = 0.0
         generator = torch.Generator().manual_seed(seed)
-        start, length = time.monotonic(), 0
+        start, length, done = time.monotonic(), 0, False
         obs = env.reset(seed)
-        while not self._is_enough(time.monotonic() - start):
+        while not done:
             action = random_actions(spec.action, 1, generator)[0]
             before = time.monotonic()
             next_obs, reward, terminated, truncated = env.step(action)
             now = time.monotonic()
             self._env_seconds += now - before
             length += 1
+            seconds = MAX_SECONDS if env.has_limit or self.lengths else MAX_SECONDS_WITHOUT_END
+            done = self._steps() + 1 >= MAX_STEPS or now - start >= seconds
             # The agent continues with an episode of its own, so the last one is cut.
-            is_last = self._steps() + 1 >= MAX_STEPS or now - start >= MAX_SECONDS
-            self.replay.add(
-                obs, action, reward, next_obs, terminated, truncated or (is_last and not terminated)
-            )
+            is_cut = truncated or (done and not terminated)
+            self.replay.add(obs, action, reward, next_obs, terminated, is_cut)
             obs = next_obs
             if terminated or truncated:
                 self.num_terminated += terminated
@@ -121,7 +123,9 @@ class Sampling:
                     self.longest_truncated = max(self.longest_truncated, length)
                 self.lengths.append(length)
                 length = 0
-                if not self._is_enough(now - start):
+                seen_both = self.num_terminated > 0 and self.num_truncated > 0
+                done = done or (seen_both and self._steps() >= MIN_STEPS)
+                if not done:
                     obs = env.reset(seed + len(self.lengths))
 
     @property
@@ -137,14 +141,6 @@ class Sampling:
 
     def _steps(self) -> int:
         return self.replay.total_added
-
-    def _is_enough(self, seconds: float) -> bool:
-        if self._steps() >= MAX_STEPS or (self._steps() > 0 and seconds >= MAX_SECONDS):
-            return True
-        seen_both = self.num_terminated > 0 and self.num_truncated > 0
-        # Enough only between two episodes, so that the last one in the replay is finished.
-        at_end = sum(self.lengths) == self._steps()
-        return seen_both and at_end and self._steps() >= MIN_STEPS
 
 
 def _difference(space: gymnasium.Space[Any], obs: Any, name: str) -> str:
