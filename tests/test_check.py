@@ -3,6 +3,7 @@
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 from test_documentation import DOCUMENTS, blocks, commands
 from toy_env import Toy
@@ -329,6 +330,7 @@ def test_another_agent_is_named_if_the_default_one_does_not_fit(mbrl, register, 
     assert done.code == 0
     assert "the default agent does not fit, agent=dreamer does" in done.out
     assert "duration: at least " in done.out
+    assert torch.is_grad_enabled()  # also if the fit was stopped inside `torch.no_grad`
     assert done.out.endswith("mbrl train env=gym env.id=Toy-v0 device=cpu agent=dreamer\n")
     done = mbrl("check", *WORDS, "agent=sac")
     assert done.code == 2

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
+import torch
 
 from mbrl_cli.config.build import RunObjects
 from mbrl_cli.config.memory_check import replay_bytes
@@ -77,7 +78,9 @@ def measure_run(
         before = time.monotonic()
         if not settings.model_from_frozen and not is_lower_bound:
             try:
-                with time_limit(MAX_FIT_SECONDS):
+                # The time limit may end a `torch.no_grad` block without its last line, which
+                # enables gradients; the outer block does that, too.
+                with torch.enable_grad(), time_limit(MAX_FIT_SECONDS):
                     agent.update(replay, step)
             except TimeoutError:
                 is_lower_bound = True
