@@ -11,7 +11,7 @@ from mbrl_cli.config.composed_run import ComposedRun
 from mbrl_cli.config.groups import choices
 from mbrl_cli.errors import UserError
 
-# The agent with which models and planners are tried that no agent has as its own choice.
+# The agent with which models and planners are tried that work with no agent that brings them.
 GENERAL_AGENT = "mpc"
 # With an environment that has no batched simulator, a decision of the oracle steps a copy of it
 # population x horizon times.
@@ -71,12 +71,13 @@ def fitting_choices(
             if name == "none":
                 continue
             fit = of_agents.get((group, name))
-            if fit is None:
+            if fit is None or fit.reason is not None:  # another agent may use it
                 show(f"{group}={name}")
                 agent = f"agent={GENERAL_AGENT}"
                 small = SMALL_PLANS if name == ORACLE else ()
                 reason, _ = _try([*others, agent, f"{group}={name}", *small], user_dir)
-                fit = Fit(group, name, agent, reason)
+                if fit is None or reason is None:
+                    fit = Fit(group, name, agent, reason)
             yield fit
 
 
