@@ -2,8 +2,10 @@
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -22,6 +24,7 @@ from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import ActionSpec, EnvSpec, Step
 
 CPU = torch.device("cpu")
+EXAMPLES = str(Path(__file__).parent.parent / "examples")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -45,6 +48,29 @@ def _absl_does_not_close_captured_stderr():
 def _state_folder(monkeypatch, tmp_path_factory):
     """Keep the key of the user's own runs out of the real home folder."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
+
+
+@pytest.fixture(autouse=True)
+def _own_modules_are_forgotten(tmp_path_factory):
+    """Forget what a test has imported from its own folder or from `examples/`.
+
+    Another test may have a module of the same name. The environments that such a module has
+    registered are registered again when it is imported again.
+    """
+    path = list(sys.path)
+    yield
+    sys.path[:] = path
+    folders = (str(tmp_path_factory.getbasetemp()), EXAMPLES)
+    own = {
+        name
+        for name, module in list(sys.modules.items())
+        if str(getattr(module, "__file__", None)).startswith(folders)
+    }
+    for name in own:
+        del sys.modules[name]
+    for env_id, spec in list(gymnasium.registry.items()):
+        if getattr(spec.entry_point, "__module__", None) in own:
+            del gymnasium.registry[env_id]
 
 
 @pytest.fixture
@@ -247,7 +273,6 @@ class Done(NamedTuple):
 def mbrl(monkeypatch, capfd, tmp_path) -> Callable[..., Done]:
     """Return a function that runs `mbrl WORDS` in this process, in a temporary folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
 
     def run(*words):
         monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)

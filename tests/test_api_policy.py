@@ -91,8 +91,6 @@ def test_an_own_loop_has_the_returns_of_the_evaluation_to_the_bit(mbrl, tmp_path
 
 def test_an_oracle_that_copies_environments_gets_those_of_the_user(mbrl, tmp_path):
     shutil.copytree(EXAMPLES, tmp_path, dirs_exist_ok=True)
-    gymnasium.registry.pop("RailCart-v0", None)
-    sys.modules.pop("rail_cart", None)
     plans = ["planner.horizon=2", "planner.population=5", "planner.iterations=1"]
     words = ["env=rail_cart", "model=oracle", *plans]
     done = mbrl("train", *TINY, "--config-dir", "configs", *words, "final_eval_episodes=1")
@@ -132,8 +130,6 @@ def trained(tmp_path_factory):
 def cart(mbrl, trained, monkeypatch):
     """Return a run on the example environment with a Dict observation."""
     monkeypatch.chdir(trained)
-    gymnasium.registry.pop("RailCart-v0", None)
-    sys.modules.pop("rail_cart", None)
     words = ["--config-dir", "configs", "env=rail_cart", "model=linear", "total_steps=120",
              "prefill_steps=80", "eval_every=0", "final_eval_episodes=1", "planner.population=20",
              "console=false", "device=cpu", "hydra.run.dir=run"]  # fmt: skip

@@ -40,7 +40,6 @@ def process_state():
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
     GlobalHydra.instance().clear()
     return tmp_path

@@ -51,15 +51,13 @@ DIR = ["--config-dir", "mine"]
 
 
 @pytest.fixture
-def mine(tmp_path, monkeypatch):
+def mine(tmp_path):
     """Write a module and a folder of YAML files that names its class."""
-    monkeypatch.delitem(sys.modules, "my_planner", raising=False)
     (tmp_path / "my_planner.py").write_text(MODULE)
     for group, name, text in (("planner", "constant", PLANNER), ("env", "my_cartpole", ENV)):
         (tmp_path / "mine" / group).mkdir(parents=True)
         (tmp_path / "mine" / group / f"{name}.yaml").write_text(text)
-    yield tmp_path / "mine"
-    sys.modules.pop("my_planner", None)
+    return tmp_path / "mine"
 
 
 @pytest.fixture

@@ -5,10 +5,8 @@ from __future__ import annotations
 import importlib
 import re
 import shlex
-import sys
 from pathlib import Path
 
-import gymnasium
 import pytest
 import yaml
 
@@ -90,8 +88,6 @@ def test_a_plugin_of_the_documentation_runs(mbrl, tmp_path, path, words):
             file = tmp_path / name[1]
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(block, encoding="utf-8")
-            sys.modules.pop(file.stem, None)  # of the same name in another document
-    gymnasium.registry.pop("Corridor-v0", None)
     done = mbrl("train", *words, *SMALL, "hydra.run.dir=run")
     assert done.code == 0, done.err
     assert (tmp_path / "run" / "checkpoint.safetensors").exists()

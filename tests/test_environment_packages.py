@@ -35,16 +35,13 @@ class Still(gymnasium.Env):
 def package(tmp_path, monkeypatch):
     """Return a function that writes a module into a folder of the search path."""
     monkeypatch.syspath_prepend(tmp_path)
-    before, written = set(gymnasium.registry), []
+    before = set(gymnasium.registry)
 
     def write(name, text):
         (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
-        written.append(name)
         importlib.invalidate_caches()
 
     yield write
-    for name in written:
-        sys.modules.pop(name, None)
     for name in set(gymnasium.registry) - before:
         del gymnasium.registry[name]
 

@@ -3,10 +3,8 @@
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
-import gymnasium
 import pytest
 
 import mbrl_cli as mbrl_package
@@ -20,7 +18,6 @@ NOTEBOOK = ROOT / "examples" / "analyse_runs.ipynb"
 def small_runs(monkeypatch, tmp_path, tiny_run):
     """Let `mbrl.train` take a second: its words are followed by those of a tiny run."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
     train = mbrl_package.train
 
     def train_small(words, config_dir=None):
@@ -75,8 +72,6 @@ def test_the_page_lists_every_public_member():
 def test_the_notebook_runs(small_runs, tmp_path, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     shutil.copytree(ROOT / "examples", tmp_path, dirs_exist_ok=True)
-    gymnasium.registry.pop("RailCart-v0", None)
-    sys.modules.pop("rail_cart", None)
     notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
     variables: dict[str, object] = {}
     for cell in notebook["cells"]:
