@@ -29,14 +29,13 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import gymnasium
-from gymnasium import spaces
 from omegaconf import OmegaConf
 
 from mbrl_cli.config.composition import compose_config
 from mbrl_cli.config.resolvers import register_resolvers
 from mbrl_cli.envs.make import make_env
 from mbrl_cli.errors import UserError
+from mbrl_cli.reports.space_entries import short_space
 
 SMALL = [
     "total_steps=200", "prefill_steps=100", "eval_every=100", "eval_episodes=1",
@@ -198,18 +197,7 @@ def describe_spaces(case: Case) -> str:
         env = make_env(**arguments).gym
     except UserError:
         return ""
-    return f"{_space_text(env.observation_space)}; {_space_text(env.action_space)}"
-
-
-def _space_text(space: gymnasium.Space[Any]) -> str:
-    if isinstance(space, spaces.Dict):
-        return f"Dict: {', '.join(space.spaces)}"
-    if isinstance(space, spaces.Tuple):
-        return f"Tuple of {len(space.spaces)}"
-    if isinstance(space, spaces.Discrete):
-        return f"Discrete({space.n})"
-    kind = type(space).__name__
-    return f"{kind}({', '.join(str(n) for n in space.shape or ())})"
+    return f"{short_space(env.observation_space)}; {short_space(env.action_space)}"
 
 
 def _text(stream: bytes | str | None) -> str:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 
 from mbrl_cli.commands.config_dir import add_config_dir, prepare_config_dir
 from mbrl_cli.commands.parser import Parser
+from mbrl_cli.commands.saved_run_parser import SavedRunParser
 from mbrl_cli.config.error_exit import exit_on_user_error
 from mbrl_cli.errors import UserError, nearest
 from mbrl_cli.signals import ctrl_c_ends_the_process
@@ -97,7 +96,7 @@ def _train(argv: list[str]) -> None:
 
 def _resume(argv: list[str]) -> None:
     description = "Continue an interrupted run, or extend a finished one."
-    words = _parse_saved_run("resume", description, RESUME_EPILOG, argv)
+    words = SavedRunParser("resume", description, RESUME_EPILOG).parse(argv)
     from mbrl_cli.config.resume_command import resume_saved_run
 
     resume_saved_run(words.run_dir, words.overrides, words.trust, words.config_dir)
@@ -105,7 +104,7 @@ def _resume(argv: list[str]) -> None:
 
 def _eval(argv: list[str]) -> None:
     description = "Run evaluation episodes with a saved run and print their returns."
-    words = _parse_saved_run("eval", description, EVAL_EPILOG, argv)
+    words = SavedRunParser("eval", description, EVAL_EPILOG).parse(argv)
     from mbrl_cli.config.eval_command import evaluate_saved_run
 
     evaluate_saved_run(words.run_dir, words.overrides, words.trust, words.config_dir)
@@ -171,33 +170,6 @@ def _list(argv: list[str]) -> None:
         if key != "env" or not env:
             raise UserError(f"list {words.env}: unknown word; use env=NAME, such as env=pendulum")
     print(list_keys(words.group, words.choice, env, words.config_dir), end="")
-
-
-def _parse_saved_run(
-    command: str, description: str, epilog: str, argv: Sequence[str]
-) -> argparse.Namespace:
-    """Return the words of `mbrl resume` or `mbrl eval`."""
-    parser = Parser(
-        command=command,
-        usage="RUN_DIR [key=value ...] [--trust] [--config-dir DIR]",
-        description=description,
-        epilog=epilog,
-    )
-    parser.add_argument(
-        "run_dir", nargs="?", metavar="RUN_DIR", type=Path, help="the folder of a run"
-    )
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="settings to change, or planner=NAME"
-    )
-    parser.add_argument(
-        "--trust", action="store_true", help="let the run's config import any code that it names"
-    )
-    add_config_dir(parser, "also use the YAML files in DIR, and the code that they name")
-    words = parser.parse_intermixed_args(argv)
-    if words.run_dir is None:
-        parser.error("RUN_DIR: must be given")
-    prepare_config_dir(words.config_dir, importable=words.trust)
-    return words
 
 
 def _complete(argv: list[str], commands: list[str]) -> None:

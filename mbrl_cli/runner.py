@@ -17,6 +17,7 @@ from mbrl_cli.agents.base import Agent, Policy
 from mbrl_cli.agents.random import Random
 from mbrl_cli.callbacks.callback_list import CallbackList
 from mbrl_cli.checkpoint_store import CheckpointStore
+from mbrl_cli.console.remaining_time import RemainingTime
 from mbrl_cli.console.run_progress import RunProgress
 from mbrl_cli.divergence import refuse_nonfinite_action, refuse_nonfinite_losses
 from mbrl_cli.envs.env import STEPS_WITHOUT_LIMIT, Env
@@ -68,9 +69,9 @@ class Runner:
         self.store = CheckpointStore(folder, settings.keep_checkpoints, config)
         self.env_step = 0
         self.stopwatch = Stopwatch()
-        self.progress = RunProgress.of_run(
-            settings,
-            env.spec.max_episode_steps or STEPS_WITHOUT_LIMIT,
+        episode_limit = env.spec.max_episode_steps or STEPS_WITHOUT_LIMIT
+        self.progress = RunProgress(
+            RemainingTime.of_run(settings, episode_limit),
             self.stopwatch,
             (lambda *_: ()) if settings.model_from_frozen else agent.fit_steps,
         )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from mbrl_cli.commands.config_dir import add_config_dir
 from mbrl_cli.commands.parser import Parser
 from mbrl_cli.errors import UserError
 
@@ -31,9 +30,7 @@ def run(argv: list[str]) -> None:
     parser.add_argument(
         "words", nargs="*", metavar="key=value", help="as after mbrl train; env=NAME must be given"
     )
-    parser.add_argument(
-        "--config-dir", type=Path, metavar="DIR", help="also use the YAML files in DIR"
-    )
+    add_config_dir(parser, "also use the YAML files in DIR")
     words = parser.parse_intermixed_args(argv)
     if not any(word.partition("=")[0] == "env" for word in words.words):
         parser.error("env=NAME: must be given")

@@ -7,8 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mbrl_cli.commands.config_dir import add_config_dir, prepare_config_dir
-from mbrl_cli.commands.parser import Parser
+from mbrl_cli.commands.saved_run_parser import SavedRunParser
 from mbrl_cli.errors import UserError, printable
 
 if TYPE_CHECKING:
@@ -45,19 +44,12 @@ def run(argv: list[str]) -> None:
 
 
 def _parse(argv: list[str]) -> Namespace:
-    parser = Parser(
+    parser = SavedRunParser(
         command="play",
-        usage="RUN_DIR [--video FILE] [--episodes N] [--seed S] [key=value ...] "
-        "[--model-figure FILE] [--trust] [--config-dir DIR]",
         description="Watch a saved run in a window, or write a video: the environment, the plan of "
         "each decision, real and predicted rewards.",
         epilog=EPILOG,
-    )
-    parser.add_argument(
-        "run_dir", nargs="?", metavar="RUN_DIR", type=Path, help="the folder of a run"
-    )
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="settings to change, or planner=NAME"
+        options="[--video FILE] [--episodes N] [--seed S] [--model-figure FILE]",
     )
     parser.add_argument("--video", type=Path, metavar="FILE", help="write FILE, .gif or .mp4")
     parser.add_argument(
@@ -76,13 +68,7 @@ def _parse(argv: list[str]) -> Namespace:
         metavar="FILE",
         help="grid world: write what the model predicts for each cell and action as FILE.png",
     )
-    parser.add_argument(
-        "--trust", action="store_true", help="let the run's config import any code that it names"
-    )
-    add_config_dir(parser, "also use the YAML files in DIR, and the code that they name")
-    words = parser.parse_intermixed_args(argv)
-    if words.run_dir is None:
-        parser.error("RUN_DIR: must be given")
+    words = parser.parse(argv)
     if words.video is not None and words.model_figure is not None:
         parser.error("--model-figure: cannot be used together with --video")
     for name, minimum in (("episodes", 1), ("seed", 0)):
@@ -91,7 +77,6 @@ def _parse(argv: list[str]) -> Namespace:
             parser.error(f"--{name} {value}: must be >= {minimum}")
     _check_file("--video", words.video, VIDEO_FORMATS)
     _check_file("--model-figure", words.model_figure, (".png",))
-    prepare_config_dir(words.config_dir, importable=words.trust)
     return words
 
 

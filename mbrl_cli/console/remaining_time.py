@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections import deque
 from statistics import fmean
+from typing import Self
+
+from mbrl_cli.run_settings import RunSettings
 
 STEP_WINDOW = 200  # environment steps whose mean duration is the estimate for further ones
 FIT_WINDOW = 3  # fits, likewise
@@ -57,6 +60,18 @@ class RemainingTime:
         self._lengths: deque[float] = deque(maxlen=LENGTH_WINDOW)
         self._save_sum = 0.0
         self._round_costs: tuple[float, float] | None = None  # a and c
+
+    @classmethod
+    def of_run(cls, settings: RunSettings, episode_limit: int) -> Self:
+        """Return the estimate of a run with these settings; see above for `episode_limit`."""
+        return cls(
+            total_steps=settings.total_steps,
+            eval_every=settings.eval_every,
+            eval_episodes=settings.eval_episodes,
+            final_eval_episodes=settings.final_eval_episodes,
+            parallel_episodes=settings.num_eval_envs,
+            episode_limit=episode_limit,
+        )
 
     # --- measurements -------------------------------------------------------------------------
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sized
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from mbrl_cli.console.long_run import long_run_notice
 from mbrl_cli.console.remaining_time import RemainingTime
-from mbrl_cli.run_settings import RunSettings
 from mbrl_cli.stopwatch import Stopwatch
 
 # An update that takes longer is shown as a phase of its own.
@@ -66,25 +65,6 @@ class RunProgress:
         self._num_running = 0  # episodes of the evaluation that take the present step
         self._step_mark = self._decision_mark = 0.0
         self._estimate = _Estimate(None, 0.0, 0.0)
-
-    @classmethod
-    def of_run(
-        cls,
-        settings: RunSettings,
-        episode_limit: int,
-        stopwatch: Stopwatch,
-        fit_steps: Callable[[int, int], Sized],
-    ) -> Self:
-        """Return the progress of a run with these settings; see `RemainingTime` and above."""
-        remaining = RemainingTime(
-            total_steps=settings.total_steps,
-            eval_every=settings.eval_every,
-            eval_episodes=settings.eval_episodes,
-            final_eval_episodes=settings.final_eval_episodes,
-            parallel_episodes=settings.num_eval_envs,
-            episode_limit=episode_limit,
-        )
-        return cls(remaining, stopwatch, fit_steps)
 
     # --- reported by the run ------------------------------------------------------------------
 

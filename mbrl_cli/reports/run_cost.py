@@ -104,14 +104,7 @@ def measure_run(
     # The first decision also compiles and allocates.
     decision_seconds = fmean(decisions[1:] or decisions)
     update_seconds = fmean(updates) if updates else 0.0
-    remaining = RemainingTime(
-        total_steps=settings.total_steps,
-        eval_every=settings.eval_every,
-        eval_episodes=settings.eval_episodes,
-        final_eval_episodes=settings.final_eval_episodes,
-        parallel_episodes=settings.num_eval_envs,
-        episode_limit=episode_limit,
-    )
+    remaining = RemainingTime.of_run(settings, episode_limit)
     acting = decision_seconds + env_seconds
     for _ in range(SKIPPED_STEPS + MIN_STEPS):
         remaining.add_step(acting + update_seconds, acting)

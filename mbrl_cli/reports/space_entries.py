@@ -60,7 +60,7 @@ def short_space(space: gymnasium.Space[Any]) -> str:
         return f"Tuple of {len(space.spaces)} parts"
     if isinstance(space, spaces.Box):
         return f"Box {list(space.shape)} {space.dtype}"
-    return str(space)
+    return " ".join(str(space).split())  # that of a MultiDiscrete may have several lines
 
 
 def _leaves(space: gymnasium.Space[Any], name: str) -> Iterator[tuple[str, gymnasium.Space[Any]]]:
