@@ -5,9 +5,10 @@
 
 Each run is started in a pseudo-terminal, one after the other. The script reads the live line, notes
 the remaining time that it shows, and compares it with the time until the run's last line. For each
-run it prints the largest factor between both from 10 % of the run's duration on, where times below
-`FLOOR` seconds count as `FLOOR`, and the longest time without output. While "estimating" is shown
-there is no prediction; the script prints until when this holds.
+run it prints the largest factor between both from 10 % and from 20 % of the run's duration on, and
+the longest time without output. Times below `FLOOR` seconds count as `FLOOR`. A lower bound
+("> 0:01:00 left") counts as a prediction. While "estimating" is shown there is none. The script
+prints until when each of these is shown.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from typing import Any
 COLUMNS = 120
 FLOOR = 2.0  # seconds
 LAST_LINE = b"next      mbrl"
-# Part of a run's duration from which on the predictions are judged.
-JUDGED_FROM = 0.1
+# Parts of a run's duration from which on the predictions are judged.
+JUDGED_FROM = (0.1, 0.2)
 RUNS = (
     "env=cartpole planner=cem",
     "env=pendulum agent=pets",
@@ -40,7 +41,7 @@ RUNS = (
     "env=cartpole agent=mbpo",
     "env=pendulum agent=sac total_steps=5000",
 )
-SHOWN = re.compile(rb"(?:(\d+):(\d\d):(\d\d) left|(estimating))")
+SHOWN = re.compile(rb"(?:(> )?(\d+):(\d\d):(\d\d) left|(estimating))")
 
 
 def watch(words: str, folder: Path) -> dict[str, Any]:
@@ -54,7 +55,8 @@ def watch(words: str, folder: Path) -> dict[str, Any]:
         env=os.environ | {"TERM": "xterm-256color"},
     )  # fmt: skip
     os.close(theirs)
-    shown: list[tuple[float, float | None]] = []  # time, predicted seconds; None: estimating
+    # Time, predicted seconds (None: estimating), whether they are a lower bound.
+    shown: list[tuple[float, float | None, bool]] = []
     silence, silent_at, lines = 0.0, 0.0, b""
     end: float | None = None
     while True:
@@ -71,9 +73,9 @@ def watch(words: str, folder: Path) -> dict[str, Any]:
             end = now - start
         found = SHOWN.findall(part)
         if found:
-            hours, minutes, seconds, estimating = found[-1]
+            bound, hours, minutes, seconds, estimating = found[-1]
             value = None if estimating else 3600.0 * int(hours) + 60 * int(minutes) + int(seconds)
-            shown.append((now - start, value))
+            shown.append((now - start, value, bool(bound)))
     code = process.wait()
     os.close(ours)
     if code or end is None:
@@ -87,25 +89,29 @@ def watch(words: str, folder: Path) -> dict[str, Any]:
 def judge(result: dict[str, Any]) -> dict[str, Any]:
     """Return the numbers of one run that the table shows."""
     end = result["seconds"]
-    judged = [(t, value) for t, value in result["shown"] if t >= JUDGED_FROM * end]
-    worst, worst_at = 1.0, 0.0
-    for t, value in judged:
-        if value is None:
-            continue
-        true, predicted = max(end - t, FLOOR), max(value, FLOOR)
-        factor = max(true / predicted, predicted / true)
-        if factor > worst:
-            worst, worst_at = factor, t
-    estimating = [t for t, value in result["shown"] if value is None]
-    return {
-        "run": result["run"],
-        "seconds": end,
-        "worst factor": worst,
-        "at %": 100 * worst_at / end,
+    row = {"run": result["run"], "seconds": end}
+    for start in JUDGED_FROM:
+        factors = [
+            (_factor(end - t, value), 100 * t / end)
+            for t, value, _ in result["shown"]
+            if t >= start * end and value is not None
+        ]
+        factor, percent = max(factors, default=(1.0, 0.0))
+        name = f"{100 * start:.0f} %"
+        row |= {f"factor from {name}": factor, f"largest from {name} at %": percent}
+    estimating = [t for t, value, _ in result["shown"] if value is None]
+    bounds = [t for t, _, is_bound in result["shown"] if is_bound]
+    return row | {
         "estimating until %": 100 * max(estimating, default=0.0) / end,
+        "lower bound until %": 100 * max(bounds, default=0.0) / end,
         "longest silence, s": result["longest_silence"],
         "silent at, s": result["silent_at"],
     }
+
+
+def _factor(true: float, predicted: float) -> float:
+    true, predicted = max(true, FLOOR), max(predicted, FLOOR)
+    return max(true / predicted, predicted / true)
 
 
 def draw(results: list[dict[str, Any]], path: Path) -> None:
@@ -127,12 +133,14 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
         end = result["seconds"]
         points = [
             (end - t, max(value, FLOOR / 2))
-            for t, value in result["shown"]
+            for t, value, _ in result["shown"]
             if value is not None and end - t >= FLOOR / 2
         ]
         label = f"{textwrap.shorten(result['run'], 60, placeholder=' …')} ({end:.0f} s)"
         (curve,) = axes.plot(*zip(*points, strict=True), linewidth=1.5, label=label)
-        axes.axvline((1 - JUDGED_FROM) * end, color=curve.get_color(), linewidth=0.7, linestyle=":")
+        axes.axvline(
+            (1 - JUDGED_FROM[0]) * end, color=curve.get_color(), linewidth=0.7, linestyle=":"
+        )
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.invert_xaxis()
@@ -160,7 +168,7 @@ def main() -> None:
             row = judge(results[-1])
             print("  ".join(f"{k} {v:.1f}" if isinstance(v, float) else v for k, v in row.items()))
             sys.stdout.flush()
-    worst = max(judge(result)["worst factor"] for result in results)
+    worst = max(judge(result)["factor from 10 %"] for result in results)
     silence = max(result["longest_silence"] for result in results)
     print(f"worst factor {worst:.2f}, longest silence {silence:.1f} s")
     if options.out:

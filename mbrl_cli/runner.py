@@ -286,6 +286,7 @@ class Runner:
         reason = self.callbacks.stop_reason()
         if reason and self.env_step < self.end_step:
             self.end_step, self.stop_reason = self.env_step, reason
+            self.progress.stop()
             self.logger.message(f"stopped at step {self.env_step:,}: {printable(reason)}")
 
     def _evaluate_and_log_if_due(self) -> None:

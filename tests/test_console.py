@@ -1,36 +1,23 @@
-"""What a run prints: phase, remaining time, widths, pipes, parallel jobs, the five last lines."""
-
-from __future__ import annotations
+"""What a run prints: widths, pipes, parallel jobs, the five last lines."""
 
 import io
 import os
 import pty
 import re
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from timed_run import TimedRun, evaluating
 
-from mbrl_cli.agents.interval_schedule import IntervalSchedule
 from mbrl_cli.console.plain_lines import PlainLines
 from mbrl_cli.console.progress_line import progress_line
-from mbrl_cli.console.remaining_time import RemainingTime
-from mbrl_cli.console.run_progress import RunProgress
 from mbrl_cli.console.run_summary import run_summary
 from mbrl_cli.console.view import make_console_view
 from mbrl_cli.console.waiting import waiting
 from mbrl_cli.logger import Logger
 from mbrl_cli.return_text import bootstrap_interval
-from mbrl_cli.stopwatch import Stopwatch
-
-
-class FakeClock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class FakeTerminal(io.StringIO):
@@ -38,190 +25,7 @@ class FakeTerminal(io.StringIO):
         return True
 
 
-def remaining(
-    total_steps: int = 100, parallel: int | None = None, limit: int = 10
-) -> RemainingTime:
-    """Return the estimate of a run with evaluations of 2 episodes every 20 steps, 4 at the end."""
-    return RemainingTime(total_steps, 20, 2, 4, parallel, limit)
-
-
-class Run:
-    """A hand-made run with a fake clock: steps of 1 s, fits of 6 s every 10 steps."""
-
-    def __init__(self, total_steps: int = 100) -> None:
-        self.clock = FakeClock()
-        self.stopwatch = Stopwatch(self.clock)
-        self.progress = RunProgress(remaining(total_steps), self.stopwatch, self.fit_steps)
-        self.progress.start(0)
-
-    def fit_steps(self, first: int, last: int) -> Sequence[int]:
-        return [step for step in range(first, last) if step >= 10 and step % 10 == 0]
-
-    def spend(self, phase: str, seconds: float) -> None:
-        with self.stopwatch(phase):
-            self.clock.now += seconds
-
-    def play(self, last_step: int) -> None:
-        """Take steps until `last_step`; the first ten are the prefill, 0.01 s each."""
-        for step in range(self.progress.env_step, last_step):
-            self.progress.start_episode(is_prefill=step < 10)
-            if step >= 10:
-                self.progress.start_update()
-                if self.fit_steps(step, step + 1):
-                    self.spend("fit", 6.0)
-                self.progress.end_update()
-                self.spend("plan", 0.75)
-            self.spend("env", 0.25 if step >= 10 else 0.01)
-            self.progress.end_step(step + 1)
-            if step == 9:
-                self.progress.end_episode(10)
-
-
-# --- remaining time ---------------------------------------------------------------------------
-
-
-def test_there_is_no_estimate_before_the_prefill_has_ended_and_steps_are_measured():
-    run = Run()
-    assert run.progress.seconds_left() is None
-    run.play(10)
-    assert run.progress.seconds_left() is None  # the fit and the decisions are unknown
-    run.play(16)
-    assert run.progress.seconds_left() is None  # two warm-up steps and four measured ones
-    run.play(17)
-    assert run.progress.seconds_left() is not None
-
-
-def test_the_estimate_is_the_sum_of_steps_fits_and_evaluations():
-    run = Run()
-    run.play(17)
-    # 83 steps of 1 s; fits before the steps 20, 30, ..., 90: 8 of 6 s; evaluations at 20, 40, 60
-    # and 80 with 2 episodes and one with 4, each of 10 rounds (the limit). A decision takes 1 s, so
-    # a round of 2 is estimated as 0.6 + 2 * 0.4 = 1.4 s and one of 4 as 0.6 + 4 * 0.4 = 2.2 s.
-    expected = 83 * 1.0 + 8 * 6.0 + 4 * 10 * 1.4 + 10 * 2.2
-    assert run.progress.seconds_left() == pytest.approx(expected)
-    run.clock.now += 0.5  # within the next step
-    assert run.progress.seconds_left() == pytest.approx(expected - 0.5)
-    run.clock.now += 100.0  # a step that hangs: the others still take their time
-    assert run.progress.seconds_left() == pytest.approx(expected - 1.0)
-
-
-def test_a_fit_that_takes_longer_than_expected_does_not_use_up_the_time_of_the_rest():
-    run = Run()
-    run.play(20)
-    run.progress.start_update()
-    with run.stopwatch("fit"):
-        before = run.progress.seconds_left()
-        run.clock.now += 3.0
-        assert run.progress.phase() == "fitting"
-        assert run.progress.seconds_left() == pytest.approx(before - 3.0)
-        run.clock.now += 30.0
-        assert run.progress.seconds_left() == pytest.approx(before - 6.0)
-
-
-def test_an_evaluation_measures_rounds_and_lengths():
-    run = Run()
-    run.play(20)
-    before = run.progress.seconds_left()
-    run.progress.start_evaluation(2)
-    # The evaluation at step 20 is not among those to come; 10 rounds of 2 are expected.
-    assert run.progress.seconds_left() == pytest.approx(before + 10 * 1.4)
-    with run.stopwatch("eval"):
-        for round_number in range(1, 5):
-            run.clock.now += 3.0
-            running = 2 if round_number < 4 else 0
-            run.progress.end_round(2 - running, running, round_number)
-            if round_number == 2:
-                assert run.progress.phase() == "evaluating 0/2, step 2"
-    run.progress.end_evaluation(4.0)
-    # Rounds of 1 take 1 s and rounds of 2 take 3 s: a = -1, c = 2. As a is not negative, all are
-    # c * b: 10 steps of 1 and 3 rounds of 2 (the first one has no start): (10 * 1 + 3 * 3) seconds
-    # for 8 decisions in training (2 of 10 are warm-up) and 6 in the evaluation.
-    added = (8 * 1.0 + 3 * 3.0) / (8 + 6)
-    # Evaluations last 4 steps now: less than random episodes, so they are not expected to grow.
-    rest = 80 * 1.0 + 8 * 6.0 + 3 * 4 * 2 * added + 4 * 4 * added
-    assert run.progress.seconds_left() == pytest.approx(rest)
-
-
-def test_rounds_are_fixed_plus_added_time():
-    time = remaining()
-    for _ in range(10):
-        time.add_step(1.0, 0.5)
-    time.add_round(3, 0.9)  # 0.3 + 0.2 * 3; a decision in training takes 0.3 + 0.2
-    assert time.round_seconds(3) == pytest.approx(0.9)
-    assert time.round_seconds(20) == pytest.approx(0.3 + 0.2 * 20)
-
-
-def test_episodes_that_grow_are_expected_half_way_to_the_limit():
-    time = remaining(limit=500)
-    assert time.episode_length() == 500
-    time.add_random_episode(20)
-    time.add_learned_episode(100)
-    assert time.episode_length() == 300
-    time.add_learned_episode(500)
-    time.add_learned_episode(500)
-    time.add_learned_episode(500)
-    assert time.episode_length() == 500
-    reaches_goal = remaining(limit=500)
-    reaches_goal.add_random_episode(500)
-    reaches_goal.add_learned_episode(80)
-    assert reaches_goal.episode_length() == 80
-
-
-def test_an_evaluation_in_fewer_environments_is_played_in_groups():
-    time = remaining(parallel=3)
-    for _ in range(10):
-        time.add_step(1.0, 1.0)
-    # 7 episodes of 10 steps: two groups of 3, one of 1; a round of b takes 0.6 + 0.4 * b.
-    assert time.evaluation_seconds(7) == pytest.approx(10 * (2 * 1.8 + 1.0))
-    # 2 of the second group run in their step 6, the last one waits.
-    assert time.rest_of_evaluation_seconds(7, 4, 2, 6) == pytest.approx(4 * 1.4 + 10 * 1.0)
-
-
-def test_the_number_of_evaluations_to_come():
-    time = remaining(total_steps=100)
-    assert [time._num_evaluations(step) for step in (0, 19, 20, 79, 80, 100)] == [4, 4, 3, 1, 0, 0]
-    assert RemainingTime(100, 0, 2, 4, None, 10)._num_evaluations(0) == 0
-
-
-def test_an_interval_schedule_names_its_steps_without_changing():
-    schedule = IntervalSchedule(50)
-    assert schedule.due(127, at_once=True)
-    assert list(schedule.steps(128, 300)) == [177, 227, 277]
-    assert list(schedule.steps(127, 300, at_once=True)) == [127, 177, 227, 277]
-    assert [step for step in range(128, 300) if schedule.due(step)] == [177, 227, 277]
-
-
-def test_phases():
-    run = Run()
-    run.play(5)
-    assert run.progress.phase() == "prefill"
-    run.play(12)
-    assert run.progress.phase() == "planning"
-    with run.stopwatch("fit"):
-        assert run.progress.phase() == "planning"  # a short update is no phase
-        run.clock.now += 0.6
-        assert run.progress.phase() == "fitting"
-    run.spend("fit", 100.0)  # gradient steps at every step, not fits
-    assert run.progress.phase() == "learning"
-    with run.stopwatch("save"):
-        assert run.progress.phase() == "saving"
-    run.progress.start(12)  # a resumed run, whose stopwatch holds the fits of the part before
-    assert run.progress.phase() == "planning"
-
-
-# --- lines ------------------------------------------------------------------------------------
-
 LAST = {"train/return": 55.0, "eval/return": 491.4, "model/holdout_loss": 0.000157}
-
-
-def evaluating() -> Run:
-    """Return a run of 1,000 steps in its first evaluation; 1,000 s and more are left."""
-    run = Run(total_steps=1000)
-    run.play(20)
-    run.progress.start_evaluation(20)
-    run.progress.end_round(7, 13, 4)
-    run.stopwatch.current = "eval", run.clock.now
-    return run
 
 
 @pytest.mark.parametrize(
@@ -253,8 +57,18 @@ def test_a_line_fits_the_width_and_keeps_phase_time_and_name(width, name, line):
     assert len(shown) <= width
 
 
+def test_a_line_says_if_the_remaining_time_lacks_parts_of_the_run():
+    run = TimedRun()
+    run.play(6)
+    assert progress_line(run.progress, {}, 80) == "  6 %  6/100  prefill  estimating"
+    run.evaluate([2] * 10, seconds=4.0)
+    assert progress_line(run.progress, {}, 80) == "  6 %  6/100  prefill  > 0:07:00 left"
+    run.play(17)
+    assert re.search(r"planning  0:\d\d:\d\d left", progress_line(run.progress, {}, 80))
+
+
 def test_plain_lines_come_at_each_tenth_at_evaluations_and_at_a_new_phase(capsys):
-    run = Run()
+    run = TimedRun()
     lines = PlainLines("", clock=run.clock)
     for step in range(1, 25):
         run.play(step)
@@ -267,7 +81,7 @@ def test_plain_lines_come_at_each_tenth_at_evaluations_and_at_a_new_phase(capsys
 
 
 def test_plain_lines_of_a_slow_run_come_every_30_seconds(capsys):
-    run = Run(total_steps=10_000)
+    run = TimedRun(total_steps=10_000)
     lines = PlainLines("job", clock=run.clock)
     for step in range(1, 60):
         run.play(step)

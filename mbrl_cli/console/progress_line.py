@@ -32,7 +32,7 @@ def progress_line(
     step, total = progress.env_step, progress.total_steps
     phase = progress.phase()
     without_detail = phase.partition(",")[0]
-    short = {"left": time_left(progress.seconds_left()), "phase": without_detail}
+    short = {"left": _time_left(progress), "phase": without_detail}
     wanted = {  # by importance
         "percent": f"{100 * step / total:.0f} %".rjust(5),
         "steps": f"{step:,}/{total:,}",
@@ -77,14 +77,17 @@ def shown_values(last: Mapping[str, float]) -> dict[str, str]:
     return values
 
 
-def time_left(seconds: float | None) -> str:
+def _time_left(progress: RunProgress) -> str:
     """Return the remaining time, for example '0:01:30 left'.
 
-    It is 'estimating' if it is not known, and empty at the end.
+    It is 'estimating' if it is not known, begins with '> ' while parts of the run are not measured,
+    and is empty at the end.
     """
+    seconds = progress.seconds_left()
     if seconds is None or not math.isfinite(seconds):
         return "estimating"
-    return f"{duration(seconds)} left" if seconds else ""
+    at_least = "> " if progress.is_lower_bound() else ""
+    return f"{at_least}{duration(seconds)} left" if seconds else ""
 
 
 def duration(seconds: float) -> str:

@@ -18,16 +18,20 @@ SKIPPED_STEPS = 2
 # Part of a decision's duration that each further environment adds, before a round of an evaluation
 # is measured: 20 environments take nine times as long as one with CEM and an ensemble on one core.
 ADDED_BY_ENV = 0.4
+# The value before an evaluation counts as much as this many of its rounds with two episodes.
+WEIGHT_BEFORE = 10.0
 
 
 class RemainingTime:
     """Add up the steps, fits and evaluations that a run still has, each with its measured duration.
 
-    A round is one step of all episodes of an evaluation that have not ended. Its duration is
-    a + b * c for b episodes. The training steps measure b = 1, evaluations measure larger b.
+    A round is one step of all episodes of an evaluation that have not ended. With b episodes it
+    takes 1 + k * (b - 1) times as long as a decision in training. Both durations are those of the
+    latest steps, because tree search and learned policies become slower or faster during a run.
 
     Args:
         total_steps: environment steps of the run.
+        prefill_steps: those at the start that are random; their duration is not counted.
         eval_every: environment steps between evaluations; 0: only the final one.
         eval_episodes: episodes of an evaluation.
         final_eval_episodes: episodes of the final evaluation.
@@ -38,6 +42,7 @@ class RemainingTime:
     def __init__(
         self,
         total_steps: int,
+        prefill_steps: int,
         eval_every: int,
         eval_episodes: int,
         final_eval_episodes: int,
@@ -45,27 +50,30 @@ class RemainingTime:
         episode_limit: int,
     ) -> None:
         self.total_steps = total_steps
+        self.prefill_steps = prefill_steps
         self.eval_every = eval_every
         self.eval_episodes = eval_episodes
         self.final_eval_episodes = final_eval_episodes
         self.parallel_episodes = parallel_episodes
         self.episode_limit = episode_limit
         self._num_steps = 0  # after the prefill
-        self._steps: deque[float] = deque(maxlen=STEP_WINDOW)
-        self._step_sum = 0.0
-        self._decision_sum = self._num_decisions = 0.0
+        self._steps: deque[tuple[float, float]] = deque(maxlen=STEP_WINDOW)  # seconds, of deciding
+        self._step_sum = self._decision_sum = 0.0
         self._fits: deque[float] = deque(maxlen=FIT_WINDOW)
-        self._rounds: dict[int, tuple[int, float]] = {}  # episodes -> number of rounds, seconds
+        self._early_decision: float | None = None  # its duration in evaluations of the prefill
+        self._rounds: dict[int, tuple[int, float]] = {}  # of the newest evaluation: number, seconds
+        self._rounds_decision: float | None = None  # duration of a decision at that time
+        self._added_before = ADDED_BY_ENV  # k before that evaluation
         self._random_lengths: list[int] = []
         self._lengths: deque[float] = deque(maxlen=LENGTH_WINDOW)
         self._save_sum = 0.0
-        self._round_costs: tuple[float, float] | None = None  # a and c
 
     @classmethod
     def of_run(cls, settings: RunSettings, episode_limit: int) -> Self:
         """Return the estimate of a run with these settings; see above for `episode_limit`."""
         return cls(
             total_steps=settings.total_steps,
+            prefill_steps=settings.prefill_steps,
             eval_every=settings.eval_every,
             eval_episodes=settings.eval_episodes,
             final_eval_episodes=settings.final_eval_episodes,
@@ -86,22 +94,29 @@ class RemainingTime:
         if self._num_steps <= SKIPPED_STEPS:
             return
         if len(self._steps) == STEP_WINDOW:
-            self._step_sum -= self._steps[0]
-        self._steps.append(seconds)
+            self._step_sum -= self._steps[0][0]
+            self._decision_sum -= self._steps[0][1]
+        self._steps.append((seconds, decision_seconds))
         self._step_sum += seconds
         self._decision_sum += decision_seconds
-        self._num_decisions += 1
-        self._round_costs = None
 
     def add_fit(self, seconds: float) -> None:
         """Add a fit of the model; its number of gradient steps does not grow with the data."""
         self._fits.append(seconds)
 
+    def start_evaluation(self) -> None:
+        """Begin to measure the rounds of an evaluation of the learned policy."""
+        if self.step_seconds() is None:
+            self._early_decision = self._decision_seconds()
+        else:
+            self._added_before = self._added_by_env()
+            self._rounds_decision = self._decision_seconds()
+        self._rounds = {}
+
     def add_round(self, num_episodes: int, seconds: float) -> None:
-        """Add one step of `num_episodes` episodes of an evaluation of the learned policy."""
+        """Add one step of `num_episodes` episodes of that evaluation."""
         number, total = self._rounds.get(num_episodes, (0, 0.0))
         self._rounds[num_episodes] = number + 1, total + seconds
-        self._round_costs = None
 
     def add_save(self, seconds: float) -> None:
         """Add the writing of a checkpoint."""
@@ -111,9 +126,9 @@ class RemainingTime:
         """Add the length of an episode of the prefill."""
         self._random_lengths.append(length)
 
-    def add_learned_episode(self, length: float) -> None:
-        """Add the length of a training episode after the prefill, or the mean of an evaluation."""
-        self._lengths.append(length)
+    def add_learned_episode(self, length: float, number: int = 1) -> None:
+        """Add a training episode after the prefill, or an evaluation of `number` episodes."""
+        self._lengths.extend([length] * number)
 
     # --- estimates ----------------------------------------------------------------------------
 
@@ -122,8 +137,9 @@ class RemainingTime:
         return self._step_sum / len(self._steps) if len(self._steps) >= MIN_STEPS else None
 
     def decisions(self) -> tuple[int, float]:
-        """Return the number of measured decisions and their mean duration."""
-        return int(self._num_decisions), self._decision_sum / max(1.0, self._num_decisions)
+        """Return the number of measured decisions and the mean duration of the latest ones."""
+        number = max(0, self._num_steps - SKIPPED_STEPS)
+        return number, self._decision_sum / max(1, len(self._steps))
 
     def fit_seconds(self) -> float | None:
         """Return the duration of a fit, or None before one is measured."""
@@ -143,29 +159,32 @@ class RemainingTime:
         return (present + self.episode_limit) / 2
 
     def round_seconds(self, num_episodes: int) -> float:
-        """Return the duration of a round of an evaluation; call it after `step_seconds` is known.
+        """Return the duration of a round of an evaluation; 0 before any decision is measured."""
+        decision = self._decision_seconds() or 0.0
+        return decision * (1.0 + self._added_by_env() * (num_episodes - 1))
 
-        a and c minimise the squared error over all measured rounds; neither is negative.
+    def _decision_seconds(self) -> float | None:
+        """Return the duration of a decision for one environment and of its step.
+
+        Before steps are measured it is a round of an evaluation, divided by the episodes.
         """
-        if self._round_costs is None:
-            self._round_costs = self._fit_round_costs()
-        fixed, added = self._round_costs
-        return fixed + added * num_episodes
+        if self.step_seconds() is not None:
+            return self._decision_sum / len(self._steps)
+        if not self._rounds:
+            return self._early_decision
+        decisions = sum(b * number for b, (number, _) in self._rounds.items())
+        return sum(total for _, total in self._rounds.values()) / decisions
 
-    def _fit_round_costs(self) -> tuple[float, float]:
-        decision = self._decision_sum / self._num_decisions
-        points = [(1, self._num_decisions, decision)]
-        points += [(b, number, total / number) for b, (number, total) in self._rounds.items()]
-        weight = sum(number for _, number, _ in points)
-        mean_b = sum(b * number for b, number, _ in points) / weight
-        mean = sum(seconds * number for _, number, seconds in points) / weight
-        variance = sum(number * (b - mean_b) ** 2 for b, number, _ in points)
-        if variance == 0.0:
-            return decision * (1.0 - ADDED_BY_ENV), decision * ADDED_BY_ENV
-        covariance = sum(number * (b - mean_b) * (seconds - mean) for b, number, seconds in points)
-        added = max(0.0, covariance / variance)
-        fixed = mean - added * mean_b
-        return (fixed, added) if fixed >= 0.0 else (0.0, mean / mean_b)
+    def _added_by_env(self) -> float:
+        """Return k, for which the squared error of the newest evaluation's rounds is smallest."""
+        if self.step_seconds() is None:
+            return 1.0
+        decision = self._rounds_decision or self._decision_seconds() or 1.0
+        weight, added = WEIGHT_BEFORE, WEIGHT_BEFORE * self._added_before
+        for b, (number, seconds) in self._rounds.items():
+            weight += number * (b - 1) ** 2
+            added += (b - 1) * (seconds / decision - number)
+        return max(0.0, added / weight)
 
     def evaluation_seconds(self, num_episodes: int) -> float:
         """Return the duration of an evaluation that has not started."""
@@ -194,25 +213,34 @@ class RemainingTime:
         waiting = num_episodes - finished - running
         return seconds + (self.evaluation_seconds(waiting) if waiting else 0.0)
 
-    def run_seconds(self, env_step: int, num_fits: int) -> float | None:
+    def is_lower_bound(self, num_fits: int) -> bool:
+        """Return whether steps, or the fits that are still to come, are not measured."""
+        return self.step_seconds() is None or (not self._fits and num_fits > 0)
+
+    def run_seconds(
+        self, env_step: int, num_fits: int, final_evaluation: bool = True
+    ) -> float | None:
         """Return the duration of the rest of the run without an evaluation that runs now.
+
+        Before steps are measured, they are expected to take the time of a decision, and fits none.
 
         Args:
             env_step: environment steps that are taken.
             num_fits: fits that are still to come.
+            final_evaluation: whether the final evaluation is still to come.
 
         Returns:
-            None before it is measured.
+            None before a decision is measured.
         """
-        step, fit = self.step_seconds(), self.fit_seconds()
-        if step is None or (fit is None and num_fits):
+        decision = self._decision_seconds()
+        if decision is None:
             return None
-        steps_left = self.total_steps - env_step
-        seconds = steps_left * (step + self._save_sum / self._num_steps)
-        if num_fits and fit is not None:
-            seconds += num_fits * fit
+        step = self.step_seconds() or decision
+        steps_left = max(0, self.total_steps - max(env_step, self.prefill_steps))
+        seconds = steps_left * (step + self._save_sum / max(1, self._num_steps))
+        seconds += num_fits * (self.fit_seconds() or 0.0)
         seconds += self._num_evaluations(env_step) * self.evaluation_seconds(self.eval_episodes)
-        if steps_left:
+        if final_evaluation:
             seconds += self.evaluation_seconds(self.final_eval_episodes)
         return seconds
 

@@ -19,12 +19,13 @@ class _Estimate(NamedTuple):
     """Remaining seconds at a time; None: not measured yet.
 
     `block` is the expected duration of what runs now: the estimate falls by at most this much until
-    it is computed again.
+    it is computed again. `is_lower_bound` is true while a part of the run is not measured.
     """
 
     seconds: float | None
     time: float
     block: float
+    is_lower_bound: bool
 
 
 class RunProgress:
@@ -61,10 +62,11 @@ class RunProgress:
         self._fit_sum = 0.0
         self._seconds_at_start = dict(stopwatch.seconds)
         self._evaluation = (0, 0, 0)  # episodes, those that have ended, their step
+        self._final_is_ahead = True  # the final evaluation
         self._round_start: float | None = None
         self._num_running = 0  # episodes of the evaluation that take the present step
         self._step_mark = self._decision_mark = 0.0
-        self._estimate = _Estimate(None, 0.0, 0.0)
+        self._estimate = _Estimate(None, 0.0, 0.0, False)
 
     # --- reported by the run ------------------------------------------------------------------
 
@@ -112,7 +114,9 @@ class RunProgress:
     def start_evaluation(self, num_episodes: int) -> None:
         """Note that an evaluation begins."""
         self._evaluation = num_episodes, 0, 0
+        self._final_is_ahead = self.env_step < self._remaining.total_steps
         self._round_start = None
+        self._remaining.start_evaluation()
         self._estimate_evaluation(finished=0, running=0, round_number=0)
 
     def end_round(self, finished: int, running: int, round_number: int) -> None:
@@ -124,7 +128,7 @@ class RunProgress:
             round_number: steps that these have taken.
         """
         now = self._stopwatch.clock()
-        if self._round_start is not None and not self.is_prefill:
+        if self._round_start is not None:
             self._remaining.add_round(self._num_running, now - self._round_start)
         self._round_start, self._num_running = now if running else None, running
         self._evaluation = self._evaluation[0], finished, round_number
@@ -133,7 +137,12 @@ class RunProgress:
     def end_evaluation(self, mean_length: float) -> None:
         """Note that the evaluation's episodes have ended, with this mean length."""
         if not self.is_prefill:
-            self._remaining.add_learned_episode(mean_length)
+            self._remaining.add_learned_episode(mean_length, self._evaluation[0])
+        self._estimate_run(0.0)
+
+    def stop(self) -> None:
+        """Note that only the final evaluation follows, because a callback ends the run here."""
+        self._remaining.total_steps = self.env_step
         self._estimate_run(0.0)
 
     def end_save(self) -> None:
@@ -156,7 +165,7 @@ class RunProgress:
                 self._is_fit or self._stopwatch.clock() - start >= SHOWN_UPDATE_SECONDS
             ):
                 return "fitting"
-        if self.env_step >= self.total_steps:
+        if self.env_step >= self._remaining.total_steps:
             return "saving"
         if self.is_prefill:
             return "prefill"
@@ -175,29 +184,37 @@ class RunProgress:
 
     def seconds_left(self) -> float | None:
         """Return the remaining time of the run, or None before it can be estimated."""
-        seconds, time, block = self._estimate
+        seconds, time, block, _ = self._estimate
         if seconds is None:
             return None
         return max(0.0, seconds - min(self._stopwatch.clock() - time, block))
 
+    def is_lower_bound(self) -> bool:
+        """Return whether `seconds_left` lacks parts of the run that are not measured yet."""
+        return self._estimate.is_lower_bound
+
     # --- estimates ----------------------------------------------------------------------------
 
     def _estimate_run(self, block: float) -> None:
-        seconds = self._remaining.run_seconds(self.env_step, self._num_fits())
-        self._estimate = _Estimate(seconds, self._stopwatch.clock(), block)
+        self._set_estimate(self._run_seconds(), block)
 
     def _estimate_evaluation(self, finished: int, running: int, round_number: int) -> None:
-        seconds = self._remaining.run_seconds(self.env_step, self._num_fits())
-        block = 0.0
+        seconds = self._run_seconds()
         if seconds is not None:
-            block = self._remaining.round_seconds(max(1, running))
             seconds += self._remaining.rest_of_evaluation_seconds(
                 self._evaluation[0], finished, running, round_number
             )
-        self._estimate = _Estimate(seconds, self._stopwatch.clock(), block)
+        self._set_estimate(seconds, self._remaining.round_seconds(max(1, running)))
+
+    def _set_estimate(self, seconds: float | None, block: float) -> None:
+        is_lower_bound = self._remaining.is_lower_bound(self._num_fits())
+        self._estimate = _Estimate(seconds, self._stopwatch.clock(), block, is_lower_bound)
+
+    def _run_seconds(self) -> float | None:
+        return self._remaining.run_seconds(self.env_step, self._num_fits(), self._final_is_ahead)
 
     def _num_fits(self) -> int:
-        return len(self._fit_steps(self.env_step, self.total_steps))
+        return len(self._fit_steps(self.env_step, self._remaining.total_steps))
 
     def _set_marks(self) -> None:
         """Note the time that steps and decisions have taken so far."""
