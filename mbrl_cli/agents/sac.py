@@ -37,7 +37,7 @@ from mbrl_cli.divergence import all_finite
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
 from mbrl_cli.nets.adamw import AdamW
-from mbrl_cli.nets.stacked_mlp import StackedMLP
+from mbrl_cli.nets.network_shape import NetworkShape
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.replay.replay_normalizer import ReplayNormalizer
 from mbrl_cli.replay.reward_scale import RewardScale
@@ -63,9 +63,10 @@ class SAC(Agent):
         spec: the environment.
         device: where networks live.
         generator: source of the initial weights and of all random numbers in training.
-        hidden: widths of the hidden layers of actor and critics.
+        network: of actor and critics; see `NetworkShape`.
+        hidden: widths of the hidden layers or residual blocks.
         activation: of the hidden layers.
-        layer_norm: whether the critics' hidden layers are normalised.
+        layer_norm: whether an MLP normalises its hidden layers.
         learning_rate: of actor, critics and temperature.
         batch_size: transitions per gradient step.
         updates_per_step: gradient steps per environment step.
@@ -89,6 +90,7 @@ class SAC(Agent):
         spec: EnvSpec,
         device: torch.device,
         generator: torch.Generator,
+        network: Literal["mlp", "residual"] = "mlp",
         hidden: Sequence[Count] = (256, 256),
         activation: Activation = "relu",
         layer_norm: bool = False,
@@ -119,14 +121,10 @@ class SAC(Agent):
             self.distribution = SquashedGaussian(action.dim)
             automatic = -float(action.dim)  # Haarnoja et al. 2018, appendix D
         self.target_entropy = automatic if target_entropy == "auto" else target_entropy
-        self.actor = StackedMLP(
-            1, spec.obs_dim, self.distribution.num_outputs, generator, hidden, activation,
-            device=device,
-        )  # fmt: skip
+        shape = NetworkShape(network, hidden, activation, layer_norm)
+        self.actor = shape.build(1, spec.obs_dim, self.distribution.num_outputs, generator, device)
         self.ema_actor = [parameter.clone() for parameter in self.actor.detached()]
-        self.critics = TwinCritics(
-            spec, hidden, activation, layer_norm, target_rate, generator, device
-        )
+        self.critics = TwinCritics(spec, shape, target_rate, generator, device)
         self.log_temperature = torch.tensor(
             math.log(initial_temperature), device=device, requires_grad=True
         )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mbrl_cli.nets.stacked_mlp import StackedMLP
+from mbrl_cli.nets.network_shape import NetworkShape
 from mbrl_cli.types import EnvSpec
 
 
@@ -21,9 +21,7 @@ class TwinCritics:
 
     Args:
         spec: sizes of the environment.
-        hidden: widths of the hidden layers.
-        activation: name of the activation function.
-        layer_norm: whether hidden layers are normalised.
+        shape: of the networks.
         target_rate: update rate of the target networks, an exponential moving average.
         generator: initialises the weights.
         device: where the weights live.
@@ -36,9 +34,7 @@ class TwinCritics:
     def __init__(
         self,
         spec: EnvSpec,
-        hidden: Sequence[int],
-        activation: str,
-        layer_norm: bool,
+        shape: NetworkShape,
         target_rate: float,
         generator: torch.Generator,
         device: torch.device,
@@ -46,9 +42,7 @@ class TwinCritics:
         self.discrete = spec.action.kind == "discrete"
         inputs = spec.obs_dim if self.discrete else spec.obs_dim + spec.action.dim
         outputs = spec.action.dim if self.discrete else 1
-        self.network = StackedMLP(
-            2, inputs, outputs, generator, hidden, activation, layer_norm, device
-        )
+        self.network = shape.build(2, inputs, outputs, generator, device)
         self.target_rate = target_rate
         self.targets = [parameter.clone() for parameter in self.network.detached()]
 
