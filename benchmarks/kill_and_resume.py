@@ -41,7 +41,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from forked_mbrl import Done, import_everything, start_mbrl, wait_for
+from forked_mbrl import TOO_LONG, Done, import_everything, start_mbrl, wait_for
 from kill_cases import EXTENDED, KILLED_IN, LEARNERS, OBSERVATIONS, Case, all_cases
 from phase_recorder import PhaseRecorder, Visit
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -99,7 +99,7 @@ class Laboratory:
 
         child = start_mbrl(words, self.root, before)
         os.close(self.recorder.signal_end)
-        ready, _, _ = select.select([read_end], [], [], 60.0)
+        ready, _, _ = select.select([read_end], [], [], TOO_LONG)
         started = bool(ready) and os.read(read_end, 1) == b"x"
         os.close(read_end)
         hit = "finished"
