@@ -29,6 +29,7 @@ from torch import Tensor
 from mbrl_cli.agents.base import Agent, Decision, Policy
 from mbrl_cli.agents.categorical import Categorical
 from mbrl_cli.agents.gradient_schedule import GradientSchedule
+from mbrl_cli.agents.network_shape import NetworkShape
 from mbrl_cli.agents.sac_losses import actor_loss, critic_loss, td_targets, temperature_loss
 from mbrl_cli.agents.sac_metrics import SACMetrics
 from mbrl_cli.agents.squashed_gaussian import SquashedGaussian
@@ -37,7 +38,6 @@ from mbrl_cli.divergence import all_finite
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
 from mbrl_cli.nets.adamw import AdamW
-from mbrl_cli.nets.network_shape import NetworkShape
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.replay.replay_normalizer import ReplayNormalizer
 from mbrl_cli.replay.reward_scale import RewardScale

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mbrl_cli.nets.network_shape import NetworkShape
+from mbrl_cli.agents.network_shape import NetworkShape
 from mbrl_cli.types import EnvSpec
 
 
