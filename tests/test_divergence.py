@@ -133,3 +133,16 @@ def test_losses_of_a_fit_that_was_rolled_back_are_excepted():
         refuse_nonfinite_losses(
             {"model/train_loss": math.inf, "model/rolled_back": 0.0}, "lower it"
         )
+
+
+def test_a_model_that_diverges_in_every_fit_ends_the_run_with_advice(
+    run_mistake, tiny_run, tmp_path
+):
+    words = " ".join(["train", "env=pendulum", *tiny_run, "hydra.run.dir=new"])
+    more = " model.learning_rate=1 model.max_steps=300 model.activation=relu total_steps=200"
+    wild = " model.weight_decay=1e30"
+    run_mistake(
+        words + more + wild, 4, "diverged in 3 fits in a row and was rolled back each time; lower"
+    )
+    rows = (tmp_path / "new" / "metrics.csv").read_text().splitlines()
+    assert sum(",model/rolled_back,5.0" in row for row in rows) == 2  # the third one ended the run
