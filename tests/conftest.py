@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from compared_runs import two_planners, write_run  # noqa: F401 (fixtures)
 from faulty_parts import run_mistake  # noqa: F401 (a fixture)
 from hydra.core.global_hydra import GlobalHydra
 from run_folders import finished_random_run, killed_run  # noqa: F401 (fixtures)
