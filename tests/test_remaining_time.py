@@ -121,21 +121,31 @@ def test_a_run_that_a_callback_ends_has_only_the_final_evaluation_left():
     assert run.progress.seconds_left() == 0.0
 
 
+def test_checkpoints_take_time_in_proportion_to_the_steps():
+    run = TimedRun()
+    run.play(17)
+    before = run.progress.seconds_left()
+    run.spend("save", 3.4)
+    run.progress.end_save()  # 3.4 s for the first 17 steps, so 0.2 s for each further one
+    run.play(18)
+    assert run.progress.seconds_left() == pytest.approx(before - 1.0 + 82 * 0.2)
+
+
 def test_a_round_is_measured_relative_to_the_decisions_of_its_time():
     time = remaining()
     for _ in range(10):
         time.add_step(1.0, 0.5)
     time.start_evaluation()
-    time.add_round(3, 1.5)  # three decisions, so k = 1 and the value before, 0.4, has weight 10
-    k = (10 * 0.4 + 2 * 2.0) / (10 + 4)
+    time.add_round(3, 1.5)  # three decisions, so k = 1; the value before, 0.4, counts like ten
+    k = (10 * 0.4 + 1.0) / 11
     assert time.round_seconds(3) == pytest.approx(0.5 * (1 + 2 * k))
     for _ in range(200):
         time.add_step(1.0, 0.8)  # decisions become slower
     assert time.round_seconds(3) == pytest.approx(0.8 * (1 + 2 * k))
     time.start_evaluation()
-    for _ in range(100):
+    for _ in range(90):
         time.add_round(20, 16.0)  # as long as 20 decisions
-    assert time.round_seconds(20) == pytest.approx(16.0, rel=1e-3)
+    assert time.round_seconds(20) == pytest.approx(0.8 * (1 + 19 * (10 * k + 90) / 100))
 
 
 def test_episodes_that_grow_are_expected_half_way_to_the_limit():

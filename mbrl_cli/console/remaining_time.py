@@ -18,8 +18,8 @@ SKIPPED_STEPS = 2
 # Part of a decision's duration that each further environment adds, before a round of an evaluation
 # is measured: 20 environments take nine times as long as one with CEM and an ensemble on one core.
 ADDED_BY_ENV = 0.4
-# The value before an evaluation counts as much as this many of its rounds with two episodes.
-WEIGHT_BEFORE = 10.0
+# The value before an evaluation counts as much as this many of its largest rounds.
+ROUNDS_BEFORE = 10
 
 
 class RemainingTime:
@@ -66,7 +66,8 @@ class RemainingTime:
         self._added_before = ADDED_BY_ENV  # k before that evaluation
         self._random_lengths: list[int] = []
         self._lengths: deque[float] = deque(maxlen=LENGTH_WINDOW)
-        self._save_sum = 0.0
+        self._save_seconds = 0.0
+        self._saved_steps = 0
 
     @classmethod
     def of_run(cls, settings: RunSettings, episode_limit: int) -> Self:
@@ -118,9 +119,11 @@ class RemainingTime:
         number, total = self._rounds.get(num_episodes, (0, 0.0))
         self._rounds[num_episodes] = number + 1, total + seconds
 
-    def add_save(self, seconds: float) -> None:
-        """Add the writing of a checkpoint."""
-        self._save_sum += seconds
+    def add_save(self, seconds: float, steps: int) -> None:
+        """Add the writing of a checkpoint, `steps` environment steps after the one before."""
+        if steps:
+            self._save_seconds += seconds
+            self._saved_steps += steps
 
     def add_random_episode(self, length: int) -> None:
         """Add the length of an episode of the prefill."""
@@ -179,12 +182,16 @@ class RemainingTime:
         """Return k, for which the squared error of the newest evaluation's rounds is smallest."""
         if self.step_seconds() is None:
             return 1.0
+        most_added = max(self._rounds, default=1) - 1
+        if not most_added:
+            return self._added_before
         decision = self._rounds_decision or self._decision_seconds() or 1.0
-        weight, added = WEIGHT_BEFORE, WEIGHT_BEFORE * self._added_before
+        weight = ROUNDS_BEFORE * most_added**2
+        total = weight * self._added_before
         for b, (number, seconds) in self._rounds.items():
             weight += number * (b - 1) ** 2
-            added += (b - 1) * (seconds / decision - number)
-        return max(0.0, added / weight)
+            total += (b - 1) * (seconds / decision - number)
+        return max(0.0, total / weight)
 
     def evaluation_seconds(self, num_episodes: int) -> float:
         """Return the duration of an evaluation that has not started."""
@@ -214,7 +221,7 @@ class RemainingTime:
         return seconds + (self.evaluation_seconds(waiting) if waiting else 0.0)
 
     def is_lower_bound(self, num_fits: int) -> bool:
-        """Return whether steps, or the fits that are still to come, are not measured."""
+        """Return whether steps, or the fits that are still to come, are not measured yet."""
         return self.step_seconds() is None or (not self._fits and num_fits > 0)
 
     def run_seconds(
@@ -237,7 +244,7 @@ class RemainingTime:
             return None
         step = self.step_seconds() or decision
         steps_left = max(0, self.total_steps - max(env_step, self.prefill_steps))
-        seconds = steps_left * (step + self._save_sum / max(1, self._num_steps))
+        seconds = steps_left * (step + self._save_seconds / max(1, self._saved_steps))
         seconds += num_fits * (self.fit_seconds() or 0.0)
         seconds += self._num_evaluations(env_step) * self.evaluation_seconds(self.eval_episodes)
         if final_evaluation:

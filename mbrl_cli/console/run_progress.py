@@ -56,7 +56,7 @@ class RunProgress:
         self._stopwatch = stopwatch
         self._fit_steps = fit_steps
         self.total_steps = remaining.total_steps
-        self.env_step = 0
+        self.env_step = self._saved_step = 0
         self.is_prefill = True
         self._is_fit = False
         self._fit_sum = 0.0
@@ -72,7 +72,7 @@ class RunProgress:
 
     def start(self, env_step: int) -> None:
         """Begin to measure at this environment step."""
-        self.env_step = env_step
+        self.env_step = self._saved_step = env_step
         self._seconds_at_start = dict(self._stopwatch.seconds)
         self._set_marks()
 
@@ -147,7 +147,9 @@ class RunProgress:
 
     def end_save(self) -> None:
         """Note that a checkpoint was written."""
-        self._remaining.add_save(self._stopwatch.last_seconds)
+        steps = self.env_step - self._saved_step
+        self._remaining.add_save(self._stopwatch.last_seconds, steps)
+        self._saved_step = self.env_step
 
     # --- read by the console ------------------------------------------------------------------
 
