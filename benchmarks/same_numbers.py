@@ -23,7 +23,10 @@ RENAMED_KEYS: dict[str, str] = {}
 # The same for tags in metrics.csv.
 RENAMED_TAGS: dict[str, str] = {}
 # Tags that only one of the checkouts logs: their rows are not compared.
-OTHER_TAGS = (",time/", ",model/holdout_loss/member_", ",model/holdout_loss_spread,")
+OTHER_TAGS = (
+    ",time/", ",model/holdout_loss/member_", ",model/holdout_loss_spread,",
+    ",model/termination_rate,", ",model/true_termination_rate,",
+)  # fmt: skip
 
 SHORT = (
     "total_steps=160 prefill_steps=60 eval_every=60 eval_episodes=2 final_eval_episodes=2 "

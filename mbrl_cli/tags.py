@@ -77,7 +77,14 @@ TAGS: dict[str, Tag] = {
         "Training loss of the learned termination, rare ends weighted up", NATS
     ),
     "model/termination_holdout_loss": Tag(
-        "Loss of the learned termination on held-out episodes, unweighted", NATS
+        "Cross entropy of the learned termination on held-out episodes, unweighted", NATS
+    ),
+    "model/termination_rate": Tag(
+        "Fraction of the steps of held-out episodes at which the learned termination ends the "
+        "task; calibrated if near true_termination_rate", FRACTION,
+    ),
+    "model/true_termination_rate": Tag(
+        "Fraction of the steps of held-out episodes at which the task terminated", FRACTION
     ),
     "model/obs_loss": Tag(
         "Squared error of decoded observations, summed over their entries", "symlog units squared"

@@ -12,6 +12,7 @@ import torch
 from compared_runs import two_planners, write_run  # noqa: F401 (fixtures)
 from faulty_parts import run_mistake  # noqa: F401 (a fixture)
 from hydra.core.global_hydra import GlobalHydra
+from mbpo_agent import make_recording_model  # noqa: F401 (fixture)
 from run_folders import finished_random_run, killed_run  # noqa: F401 (fixtures)
 from toy_env import register  # noqa: F401
 

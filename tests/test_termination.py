@@ -5,7 +5,13 @@ import math
 import pytest
 import torch
 
-from mbrl_cli.nets.termination import TerminationNet, log_continue_probability, termination_loss
+from mbrl_cli.nets.termination import (
+    TerminationNet,
+    calibrated,
+    cross_entropy,
+    log_continue_probability,
+    termination_loss,
+)
 
 
 def test_loss_by_hand():
@@ -25,6 +31,30 @@ def test_a_termination_counts_as_often_as_its_weight():
     continues = torch.tensor([[1.0, 1.0, 0.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
     loss = termination_loss(logits, continues, 5.0)
     assert loss.tolist() == pytest.approx([8 / 4 * math.log(2), math.log(2)])
+
+
+def test_calibration_divides_the_odds_of_a_termination_by_the_weight():
+    # c = 0.5, 0.2, 0.8 have the odds 1, 4, 1/4; a quarter of them is 1/4, 1, 1/16.
+    log_continues = torch.tensor([0.5, 0.2, 0.8]).log()
+    assert calibrated(log_continues, 4.0).exp().tolist() == pytest.approx([4 / 5, 1 / 2, 16 / 17])
+    assert calibrated(log_continues, 1.0).exp().tolist() == pytest.approx([0.5, 0.2, 0.8])
+
+
+def test_calibration_of_a_certain_end_and_of_a_certain_continuation():
+    log_continues = torch.tensor([-math.inf, -200.0, -1e-12, 0.0])
+    # 1e-12 / 5 is below the precision of a probability near 1, but not of its logarithm.
+    assert calibrated(log_continues, 5.0).tolist() == pytest.approx(
+        [-math.inf, -math.inf, -2e-13, 0.0], rel=1e-5
+    )
+
+
+def test_the_minimum_of_the_weighted_loss_is_the_frequency_of_the_data_after_calibration():
+    """One of ten rows terminates: odds 1/9. With the weight 6 the network predicts odds 6/9."""
+    continues = torch.tensor([[0.0, *[1.0] * 9]])
+    weighted = torch.tensor(9 / 15).log().expand(1, 10).clone().requires_grad_()
+    cross_entropy(weighted, continues, 6.0).sum().backward()
+    assert float(weighted.grad.sum()) == pytest.approx(0.0, abs=1e-6)  # the minimum
+    assert calibrated(weighted.detach(), 6.0).exp().mean() == pytest.approx(0.9)
 
 
 def test_the_loss_of_an_impossible_termination_is_large_but_finite():

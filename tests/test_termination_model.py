@@ -1,4 +1,4 @@
-"""The weight of terminations, and what a termination model predicts before it has seen one."""
+"""The weight of terminations, calibration, and predictions before the first termination."""
 
 import pytest
 import torch
@@ -44,3 +44,41 @@ def test_a_fit_without_terminations_keeps_the_weight_of_the_last_one(
         metrics = each.fit(replay(limit=100.0), generator)
         assert "termination_loss" in metrics
         assert each.termination.termination_weight == weight
+
+
+def coin(probability):
+    """Return dynamics that terminate with this probability in every state."""
+    return lambda obs, action, rng: (rng.normal(size=1), 0.0, bool(rng.uniform() < probability))
+
+
+def test_predicted_terminations_are_as_frequent_as_true_ones(
+    make_spec, make_ensemble, fill, one_step, generator
+):
+    replay = fill(coin(0.1), 200, 50, lambda rng: rng.normal(size=1), holdout_ratio=0.3)
+    model = make_ensemble(make_spec(), num_members=3, num_elites=3, max_steps=1)
+    metrics = model.fit(replay, generator)
+    train, holdout = (replay.batch(rows) for rows in replay.split())
+    expected = float(train.terminated.mean())
+    assert expected == pytest.approx(0.1, abs=0.02)
+    assert model.termination.termination_weight == pytest.approx((1 - expected) / expected)
+    # Without calibration the prediction is 0.5.
+    assert metrics["termination_rate"] == pytest.approx(expected, rel=0.3)
+    assert metrics["true_termination_rate"] == pytest.approx(float(holdout.terminated.mean()))
+    obs = torch.zeros(1000, 1)
+    _, step = one_step(model, obs, torch.zeros(1000, 1), generator)
+    assert 1.0 - float(step.continues.mean()) == pytest.approx(expected, rel=0.3)
+
+
+def test_a_restored_model_predicts_the_same_terminations(make_spec, make_ensemble, fill, generator):
+    replay = fill(coin(0.2), 20, 50, lambda rng: rng.normal(size=1))
+    model = make_ensemble(make_spec(), max_steps=1, termination_steps=20)
+    model.fit(replay, generator)
+    assert model.termination.termination_weight > 1.0
+    restored = make_ensemble(make_spec(), seed=1, max_steps=1)
+    restored.load_state_dict(model.state_dict())
+    next_obs = torch.linspace(-2.0, 2.0, 9).view(9, 1, 1)
+    probabilities = [
+        each.termination.continue_probability(next_obs, mean_over_members=True)
+        for each in (model, restored)
+    ]
+    assert torch.equal(*probabilities)

@@ -11,6 +11,8 @@ from torch import Tensor
 from mbrl_cli.models.fitting import FitSettings, fit_members
 from mbrl_cli.nets.termination import (
     TerminationNet,
+    calibrated,
+    cross_entropy,
     factor_logits,
     log_continue_probability,
     termination_loss,
@@ -18,9 +20,7 @@ from mbrl_cli.nets.termination import (
 from mbrl_cli.replay.normalizer import Normalizer
 from mbrl_cli.types import Batch, EnvSpec
 
-MAX_TERMINATION_WEIGHT = (
-    10.0  # larger weights predict termination for safe states near terminal ones
-)
+MAX_TERMINATION_WEIGHT = 10.0  # a larger one is not more precise
 
 
 class TerminationModel:
@@ -28,13 +28,16 @@ class TerminationModel:
 
     Terminations are rare: an episode has at most one. Therefore the loss gives all terminations
     together the same weight as all other transitions, up to `MAX_TERMINATION_WEIGHT` for each, and
-    the fit uses all training data: a bootstrap sample would miss some terminations.
+    the fit uses all training data: a bootstrap sample would miss some terminations. The prediction
+    has the odds of the network divided by this weight, so that imagined rollouts terminate as often
+    as real ones.
 
     Axes: E members, n rows, P particles, O obs_dim.
 
     Attributes:
         has_seen_termination: whether a fit's data had a termination; before, the net is not trained
             and the task always continues.
+        termination_weight: of a termination in the loss of the last fit.
     """
 
     def __init__(
@@ -113,13 +116,23 @@ class TerminationModel:
         )
         metrics = {"termination_loss": float(result.train_loss.mean())}
         if holdout is not None:
-            next_obs, continues = (
-                part.mT.expand(self.num_members, -1, -1) for part in _data(holdout, obs_normalizer)
-            )  # [E, O, n], [E, 1, n]
-            with torch.no_grad():
-                loss_per_member = self._loss(next_obs, continues, weight=1.0)
-            metrics["termination_holdout_loss"] = float(loss_per_member.mean())
+            metrics |= self._holdout_metrics(*_data(holdout, obs_normalizer))
         return metrics
+
+    @torch.no_grad()
+    def _holdout_metrics(self, next_obs: Tensor, continues: Tensor) -> dict[str, float]:
+        """Return the loss and the termination rates on data of the form of `_data`."""
+        next_obs, continues = (
+            part.mT.expand(self.num_members, -1, -1) for part in (next_obs, continues)
+        )  # [E, O, n], [E, 1, n]
+        log_continues = calibrated(
+            log_continue_probability(self.net(next_obs)), self.termination_weight
+        )  # [E, n]
+        return {
+            "termination_holdout_loss": float(cross_entropy(log_continues, continues[:, 0]).mean()),
+            "termination_rate": -float(torch.expm1(log_continues).mean()),
+            "true_termination_rate": 1.0 - float(continues.mean()),
+        }
 
     def _loss(self, next_obs: Tensor, continues: Tensor, weight: float) -> Tensor:
         """Return the loss [E] of normalized next_obs [E, O, n] and continues [E, 1, n]."""
@@ -145,7 +158,8 @@ class TerminationModel:
         by_group = next_obs.view(*rows, groups, particles // groups, obs_dim)
         x = by_group.transpose(-3, -2)  # [..., J, G, O] with J particles in each group
         x = x.flatten(0, -3).permute(1, 2, 0).expand(members, -1, -1)  # [E, O, n]
-        probability = log_continue_probability(factor_logits(x, *self._folded_weights)).exp()
+        log_continues = log_continue_probability(factor_logits(x, *self._folded_weights))
+        probability = calibrated(log_continues, self.termination_weight).exp()  # [E, n]
         if groups < members:
             probability = probability.mean(0, keepdim=True)  # [G, n]
         by_row = probability.T.reshape(*rows, -1, groups)  # [..., J, G]

@@ -84,8 +84,34 @@ def log_continue_probability(logits: Tensor) -> Tensor:
     return F.logsigmoid(logits).sum(1)
 
 
+def calibrated(log_continues: Tensor, weight: float) -> Tensor:
+    """Map the log probability to continue [...] to its value without the weight of the loss.
+
+    A network that minimises `termination_loss` with a weight w predicts w times the odds with which
+    the data end: odds = (1 - c) / c for the probability c to continue. Here they are divided by w.
+    """
+    odds = torch.expm1(-log_continues) / weight
+    return -torch.log1p(odds)
+
+
+def cross_entropy(log_continues: Tensor, continues: Tensor, weight: float = 1.0) -> Tensor:
+    """Return the mean cross entropy [E].
+
+    Args:
+        log_continues: log probability to continue [E, n].
+        continues: 1 where the task continued, 0 where it terminated [E, n].
+        weight: of a termination; a step that continues has weight 1.
+    """
+    # log(1 - p) must stay finite without losing its gradient where p rounds to 1. Otherwise the
+    # network could not learn a termination in a state where it is certain to continue.
+    log_continues = log_continues.clamp(max=-1e-30)
+    log_terminates = torch.log(-torch.expm1(log_continues))
+    log_likelihood = continues * log_continues + weight * (1.0 - continues) * log_terminates
+    return -log_likelihood.mean(1)
+
+
 def termination_loss(logits: Tensor, continues: Tensor, weight: float) -> Tensor:
-    """Return the cross entropy [E] plus a penalty on large logits.
+    """Return `cross_entropy` [E] plus a penalty on large logits.
 
     A factor whose logit is 30 has no gradient in float32. If terminations were attributed to the
     wrong factor at first (all so far had x = 4), such a factor could not learn them later.
@@ -93,12 +119,8 @@ def termination_loss(logits: Tensor, continues: Tensor, weight: float) -> Tensor
     Args:
         logits: of the factors [E, O + 1, n].
         continues: 1 where the task continued, 0 where it terminated [E, n].
-        weight: of a termination; a step that continues has weight 1.
+        weight: of a termination.
     """
-    # log(1 - p) must stay finite without losing its gradient where p rounds to 1. Otherwise the
-    # network could not learn a termination in a state where it is certain to continue.
-    log_continues = log_continue_probability(logits).clamp(max=-1e-30)
-    log_terminates = torch.log(-torch.expm1(log_continues))
-    log_likelihood = continues * log_continues + weight * (1.0 - continues) * log_terminates
     excess = (logits - MAX_FREE_LOGIT).relu()  # [E, O+1, n]
-    return -log_likelihood.mean(1) + LOGIT_PENALTY * excess.square().sum(1).mean(1)
+    penalty = LOGIT_PENALTY * excess.square().sum(1).mean(1)
+    return cross_entropy(log_continue_probability(logits), continues, weight) + penalty
