@@ -3,7 +3,7 @@
     python benchmarks/termination_calibration.py --steps 2000 --seeds 3
 
 Episodes of random actions and of held ones, in turns, give real transitions of a task. In
-"CartPole-v1, balanced" every tenth action is random and the others push the cart below the pole.
+"CartPole-v1, balanced" every second action is random and the others push the cart below the pole.
 
 A Gaussian ensemble learns the dynamics. Its termination network is fitted three times, to the first
 third, two thirds and all of the training data, as in a run. The termination probability is then
@@ -45,7 +45,7 @@ def collect(task: str, steps: int, seed: int) -> tuple[ReplayBuffer, Ensemble]:
     for step in range(steps):
         if not held or since_reset % HELD_STEPS == 0:
             action = random_actions(env.spec.action, 1, generator)[0]
-        if task == BALANCED and step % 10:
+        if task == BALANCED and step % 2:
             action = np.eye(2, dtype=np.float32)[int(obs[2] + obs[3] > 0.0)]  # angle, its velocity
         next_obs, reward, terminated, truncated = env.step(action)
         replay.add(obs, action, reward, next_obs, terminated, truncated)
