@@ -41,7 +41,7 @@ def fit_job(net: DynamicsNet, steps: int) -> Callable[[], object]:
     targets = torch.randn(TRANSITIONS, OBS + 1, generator=generator)
     settings = FitSettings(
         batch_size=BATCH, max_steps=steps, check_every=steps, patience=1, learning_rate=1e-3,
-        weight_decay=1e-2, bootstrap=True,
+        weight_decay=1e-2, fresh_bootstrap=True,
     )  # fmt: skip
     return lambda: fit_members(
         net.trained_parameters(),

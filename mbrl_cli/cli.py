@@ -28,6 +28,7 @@ mbrl: experiments in model-based reinforcement learning
   mbrl check env=NAME [key=value ...]   check an environment: does it fit, how long is a run?
   mbrl runs [FOLDER] [key=value ...]    list runs: state, settings, steps, return
   mbrl compare FOLDER ... [key=value]   compare groups of runs, with intervals: --html report.html
+  mbrl reproduce RECIPE [seeds=5]       run a recipe again, compare with its stated result
   mbrl list [GROUP [CHOICE]]            the choices of each group, the keys of a choice
 
   mbrl COMMAND --help                   options and examples of a command
@@ -62,7 +63,7 @@ def main() -> None:
     """Run `mbrl COMMAND ...`; a mistake in the words exits with code 2."""
     commands: dict[str, Callable[[list[str]], None]] = {
         "train": _train, "resume": _resume, "eval": _eval, "list": _list, "runs": _runs,
-        "compare": _compare, "play": _play, "check": _check,
+        "compare": _compare, "play": _play, "check": _check, "reproduce": _reproduce,
     }  # fmt: skip
     protect_standard_streams()
     argv = sys.argv[1:]
@@ -130,6 +131,12 @@ def _play(argv: list[str]) -> None:
 
 def _check(argv: list[str]) -> None:
     from mbrl_cli.commands.check import run
+
+    run(argv)
+
+
+def _reproduce(argv: list[str]) -> None:
+    from mbrl_cli.commands.reproduce import run
 
     run(argv)
 

@@ -194,7 +194,7 @@ def make_ensemble() -> Callable[..., Ensemble]:
     Arguments of `Ensemble` can be changed by name.
     """
     small = {
-        "num_members": 1, "num_elites": 1, "num_particles": 1, "bootstrap": False, "hidden": [16],
+        "num_members": 1, "num_elites": 1, "num_particles": 1, "bootstrap": "none", "hidden": [16],
         "batch_size": 64, "max_steps": 300, "learning_rate": 1e-2, "weight_decay": 0.0,
         "accuracy_horizon": 1,
     }  # fmt: skip

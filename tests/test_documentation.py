@@ -13,6 +13,7 @@ import yaml
 from mbrl_cli.agents.base import Agent, Decision, Policy
 from mbrl_cli.callbacks.base import Callback, Episode
 from mbrl_cli.config.groups import GROUPS, choices
+from mbrl_cli.config.published import read_published
 from mbrl_cli.models.base import Model, Trajectories
 from mbrl_cli.models.markov import MarkovModel, Prediction
 from mbrl_cli.models.plan_evaluation import PlanEvaluation
@@ -67,6 +68,16 @@ def test_a_command_composes(compose_run, words):
     overrides = [word for word in words if word not in ("--cfg", "job")]
     kwargs = ("env.kwargs.", "hydra.", "model_from=")
     compose_run(*(f"++{word}" if word.startswith(kwargs) else word for word in overrides))
+
+
+REPRODUCE = [words for path in DOCUMENTS for words in commands(path, "reproduce")]
+
+
+@pytest.mark.parametrize("words", REPRODUCE, ids=" ".join)
+def test_a_command_names_a_recipe_with_a_stated_result(words):
+    name, *settings = words
+    assert read_published(name) is not None
+    assert all(re.fullmatch(r"seeds=\d+(,\d+)+", setting) for setting in settings)
 
 
 # Examples with a state of their own, which are also evaluated and resumed.

@@ -10,7 +10,7 @@ from mbrl_cli.models.fitting import FitSettings, fit_members
 def settings(**changes):
     base = {
         "batch_size": 4, "max_steps": 1000, "check_every": 10, "patience": 2,
-        "learning_rate": 0.1, "weight_decay": 0.0, "bootstrap": False,
+        "learning_rate": 0.1, "weight_decay": 0.0, "fresh_bootstrap": False,
     }  # fmt: skip
     return FitSettings(**base | changes)
 
@@ -115,7 +115,7 @@ def test_each_member_is_trained_on_its_own_bootstrap_sample(generator, bootstrap
             sample.update(values)
         return weight.flatten()
 
-    chosen = settings(bootstrap=bootstrap, batch_size=200, max_steps=60)
+    chosen = settings(fresh_bootstrap=bootstrap, batch_size=200, max_steps=60)
     fit_members([weight], loss, loss, (rows, rows), None, 3, chosen, generator)
     if bootstrap:  # 1 - 1/e = 632 distinct rows of 1000, +- 10, and 632^2 / 1000 = 400 in common
         assert [len(sample) for sample in samples] == pytest.approx([632] * 3, abs=50)

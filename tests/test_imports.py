@@ -158,7 +158,9 @@ def global_randomness(path):
             text, owner = ast.unparse(node), ast.unparse(node.value)
             if owner in ("np.random", "numpy.random") and node.attr not in NUMPY_ALLOWED:
                 found.append(text)
-            if node.attr in SEEDING or text in ("torch.manual_seed", "torch.seed"):
+            # `generator.initial_seed()` reads the seed of a generator that was passed in.
+            is_own = text == "generator.initial_seed"
+            if (node.attr in SEEDING and not is_own) or text in ("torch.manual_seed", "torch.seed"):
                 found.append(text)
         if isinstance(node, ast.Call) and getattr(node.func, "attr", None) in DRAWING:
             of_torch = ast.unparse(node.func).startswith("torch.") or node.func.attr.endswith("_")

@@ -9,6 +9,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from mbrl_cli.config.groups import LISTED, SIDE_GROUPS, choices, unknown_choice
+from mbrl_cli.config.published import read_published
 from mbrl_cli.errors import UserError, nearest
 
 MAX_COLUMN = 44  # characters of every column but the last
@@ -21,7 +22,7 @@ def list_choices(group: str | None, user_dir: Path | None) -> str:
         _check_group(group)
     lines = []
     for listed in LISTED if group is None else (group,):
-        found = choices(listed, user_dir)
+        found = _described(listed, user_dir)
         width = max(map(len, found))
         lines.append(listed)
         lines += [f"  {name:<{width}}  {description}" for name, description in found.items()]
@@ -38,7 +39,7 @@ def list_keys(group: str, name: str, env: str | None, user_dir: Path | None) -> 
         user_dir: the folder of `--config-dir`.
     """
     _check_group(group)
-    found = choices(group, user_dir)
+    found = _described(group, user_dir)
     if name not in found:
         raise UserError(unknown_choice(group, name, found))
     # Reading signatures imports torch, so it is done only where keys are listed.
@@ -65,6 +66,18 @@ def list_keys(group: str, name: str, env: str | None, user_dir: Path | None) -> 
     note += f"{group} {name} env=NAME\n"
     has_star = env is None and any(key.default.endswith("*") for key in keys)
     return f"{head}\n{_table(columns)}{note if has_star else ''}"
+
+
+def _described(group: str, user_dir: Path | None) -> dict[str, str]:
+    """Return name -> description for each choice; a recipe's has its stated result."""
+    found = choices(group, user_dir)
+    if group != "experiment":
+        return found
+    stated = {name: read_published(name, user_dir) for name in found}
+    return {
+        name: text if (result := stated[name]) is None else f"{text}; stated {result.text()}"
+        for name, text in found.items()
+    }
 
 
 def _check_group(group: str) -> None:

@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.accuracy import measure_accuracy, residual_std
 from mbrl_cli.models.base import Trajectories
+from mbrl_cli.models.bootstrap import member_counts
 from mbrl_cli.models.dynamics_net import DynamicsNet
 from mbrl_cli.models.fitting import FitSettings, fit_members
 from mbrl_cli.models.folded_ensemble import FoldedEnsemble
@@ -66,7 +68,7 @@ class Ensemble(MarkovModel):
         num_particles: Count = 5,
         hidden: Sequence[Count] = (64, 64),
         activation: Activation = "silu",
-        bootstrap: bool = True,
+        bootstrap: Literal["persistent", "fresh", "none"] | bool = "fresh",
         fit_from: Literal["last", "scratch"] = "last",
         batch_size: Count = 256,
         max_steps: Count = 500,
@@ -104,8 +106,9 @@ class Ensemble(MarkovModel):
             patience=patience,
             learning_rate=learning_rate,
             weight_decay=weight_decay,
-            bootstrap=bootstrap,
+            fresh_bootstrap=bootstrap in ("fresh", True),
         )
+        self._bootstrap_seed = generator.initial_seed() if bootstrap == "persistent" else None
         self.normalizer = TransitionNormalizer(spec, device)
         self.net = DynamicsNet(
             spec,
@@ -280,6 +283,7 @@ class Ensemble(MarkovModel):
             num_members=self.num_members,
             settings=self.settings,
             generator=generator,
+            counts=self._counts(replay.numbers(train_rows)),
         )
         termination_metrics = self.termination.fit(train, holdout, self.normalizer.obs, generator)
         if result.holdout_loss is not None:
@@ -292,6 +296,12 @@ class Ensemble(MarkovModel):
         accuracy = measure_accuracy(self, replay, self.accuracy_horizon, generator)
         self.errors = accuracy.errors
         return {**result.metrics(), **termination_metrics, **accuracy.metrics}
+
+    def _counts(self, numbers: np.ndarray) -> np.ndarray | None:
+        """Return how often members see transitions with numbers [n]; None: not persistent."""
+        if self._bootstrap_seed is None:
+            return None
+        return member_counts(self._bootstrap_seed, self.num_members, numbers)
 
     def state_dict(self) -> dict[str, Any]:
         """Return weights, statistics and the indices of the elites."""

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -30,7 +31,7 @@ class FitSettings:
     patience: int
     learning_rate: float
     weight_decay: float
-    bootstrap: bool
+    fresh_bootstrap: bool  # whether each fit draws a new bootstrap sample for each member
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,9 @@ def fit_members(
     num_members: int,
     settings: FitSettings,
     generator: torch.Generator,
+    counts: np.ndarray | None = None,
 ) -> FitResult:
-    """Minimise each member's loss on its own bootstrap sample of the training data.
+    """Minimise each member's loss on its own sample of the training data.
 
     With held-out data, each member ends with the weights that had its lowest selection loss in this
     fit (never with those from before the fit, which were trained on less data), and the fit stops
@@ -84,11 +86,17 @@ def fit_members(
         num_members: E.
         settings: see `FitSettings`.
         generator: draws the bootstrap samples and minibatches; on the CPU.
+        counts: [E, n] how often each member's sample has each row; None: see `FitSettings`.
     """
     inputs, targets = train
     device = inputs.device
     num_rows, batch_size = len(inputs), min(settings.batch_size, len(inputs))
-    rows = _minibatch_rows(num_members, num_rows, batch_size, settings, generator).to(device)
+    shape = (settings.max_steps, num_members, batch_size)
+    if counts is None:
+        rows = _minibatch_rows(shape, num_rows, settings.fresh_bootstrap, generator)
+    else:
+        rows = _rows_by_counts(shape, counts, generator)
+    rows = rows.to(device)
     optimiser = AdamW(parameters, settings.weight_decay)
     selected = _SelectedWeights(parameters, num_members)
     train_loss = torch.zeros(num_members, device=device)
@@ -130,20 +138,28 @@ def _learning_rate(step: int, settings: FitSettings) -> float:
 
 
 def _minibatch_rows(
-    num_members: int,
-    num_rows: int,
-    batch_size: int,
-    settings: FitSettings,
-    generator: torch.Generator,
+    shape: tuple[int, int, int], num_rows: int, bootstrap: bool, generator: torch.Generator
 ) -> Tensor:
-    """Draw the rows [steps, E, batch] of all minibatches, from each member's bootstrap sample."""
-    shape = (settings.max_steps, num_members, batch_size)
+    """Draw the rows [steps, E, batch] of all minibatches, from all rows or bootstrap samples."""
+    _, num_members, batch_size = shape
     rows = torch.randint(num_rows, shape, generator=generator)
-    if not settings.bootstrap:
+    if not bootstrap:
         return rows
     resample = torch.randint(num_rows, (num_members, num_rows), generator=generator)
     flat = rows.transpose(0, 1).reshape(num_members, -1)  # [E, steps * batch]
     return resample.gather(1, flat).view(num_members, -1, batch_size).transpose(0, 1)
+
+
+def _rows_by_counts(
+    shape: tuple[int, int, int], counts: np.ndarray, generator: torch.Generator
+) -> Tensor:
+    """Draw the rows [steps, E, batch] of all minibatches from samples with `counts` [E, n]."""
+    uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
+    rows = torch.empty(shape, dtype=torch.int64)
+    for member, count in enumerate(counts):
+        sample = torch.from_numpy(np.arange(len(count)).repeat(count))
+        rows[:, member] = sample[(uniform[:, member] * len(sample)).long()]
+    return rows
 
 
 @torch.no_grad()

@@ -70,7 +70,7 @@ class TerminationModel:
             patience=1,
             learning_rate=learning_rate,
             weight_decay=0.0,
-            bootstrap=False,
+            fresh_bootstrap=False,
         )
         self.net = TerminationNet(num_members, spec.obs_dim, generator, device)
         self.has_seen_termination = False

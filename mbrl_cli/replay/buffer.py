@@ -88,15 +88,18 @@ class ReplayBuffer:
         fields = (self._obs, self._action, self._reward, self._next_obs, self._terminated)
         return Batch(*(torch.from_numpy(field[rows]).to(device).float() for field in fields))
 
+    def numbers(self, rows: np.ndarray) -> np.ndarray:
+        """Return the numbers of the transitions at `rows`, counted as added from 0 on."""
+        first = max(0, self.total_added - self.capacity)
+        return first + (rows - first) % self.capacity
+
     def consecutive_rows(self, rows: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the `length` consecutive rows from each of `rows` [n] on, and a mask.
 
         The mask [n, length] is true for rows of the same episode as the first. The other rows
         [n, length] are valid indices of arbitrary transitions.
         """
-        first = max(0, self.total_added - self.capacity)
-        number = first + (rows - first) % self.capacity  # transition number of each row
-        numbers = number[:, None] + np.arange(length)  # [n, length]
+        numbers = self.numbers(rows)[:, None] + np.arange(length)  # [n, length]
         consecutive = numbers % self.capacity
         inside = (numbers < self.total_added) & (
             self._episode[consecutive] == self._episode[consecutive[:, :1]]
