@@ -2,6 +2,7 @@
 
     python benchmarks/remaining_time.py --picture remaining_time.png
     python benchmarks/remaining_time.py --run "env=cartpole total_steps=300" --run "env=pendulum"
+    OMP_NUM_THREADS=1 python benchmarks/remaining_time.py --cpu-time
 
 Each run is started in a pseudo-terminal, one after the other. The script reads the live line, notes
 the remaining time that it shows, and compares it with the time until the run's last line. For each
@@ -9,6 +10,9 @@ run it prints the largest factor between both from 10 % and from 20 % of the run
 the longest time without output. Times below `FLOOR` seconds count as `FLOOR`. A lower bound
 ("> 0:01:00 left") counts as a prediction. While "estimating" is shown there is none. The script
 prints until when each of these is shown.
+
+With --cpu-time the clock is the CPU time of the run, so the result does not depend on what else the
+machine does. The estimates are then read after each step of the run instead of from the terminal.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import json
+import multiprocessing
 import os
 import pty
 import re
@@ -82,6 +87,42 @@ def watch(words: str, folder: Path) -> dict[str, Any]:
         raise SystemExit(f"mbrl train {words}: exit code {code}\n{lines.decode(errors='replace')}")
     return {
         "run": words, "seconds": end, "longest_silence": silence, "silent_at": silent_at,
+        "shown": shown,
+    }  # fmt: skip
+
+
+def watch_cpu_time(words: str, folder: Path) -> dict[str, Any]:
+    """Run `mbrl train WORDS` in a new process; return its estimates and when they were made."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_record, (words, folder))
+
+
+def _record(words: str, folder: Path) -> dict[str, Any]:
+    from mbrl_cli.cli import main
+    from mbrl_cli.console.run_progress import RunProgress
+    from mbrl_cli.stopwatch import Stopwatch
+
+    shown: list[tuple[float, float | None, bool]] = []
+
+    def recorded(method: Any) -> Any:
+        def call(progress: RunProgress, *arguments: Any, **more: Any) -> None:
+            method(progress, *arguments, **more)
+            seconds = progress.seconds_left()
+            value = None if seconds is None else float(round(seconds))
+            shown.append((time.process_time(), value, progress.is_lower_bound()))
+
+        return call
+
+    for name in (
+        "end_step", "start_update", "end_update", "start_evaluation", "end_round", "end_evaluation",
+    ):  # fmt: skip
+        setattr(RunProgress, name, recorded(getattr(RunProgress, name)))
+    Stopwatch.__init__.__defaults__ = (time.process_time,)
+    os.chdir(folder)
+    sys.argv = ["mbrl", "train", *words.split()]
+    main()
+    return {
+        "run": words, "seconds": time.process_time(), "longest_silence": 0.0, "silent_at": 0.0,
         "shown": shown,
     }  # fmt: skip
 
@@ -158,13 +199,15 @@ def main() -> None:
     """Watch the runs, print a table, and write picture and JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--run", action="append", help="words after `mbrl train`; repeatable")
+    parser.add_argument("--cpu-time", action="store_true", help="measure CPU time of the runs")
     parser.add_argument("--picture", type=Path, help="file for the picture (extra plot)")
     parser.add_argument("--out", type=Path, help="file for the numbers as JSON")
     options = parser.parse_args()
     results = []
     with tempfile.TemporaryDirectory() as folder:
         for words in options.run or RUNS:
-            results.append(watch(words, Path(folder)))
+            measure = watch_cpu_time if options.cpu_time else watch
+            results.append(measure(words, Path(folder)))
             row = judge(results[-1])
             print("  ".join(f"{k} {v:.1f}" if isinstance(v, float) else v for k, v in row.items()))
             sys.stdout.flush()
