@@ -143,8 +143,7 @@ def test_a_round_is_measured_relative_to_the_decisions_of_its_time():
         time.add_step(1.0, 0.8)  # decisions become slower
     assert time.round_seconds(3) == pytest.approx(0.8 * (1 + 2 * k))
     time.start_evaluation()
-    for _ in range(90):
-        time.add_round(20, 16.0)  # as long as 20 decisions
+    time.add_round(20, 16.0, times=90)  # as long as 20 decisions
     assert time.round_seconds(20) == pytest.approx(0.8 * (1 + 19 * (10 * k + 90) / 100))
 
 

@@ -114,10 +114,10 @@ class RemainingTime:
             self._rounds_decision = self._decision_seconds()
         self._rounds = {}
 
-    def add_round(self, num_episodes: int, seconds: float) -> None:
-        """Add one step of `num_episodes` episodes of that evaluation."""
+    def add_round(self, num_episodes: int, seconds: float, times: int = 1) -> None:
+        """Add one step of `num_episodes` episodes of that evaluation, or several equal ones."""
         number, total = self._rounds.get(num_episodes, (0, 0.0))
-        self._rounds[num_episodes] = number + 1, total + seconds
+        self._rounds[num_episodes] = number + times, total + times * seconds
 
     def add_save(self, seconds: float, steps: int) -> None:
         """Add the writing of a checkpoint, `steps` environment steps after the one before."""

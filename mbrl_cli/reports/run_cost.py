@@ -21,6 +21,7 @@ from mbrl_cli.threads_and_malloc import set_threads_and_malloc
 MAX_DECISIONS = 30
 MAX_SECONDS = 2.5
 MAX_ROWS = 20  # episodes of an evaluation whose common decision is measured
+MANY = 1000  # times that the measured round of an evaluation counts, against the default
 # A first fit that takes longer is stopped, and the estimate is a lower bound.
 MAX_FIT_SECONDS = 6.0
 
@@ -110,9 +111,8 @@ def measure_run(
         remaining.add_step(acting + update_seconds, acting)
     episodes = min(remaining.parallel_episodes or MAX_ROWS, settings.final_eval_episodes, MAX_ROWS)
     if episodes > 1:
-        remaining.add_round(
-            episodes, _decision_seconds(run, obs, episodes) + episodes * env_seconds
-        )
+        round_seconds = _decision_seconds(run, obs, episodes) + episodes * env_seconds
+        remaining.add_round(episodes, round_seconds, times=MANY)
     remaining.add_fit(first_update)
     seconds = remaining.run_seconds(first_step, num_fits) or 0.0
     if not num_fits:
