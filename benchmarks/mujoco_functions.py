@@ -27,6 +27,7 @@ OTHERS = (
     "Reacher-v5",
     "Pusher-v5",
     "HumanoidStandup-v5",
+    "mbrl/CartPoleSwingUp-v0",
 )
 
 

@@ -32,6 +32,7 @@ _REGISTERED_BY = {
 _OWN: dict[str, tuple[str, int | None]] = {
     "mbrl/GridWorld-v0": ("mbrl_cli.envs.gridworld:GridWorld", None),  # it truncates itself
     "mbrl/CartPoleContinuous-v0": ("mbrl_cli.envs.cartpole_continuous:CartPoleContinuous", 200),
+    "mbrl/CartPoleSwingUp-v0": ("mbrl_cli.envs.cartpole_swingup:CartPoleSwingUp", 200),
 }
 for _id, (_entry_point, _limit) in _OWN.items():
     if _id not in gymnasium.registry:

@@ -1,4 +1,4 @@
-"""InvertedPendulum, InvertedDoublePendulum, Reacher, Pusher and HumanoidStandup, version 5."""
+"""InvertedPendulum, InvertedDoublePendulum, Reacher, Pusher, HumanoidStandup; CartPoleSwingUp."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from gymnasium.envs.mujoco.pusher_v5 import PusherEnv
 from gymnasium.envs.mujoco.reacher_v5 import ReacherEnv
 from torch import Tensor
 
+from mbrl_cli.envs.cartpole_swingup import ACTION_COST, POLE_LENGTH, CartPoleSwingUp
 from mbrl_cli.envs.mujoco_tasks.task_functions import TaskFunctions
 from mbrl_cli.envs.spaces import ActionCodec
 
@@ -125,6 +126,18 @@ def _humanoid_standup(env: Any, codec: ActionCodec) -> TaskFunctions:
     return TaskFunctions(reward, _never)
 
 
+def _cartpole_swingup(env: Any, codec: ActionCodec) -> TaskFunctions:
+    """Observation: cart position, sin and cos of the pole's angle, velocities."""
+
+    def reward(obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
+        x, sin, cos = next_obs[..., :3].unbind(-1)
+        distance = (x - POLE_LENGTH * sin).square() + (POLE_LENGTH * (cos + 1.0)).square()
+        cost = ACTION_COST * codec.decode(action).square().sum(dim=-1)
+        return torch.exp(-distance / POLE_LENGTH**2) - cost
+
+    return TaskFunctions(reward, _never)
+
+
 def _never(obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
     return torch.zeros_like(next_obs[..., 0], dtype=torch.bool)
 
@@ -135,5 +148,6 @@ _FUNCTIONS_OF: dict[type, Callable[[Any, ActionCodec], TaskFunctions]] = {
     ReacherEnv: _reacher,
     PusherEnv: _pusher,
     HumanoidStandupEnv: _humanoid_standup,
+    CartPoleSwingUp: _cartpole_swingup,
 }
 OTHER_TASKS: tuple[type, ...] = tuple(_FUNCTIONS_OF)
