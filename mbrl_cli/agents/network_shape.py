@@ -31,7 +31,7 @@ class NetworkShape:
     network: Literal["mlp", "residual"]
     hidden: Sequence[int]
     activation: str
-    layer_norm: bool
+    layer_norm: bool = False
 
     def __post_init__(self) -> None:
         if self.network == "residual" and len(set(self.hidden)) != 1:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -66,7 +67,7 @@ class SAC(Agent):
         network: of actor and critics; see `NetworkShape`.
         hidden: widths of the hidden layers or residual blocks.
         activation: of the hidden layers.
-        layer_norm: whether an MLP normalises its hidden layers.
+        layer_norm: whether the hidden layers of MLP critics are normalised.
         learning_rate: of actor, critics and temperature.
         batch_size: transitions per gradient step.
         updates_per_step: gradient steps per environment step.
@@ -121,10 +122,11 @@ class SAC(Agent):
             self.distribution = SquashedGaussian(action.dim)
             automatic = -float(action.dim)  # Haarnoja et al. 2018, appendix D
         self.target_entropy = automatic if target_entropy == "auto" else target_entropy
-        shape = NetworkShape(network, hidden, activation, layer_norm)
+        shape = NetworkShape(network, hidden, activation)
         self.actor = shape.build(1, spec.obs_dim, self.distribution.num_outputs, generator, device)
         self.ema_actor = [parameter.clone() for parameter in self.actor.detached()]
-        self.critics = TwinCritics(spec, shape, target_rate, generator, device)
+        of_critics = replace(shape, layer_norm=layer_norm)
+        self.critics = TwinCritics(spec, of_critics, target_rate, generator, device)
         self.log_temperature = torch.tensor(
             math.log(initial_temperature), device=device, requires_grad=True
         )
