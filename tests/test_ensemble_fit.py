@@ -30,6 +30,39 @@ def test_a_network_learns_a_nonlinear_system_and_its_terminations(
     assert (step.continues[:, 0] > 0.5).tolist() == [True, True, False]
 
 
+@pytest.mark.parametrize(("obs_target", "expected"), [("change", 5.0), ("next_obs", 4.0)])
+def test_the_output_is_a_change_or_the_next_observation(
+    make_spec, make_ensemble, one_step, generator, obs_target, expected
+):
+    """The output is 0.5 for every input: 0.5 deviations of 4 above the mean 2."""
+    model = make_ensemble(make_spec(), obs_target=obs_target)
+    with torch.no_grad():
+        for parameter in model.net.mlp.parameters():
+            parameter.zero_()
+        model.net.mlp.biases[-1][:, 0] = 0.5
+    target = model.normalizer.obs_target
+    for statistic, value in ((target.mean, 2.0), (target.std, 4.0), (target.spread, 4.0)):
+        statistic.fill_(value)
+    model.fold_weights()
+    next_obs, _ = one_step(model, torch.tensor([[1.0]]), torch.zeros(1, 1), generator)
+    assert float(next_obs) == pytest.approx(expected)  # 1 + 4, or 4
+    prediction = model.predict(torch.tensor([[1.0]]), torch.zeros(1, 1))
+    assert float(prediction.mean) == pytest.approx(expected)
+
+
+def test_a_network_learns_next_observations_that_do_not_depend_on_the_last_one(
+    make_spec, make_ensemble, fill, one_step, generator
+):
+    def jump(obs, action, rng):
+        return 3.0 * action, 0.0, False
+
+    replay = fill(jump, 30, 10, lambda rng: rng.uniform(-3, 3, 1))
+    model = make_ensemble(make_spec(), obs_target="next_obs")
+    model.fit(replay, generator)
+    next_obs, _ = one_step(model, torch.tensor([[-2.0], [2.0]]), torch.full((2, 1), 0.5), generator)
+    torch.testing.assert_close(next_obs[:, 0], torch.full((2, 1), 1.5), atol=0.1, rtol=0.0)
+
+
 @pytest.mark.parametrize("nll_beta", [0.0, 0.5])
 def test_a_gaussian_head_learns_the_noise_of_the_data(
     make_spec, make_ensemble, fill, one_step, generator, nll_beta

@@ -11,8 +11,10 @@ from mbrl_cli.types import Batch
 CPU = torch.device("cpu")
 
 
-def test_inputs_and_targets_by_hand(make_spec):
+@pytest.mark.parametrize(("obs_target", "target"), [("change", 1.0), ("next_obs", 5.0)])
+def test_inputs_and_targets_by_hand(make_spec, obs_target, target):
     # obs 1 and 3: mean 2, deviation 1. Change 0 and 4: mean 2, deviation 2. The reward is constant.
+    # The next observations 1 and 7 are in the scale of obs: -1 and 5.
     batch = Batch(
         obs=torch.tensor([[1.0], [3.0]]),
         action=torch.tensor([[0.5], [-0.5]]),
@@ -20,11 +22,11 @@ def test_inputs_and_targets_by_hand(make_spec):
         next_obs=torch.tensor([[1.0], [7.0]]),
         terminated=torch.zeros(2),
     )
-    normalizer = TransitionNormalizer(make_spec(), CPU)
+    normalizer = TransitionNormalizer(make_spec(), CPU, obs_target)
     normalizer.fit(batch)
     inputs, targets = normalizer.inputs_and_targets(batch)
     assert inputs.tolist() == [[-1.0, 0.5], [1.0, -0.5]]
-    assert targets.tolist() == [[-1.0, 0.0], [1.0, 0.0]]
+    assert targets.tolist() == [[-1.0, 0.0], [target, 0.0]]
 
 
 def test_predicted_rewards_are_clipped_to_the_observed_range(make_spec):

@@ -16,13 +16,13 @@ BOUNDS_WEIGHT = 0.01  # of the distance between the bounds in the loss, as in th
 
 
 class DynamicsNet(nn.Module):
-    """E networks that predict the change of the observation and the reward.
+    """E networks that predict the change of the observation, or the next one, and the reward.
 
     Inputs and targets are those of `TransitionNormalizer`. A Gaussian head also predicts the
-    variance of the change.
+    variance of the observation's target.
 
     Axes: E members, n rows, O obs_dim, A action dim,
-    D outputs of a member: [change O | reward 1 | raw log variance O (Gaussian head only)].
+    D outputs of a member: [target O | reward 1 | raw log variance O (Gaussian head only)].
 
     Attributes:
         max_log_variance: [E, O, 1] upper bound on the log variance, learned as in PETS.

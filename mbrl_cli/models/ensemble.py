@@ -41,7 +41,7 @@ from mbrl_cli.types import (
 
 
 class Ensemble(MarkovModel):
-    """Networks that predict the change of the observation, the reward and the termination.
+    """Networks that predict the next observation, the reward and the termination.
 
     All members are fitted. The elites, those with the lowest held-out loss, imagine. With
     trajectory sampling, particle e * P / E + j follows elite e, for a whole rollout (`ts_inf`) or
@@ -62,6 +62,7 @@ class Ensemble(MarkovModel):
         generator: torch.Generator,
         head: Literal["point", "gaussian"] = "point",
         nll_beta: Fraction = 0.0,
+        obs_target: Literal["change", "next_obs"] = "change",
         num_members: Count = 5,
         num_elites: Count = 5,
         propagation: Literal["ts1", "ts_inf", "expectation"] = "expectation",
@@ -109,7 +110,7 @@ class Ensemble(MarkovModel):
             fresh_bootstrap=bootstrap in ("fresh", True),
         )
         self._bootstrap_seed = generator.initial_seed() if bootstrap == "persistent" else None
-        self.normalizer = TransitionNormalizer(spec, device)
+        self.normalizer = TransitionNormalizer(spec, device, obs_target)
         self.net = DynamicsNet(
             spec,
             num_members,

@@ -17,7 +17,8 @@ from mbrl_cli.nets.activations import ACTIVATIONS, ACTIVATIONS_IN_PLACE
 class FoldedEnsemble:
     """Copies of trained networks in a form that needs one batched matrix product per layer.
 
-    Normalization and "next observation = observation + change" are folded into the weights. The
+    Normalization and, where the networks predict a change, "next observation = observation +
+    change" are folded into the weights. The
     linear map of the input is part of the first layer's product. Biases are the weights of an input
     that is always one, and of a hidden unit that always is, which saves a pass over memory for each
     layer. The feature axis is before the row axis. Each piece of the output is then a contiguous
@@ -83,17 +84,18 @@ class FoldedEnsemble:
             weight[:, :, :obs_dim] /= normalizer.obs.std
             weight[:, :, :obs_dim] *= normalizer.obs.spread > 0.0
             bias -= (weight[:, :, :obs_dim] @ normalizer.obs.mean)[..., None]  # [E, out, 1]
-        # Outputs: change and reward in their own units; log variances stay normalized.
-        change, reward = normalizer.change, normalizer.reward
+        # Outputs: target and reward in their own units; log variances stay normalized.
+        target, reward = normalizer.obs_target, normalizer.reward
         num_log_variances = weights[-1].shape[1] - obs_dim - 1
         one = torch.ones(num_log_variances, device=skip.device)
-        scale = torch.cat([change.spread, reward.spread, one])[:, None]  # [D, 1]
-        shift = torch.cat([change.mean, reward.mean, 0.0 * one])[:, None]
+        scale = torch.cat([target.spread, reward.spread, one])[:, None]  # [D, 1]
+        shift = torch.cat([target.mean, reward.mean, 0.0 * one])[:, None]
         weights[-1] *= scale
         skip *= scale
         biases[-1] = biases[-1] * scale + shift
-        skip[:, :obs_dim, :obs_dim] += torch.eye(obs_dim, device=skip.device)
-        # [change O | reward 1 | log variance O] -> [reward 1 | next obs O | log variance O]
+        if normalizer.predicts_change:
+            skip[:, :obs_dim, :obs_dim] += torch.eye(obs_dim, device=skip.device)
+        # [target O | reward 1 | log variance O] -> [reward 1 | next obs O | log variance O]
         order = [obs_dim, *range(obs_dim), *range(obs_dim + 1, weights[-1].shape[1])]
         linear = torch.cat([skip, biases[-1]], dim=2)[:, order]  # [E, D, I]
         # Each layer but the last gets one more row, for a hidden unit that is always `constant`.
@@ -116,19 +118,19 @@ class FoldedEnsemble:
             folded._fold_variance_bounds(
                 min_log_variance=net.min_log_variance[members],
                 max_log_variance=net.max_log_variance[members],
-                change_std=normalizer.change.spread,
+                target_std=normalizer.obs_target.spread,
             )
         return folded
 
     def _fold_variance_bounds(
-        self, min_log_variance: Tensor, max_log_variance: Tensor, change_std: Tensor
+        self, min_log_variance: Tensor, max_log_variance: Tensor, target_std: Tensor
     ) -> None:
-        """Fold normalized bounds [E, O, 1] and the standard deviation [O] of the change.
+        """Fold normalized bounds [E, O, 1] and the standard deviation [O] of the target.
 
         In normalized units exp(`bounded_log_variance`) = exp(min) + exp(max) * sigmoid(raw - max).
         """
         self.first_layer[:, -self.obs_dim :, -1:] -= max_log_variance
-        self.max_std = torch.exp(0.5 * max_log_variance) * change_std[:, None]
+        self.max_std = torch.exp(0.5 * max_log_variance) * target_std[:, None]
         self.min_relative_variance = torch.exp(min_log_variance - max_log_variance)
 
     def mean_of_members(self) -> FoldedEnsemble:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,7 +15,8 @@ from mbrl_cli.types import Batch, EnvSpec
 class TransitionNormalizer:
     """Normalize observations, changes of the observation, and rewards; clip predicted rewards.
 
-    A change or a reward that is constant in the data is predicted as this constant.
+    The target is the change of the observation, or the next observation, in the scale of the
+    observation. What is constant in the data is predicted as this constant.
 
     Axes: n transitions, O obs_dim, A action dim.
 
@@ -28,11 +29,22 @@ class TransitionNormalizer:
 
     _NORMALIZERS = ("obs", "change", "reward")
 
-    def __init__(self, spec: EnvSpec, device: torch.device) -> None:
+    def __init__(
+        self,
+        spec: EnvSpec,
+        device: torch.device,
+        obs_target: Literal["change", "next_obs"] = "change",
+    ) -> None:
+        self.predicts_change = obs_target == "change"
         self.obs = Normalizer(spec.obs_dim, device)
         self.change = Normalizer(spec.obs_dim, device)
         self.reward = Normalizer(1, device)
         self.reward_range = torch.tensor([-math.inf, math.inf], device=device)
+
+    @property
+    def obs_target(self) -> Normalizer:
+        """Normalizer of the target."""
+        return self.change if self.predicts_change else self.obs
 
     def fit(self, batch: Batch) -> None:
         """Compute the statistics of real transitions."""
@@ -57,10 +69,11 @@ class TransitionNormalizer:
         return torch.cat([self.obs(obs), action], dim=-1)
 
     def targets(self, batch: Batch) -> Tensor:
-        """Return the targets [n, O + 1]: [change of the observation O | reward 1]."""
-        change = self.change(batch.next_obs - batch.obs)
-        change = change.masked_fill(self.change.spread == 0.0, 0.0)  # else rounding errors
-        return torch.cat([change, self.reward(batch.reward[:, None])], dim=-1)
+        """Return the targets [n, O + 1]: [change or next observation O | reward 1]."""
+        target = batch.next_obs - batch.obs if self.predicts_change else batch.next_obs
+        target = self.obs_target(target)
+        target = target.masked_fill(self.obs_target.spread == 0.0, 0.0)  # else rounding errors
+        return torch.cat([target, self.reward(batch.reward[:, None])], dim=-1)
 
     def inputs_and_targets(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return `inputs` [n, O + A] and `targets` [n, O + 1]."""
