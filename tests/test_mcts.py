@@ -8,7 +8,7 @@ import torch
 
 from mbrl_cli.planners import mcts
 from mbrl_cli.planners.mcts import MCTS
-from mbrl_cli.planners.tree_search import backup, expansion, recommendation, selection
+from mbrl_cli.planners.tree_search import recommendation, simulation
 from mbrl_cli.planners.tree_search.node_actions import NodeActions
 from mbrl_cli.planners.tree_search.numba_jit import numba_jit
 from mbrl_cli.planners.tree_search.principal_variations import principal_variations
@@ -416,7 +416,7 @@ def test_compiled_and_plain_functions_build_the_same_tree(
         action, num_simulations=60, outcomes=2, transpositions=transpositions, select=select
     )
     compiled = search(planner, world, [0, 1, 2], noise=True)
-    for module in (backup, expansion, mcts, recommendation, selection):
+    for module in (mcts, recommendation, simulation):
         for name, value in list(vars(module).items()):
             if hasattr(value, "py_func"):
                 monkeypatch.setattr(module, name, value.py_func)

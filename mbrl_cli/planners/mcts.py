@@ -15,8 +15,6 @@ import torch
 
 from mbrl_cli.planners.base import Plan, Planner
 from mbrl_cli.planners.random_shooting import RandomShooting
-from mbrl_cli.planners.tree_search.backup import backup
-from mbrl_cli.planners.tree_search.expansion import expand
 from mbrl_cli.planners.tree_search.leaf_plans import LeafPlans
 from mbrl_cli.planners.tree_search.node_actions import NodeActions
 from mbrl_cli.planners.tree_search.node_states import NodeStates
@@ -25,8 +23,8 @@ from mbrl_cli.planners.tree_search.outcomes import new_outcomes
 from mbrl_cli.planners.tree_search.principal_variations import principal_variations
 from mbrl_cli.planners.tree_search.recommendation import recommend_by_gumbel, recommend_by_visits
 from mbrl_cli.planners.tree_search.search_result import SearchResult
-from mbrl_cli.planners.tree_search.selection import Q_TOLERANCE, simulate
 from mbrl_cli.planners.tree_search.sequential_halving import considered_visits
+from mbrl_cli.planners.tree_search.simulation import Q_TOLERANCE, simulate
 from mbrl_cli.planners.tree_search.simulation_path import new_path
 from mbrl_cli.planners.tree_search.transposition_table import TranspositionTable
 from mbrl_cli.planners.tree_search.tree import Floats, Ints, Tree, new_tree, root_q
@@ -179,15 +177,19 @@ class MCTS(Planner):
             self._add_root_noise(tree, gumbel, generator)
         # A learned value covers everything after a node, so there is no last step.
         horizon = self.horizon if world.value is None else self.num_simulations + 1
-        nonfinite = 0
-        trees = np.arange(num_trees)
-        schedule = self.considered_visits.tolist()
+        nonfinite, first_node = 0, 1
+        # One call finishes a simulation and starts the next one, see `simulate`.
+        fixed = (world.discount, horizon, self.exploration, gumbel)
+        schedule = [*self.considered_visits.tolist(), -1]
+        num_unexpanded, _ = simulate(tree, path, outcomes, first_node, *fixed, schedule[0])
         for simulation in self.deadline.iterations(self.num_simulations, num_trees):
-            if simulate(tree, path, self.exploration, gumbel, schedule[simulation]):
-                first_node = 1 + simulation * num_outcomes
-                predictor.predict(1 + simulation, first_node, tree.depth[trees, path.leaf] + 1)
-                nonfinite += expand(tree, path, outcomes, first_node, world.discount, horizon)
-            backup(tree, path)
+            if num_unexpanded:
+                predictor.predict(1 + simulation, first_node, path.new_depth)
+            num_unexpanded, diverged = simulate(
+                tree, path, outcomes, first_node, *fixed, schedule[simulation + 1]
+            )
+            nonfinite += diverged
+            first_node += num_outcomes
         if self.show_tree and self._at_episode_start:
             print(principal_variations(tree, predictor.actions))
         self._at_episode_start = False
@@ -224,7 +226,7 @@ class MCTS(Planner):
             world=world,
             states=NodeStates(root, num_outcomes, self.num_simulations, self.device),
             actions=actions,
-            path=new_path(num_trees, self.num_simulations),
+            path=new_path(num_trees, self.num_simulations, self.num_actions),
             outcomes=new_outcomes(num_trees, num_outcomes, self.num_actions),
             leaf_plans=leaf_plans,
             transpositions=TranspositionTable(num_trees) if self.transpositions else None,

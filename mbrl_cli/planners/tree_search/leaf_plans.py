@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from mbrl_cli.planners.random_shooting import RandomShooting
-from mbrl_cli.planners.tree_search.expansion import MIN_CONTINUES
 from mbrl_cli.planners.tree_search.node_actions import NodeActions
 from mbrl_cli.planners.tree_search.outcomes import Outcomes
+from mbrl_cli.planners.tree_search.simulation import MIN_CONTINUES
 from mbrl_cli.planners.tree_search.simulation_path import SimulationPath
 from mbrl_cli.planners.tree_search.tree import Ints, Tree
 from mbrl_cli.types import State

@@ -20,6 +20,7 @@ class NodeActions:
     def __init__(self, table: Tensor) -> None:
         self.table = table
         self.same_everywhere = len(table) == 1
+        self._of_every_node = table[0, 0]  # [K, A] if all nodes have the same actions
         self._trees = np.arange(table.shape[1])
 
     @property
@@ -34,5 +35,5 @@ class NodeActions:
     def select(self, node: Ints, k: Tensor) -> Tensor:
         """Return one action for each tree [B, A]: number k [B] of `node` [B]."""
         if self.same_everywhere:
-            return self.table[0, 0].index_select(0, k)
+            return self._of_every_node.index_select(0, k)
         return self.table[node, self._trees, k]

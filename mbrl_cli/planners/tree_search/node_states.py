@@ -30,7 +30,7 @@ class NodeStates:
         num_trees, self.num_particles = next(iter(root.values())).shape[:2]
         self.num_outcomes = num_outcomes
         size = 1 + num_simulations
-        # Two views of the same memory: by simulation, and by row. `selection.state_row` computes
+        # Two views of the same memory: by simulation, and by row. `simulation.state_row` computes
         # the row of a node.
         self._simulations: dict[str, tuple[Tensor, ...]] = {}  # N tensors [B, P, ...]
         self._rows: State = {}  # [R, P / C, ...]

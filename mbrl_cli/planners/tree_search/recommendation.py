@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mbrl_cli.planners.tree_search.selection import root_improved_logits
+from mbrl_cli.planners.tree_search.simulation import root_improved_logits
 from mbrl_cli.planners.tree_search.tree import Floats, Ints, Tree, root_q
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mbrl_cli.planners.tree_search.expansion import MIN_CONTINUES
 from mbrl_cli.planners.tree_search.outcomes import Outcomes
+from mbrl_cli.planners.tree_search.simulation import MIN_CONTINUES
 from mbrl_cli.planners.tree_search.tree import Ints
 
 
