@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -25,7 +25,8 @@ def numba_jit(function: Callable[_P, _R]) -> Callable[_P, _R]:
         from numba import njit
     except ImportError:
         return function
+    options: dict[str, Any] = {"_nrt": False}  # not among numba's annotations
     try:
-        return cast(Callable[_P, _R], njit(cache=True, _nrt=False)(function))
+        return cast(Callable[_P, _R], njit(cache=True, **options)(function))
     except RuntimeError:  # no folder for the cache can be written
-        return cast(Callable[_P, _R], njit(_nrt=False)(function))
+        return cast(Callable[_P, _R], njit(**options)(function))
