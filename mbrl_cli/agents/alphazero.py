@@ -60,8 +60,9 @@ class AlphaZero(Agent):
         updates_per_step: gradient steps per environment step.
         reanalyse: fraction of each batch that is searched again; the others use stored policies.
         td_steps: largest number of rewards in an n-step return.
-        min_policy_ratio: an n-step return includes an old action while its probability is at least
-            this fraction of the largest one in the latest search policy; 0: always.
+        min_policy_ratio: an n-step return includes an old action if its probability is at least
+            this fraction of the largest one in the latest search policy, and ends before another
+            one; a state whose own action is another one is no value target. 0: all are included.
         log_every: environment steps between logs of the losses.
 
     Raises:
@@ -210,14 +211,19 @@ class AlphaZero(Agent):
             self.policies.put(rows[index][valid], policies)
         policy = self.policies.get(rows).to(self.device)  # [n, L, A]
         # A return after an action that the current search would hardly take belongs to another
-        # policy; see `min_policy_ratio`.
-        on_policy = (policy * action).sum(-1) >= self.min_policy_ratio * policy.amax(-1)  # [n, L]
+        # policy; see `min_policy_ratio`. So does one after a random action of the prefill, as long
+        # as its state was never searched: its policy is 0.
+        probability, largest = (policy * action).sum(-1), policy.amax(-1)  # [n, L]
+        on_policy = probability >= self.min_policy_ratio * largest
+        if self.min_policy_ratio > 0.0:
+            on_policy &= largest > 0.0
         mask = torch.from_numpy(inside).to(reward)  # [n, L]
+        included = mask * on_policy
         value = n_step_returns(
             reward,
             terminated,
             next_obs,
-            included=mask * on_policy,
+            included=included,
             value=self.network.target_value,
             num_steps=self.td_steps,
             discount=self.discount,
@@ -229,6 +235,7 @@ class AlphaZero(Agent):
             terminated=terminated[:, :num_steps],
             policy=policy[:, :num_states],
             value=value,
+            value_mask=included[:, :num_states],
             mask=mask[:, :num_states],
         )
         # Every num_batches-th sequence, so that each batch has the same number of reanalysed ones.

@@ -117,7 +117,7 @@ class PolicyValueMLP:
         mask = targets.mask[:, 0]  # [n]
         policy_loss = self._policy_loss(policy, targets.policy[:, 0], mask)
         target_value = self.reward_scale.normalize(targets.value[:, 0])
-        value_loss = (mask * self.two_hot.loss(value, target_value)).mean()
+        value_loss = (targets.value_mask[:, 0] * self.two_hot.loss(value, target_value)).mean()
         loss = policy_loss + self.value_weight * value_loss
         gradients = torch.autograd.grad(loss, self.optimiser.parameters)
         self.optimiser.step(gradients, self.learning_rate)

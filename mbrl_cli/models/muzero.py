@@ -255,7 +255,7 @@ class MuZero(Model):
                 self.two_hot,
                 unrolled.value,
                 self.reward_scale.normalize(targets.value),
-                state_weight,
+                state_weight * targets.value_mask,
             ),
             "reward": reward_loss(
                 self.two_hot,

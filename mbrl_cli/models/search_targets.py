@@ -16,4 +16,7 @@ class SearchTargets(NamedTuple):
     terminated: Tensor  # [n, K]
     policy: Tensor  # [n, K+1, A] policy that the search recommends
     value: Tensor  # [n, K+1] n-step return
+    # [n, K+1] 1 where the step from the state is one that the search would take, within the mask:
+    # only there is the return one of the search policy
+    value_mask: Tensor
     mask: Tensor  # [n, K+1] 1 where the state belongs to the episode and is not its last
