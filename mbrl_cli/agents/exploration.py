@@ -1,4 +1,4 @@
-"""Exploration of planning agents: noise, random actions, or a bonus for model disagreement."""
+"""Exploration of planning agents: noise, samples, random actions, or a bonus for disagreement."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mbrl_cli.models.base import Model
 from mbrl_cli.planners.base import Planner
 from mbrl_cli.types import EnvSpec
 
-ExplorationKind = Literal["none", "noise", "epsilon", "disagreement"]
+ExplorationKind = Literal["none", "noise", "epsilon", "disagreement", "sample"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Exploration:
     Attributes:
         kind: "noise" adds Gaussian noise to continuous actions; "epsilon" replaces some actions by
             random ones; "disagreement" adds the disagreement of the ensemble members to the reward
-            of a plan; "none" executes the planned actions.
+            of a plan; "sample" executes a sample of the planner's last distribution of plans;
+            "none" executes the planned actions.
         noise_std: standard deviation of "noise", for actions in [-1, 1].
         epsilon: probability of a random action for "epsilon".
         disagreement_bonus: reward for each unit of disagreement for "disagreement"; in typical
@@ -47,6 +48,11 @@ class Exploration:
             raise UserError(
                 "agent.explore=noise: needs continuous actions; "
                 f"{spec.id} has discrete ones: use epsilon, disagreement or none"
+            )
+        if self.kind == "sample" and not planner.draws_sample:
+            raise UserError(
+                "agent.explore=sample: needs planner=mppi_elite, whose distribution of plans is "
+                "refitted; else use noise, epsilon or none"
             )
         if self.kind == "disagreement" and not model.has_disagreement:
             raise UserError(

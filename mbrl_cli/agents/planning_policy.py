@@ -95,6 +95,8 @@ class PlanningPolicy(ModelPolicy):
         if steps_since_plan == 0 or self.planned is None:
             plan = self._plan()
             self.memory, self.planned = plan.memory or {}, plan.actions
+            if self.exploration.kind == "sample" and plan.sampled is not None:
+                self.planned = plan.sampled
             if plan.predicted_return is not None:
                 predicted = plan.predicted_return.cpu().numpy()
             # The count stays on the device, so that nothing waits for it.

@@ -41,6 +41,13 @@ from mbrl_cli.run_settings import RunSettings
 from mbrl_cli.seeding import child_seed, torch_generator
 from mbrl_cli.types import Bounds
 
+# By `Model.learns_from`: what a model learns from, and what to use if the agent does not train it.
+TRAINERS = {
+    "replay": ("the replay", "agent=mpc, or model=tdmpc2"),
+    "search": ("tree search", "agent=alphazero, or a model that is fitted to the replay"),
+    "td": ("temporal differences", "agent=tdmpc2, or a model that is fitted to the replay"),
+}
+
 
 @dataclass(frozen=True)
 class RunObjects:
@@ -276,10 +283,10 @@ def _check_roles(groups: Mapping[str, _Group]) -> None:
             )
     learns_from = getattr(groups["model"].target, "learns_from", "replay")
     if learns_from not in getattr(agent.target, "trains_models_from", ("replay",)):
+        source, trainer = TRAINERS.get(learns_from, TRAINERS["replay"])
         raise UserError(
-            f"model={getattr(groups['model'].target, '__name__', '')}: learns from tree search, "
-            f"and agent {agent.target.__name__} does not train it; use agent=alphazero, or a model "
-            "that is fitted to the replay"
+            f"model={getattr(groups['model'].target, '__name__', '')}: learns from {source}, "
+            f"and agent {agent.target.__name__} does not train it; use {trainer}"
         )
 
 

@@ -47,7 +47,8 @@ class Model(ABC):
             the model can imagine from any stored transition. "history": all observations of the
             episode. "environment": the live environment itself.
         learns_from: "replay": `fit` trains the model on stored transitions. "search": the model
-            predicts policy and value too, and an agent that searches trains it.
+            predicts policy and value too, and an agent that searches trains it. "td": its values
+            belong to the policy of an agent, which trains it by temporal differences.
         is_latent_world_model: whether the model can train an actor and a critic in its latent
             space, as Dreamer does; see `RSSM`.
         errors: root mean squared error after k imagined steps on held-out episodes, by k, in
@@ -60,7 +61,7 @@ class Model(ABC):
     has_disagreement: bool = False
     is_fitted: bool = False
     state_source: Literal["observation", "history", "environment"] = "observation"
-    learns_from: Literal["replay", "search"] = "replay"
+    learns_from: Literal["replay", "search", "td"] = "replay"
     is_latent_world_model: bool = False
     errors: Mapping[int, float] = MappingProxyType({})
 

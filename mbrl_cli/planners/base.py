@@ -21,6 +21,7 @@ class Plan(NamedTuple):
     # [B] return that the model predicts for the plan, without any bonus; NaN or None: unknown
     predicted_return: Tensor | None = None
     memory: State | None = None  # carried to the next decision: tensors with leading axis B
+    sampled: Tensor | None = None  # [B, H, A] a sample of the planner's last distribution of plans
     nonfinite: Tensor | int = 0  # number of imagined plans whose return was not finite
 
 
@@ -51,6 +52,7 @@ class Planner(ABC):
         uses_disagreement: whether `plan` uses `disagreement_bonus`.
         takes_proposals: whether `plan` evaluates the plans of `World.propose`. Such a planner has
             the attribute `population`, its number of candidates.
+        draws_sample: whether `plan` returns `Plan.sampled`, for exploration.
         is_tree_search: whether the planner has the method `search` of `MCTS`.
     """
 
@@ -61,6 +63,7 @@ class Planner(ABC):
     is_static: bool = False
     uses_disagreement: bool = False
     takes_proposals: bool = False
+    draws_sample: bool = False
     is_tree_search: bool = False
 
     def __init__(

@@ -53,6 +53,7 @@ class CudaGraphPlanner:
             actions=plan.actions.clone(),
             predicted_return=_clone(plan.predicted_return),
             memory={key: value.clone() for key, value in (plan.memory or {}).items()},
+            sampled=_clone(plan.sampled),
             nonfinite=_clone(plan.nonfinite),
         )
 

@@ -2,17 +2,30 @@
 
 Source: Williams et al. 2017, "Information Theoretic MPC for Model-Based Reinforcement Learning".
 Notation there: lambda -> temperature, Sigma -> spread squared. Noise is coloured along the horizon
-(Pinneri et al. 2020) instead of smoothed afterwards.
+(Pinneri et al. 2020) instead of smoothed afterwards. Averages over the best plans alone, with a
+refitted spread: Hansen et al. 2022 (TD-MPC), section 3 and algorithm 1.
 """
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from torch import Tensor
 
 from mbrl_cli.planners.base import Plan
-from mbrl_cli.planners.trajectory import TrajectoryPlanner
+from mbrl_cli.planners.trajectory import TrajectoryPlanner, take_plans
 from mbrl_cli.planners.world import World
-from mbrl_cli.types import ActionSpec, Count, Fraction, NonNegativeFloat, PositiveFloat, State
+from mbrl_cli.types import (
+    ActionSpec,
+    Bounds,
+    Count,
+    Fraction,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveFraction,
+    State,
+)
 
 
 class MPPI(TrajectoryPlanner):
@@ -28,7 +41,11 @@ class MPPI(TrajectoryPlanner):
         population: plans sampled in each iteration.
         iterations: averages per decision.
         spread: standard deviation of the sampled actions; for discrete actions the probability
-            that an action is drawn uniformly.
+            that an action is drawn uniformly, at most 1.
+        min_spread: None: the spread is constant. Else it is the lower limit of a spread that is
+            refitted in each iteration to the weighted plans and, for discrete actions, the spread
+            after the first iteration. The policy's proposals are then candidates in all iterations.
+        elite_ratio: fraction of the plans, the best ones, that are averaged.
         temperature: lower values give more weight to the best plans.
     """
 
@@ -40,7 +57,9 @@ class MPPI(TrajectoryPlanner):
         population: Count = 100,
         iterations: Count = 3,
         noise_beta: NonNegativeFloat = 1.0,
-        spread: Fraction = 0.5,
+        spread: Annotated[float, Bounds(0.0, 2.0)] = 0.5,
+        min_spread: Fraction | None = None,
+        elite_ratio: PositiveFraction = 1.0,
         temperature: PositiveFloat = 0.3,
         risk: Fraction | None = None,
         replan_every: Count = 1,
@@ -50,7 +69,10 @@ class MPPI(TrajectoryPlanner):
             action, device, horizon, population, noise_beta, risk, replan_every, max_plan_ms
         )
         self.iterations = iterations
-        self.spread = spread
+        self.spread = min(spread, 1.0) if action.kind == "discrete" else spread
+        self.min_spread = min_spread
+        self.draws_sample = min_spread is not None
+        self.num_elites = max(1, round(elite_ratio * population))
         self.temperature = temperature
 
     def plan(
@@ -66,28 +88,51 @@ class MPPI(TrajectoryPlanner):
         spread = torch.full_like(mean, self.spread)
         nonfinite = torch.zeros((), dtype=torch.long, device=self.device)
         predicted = torch.full((len(mean),), float("nan"), device=self.device)
-        noise = self.sample_noise(len(mean), self.population * self.iterations, generator)
+        num_plans = self.population * self.iterations
+        noise = self.sample_noise(len(mean), num_plans + self.draws_sample, generator)
         parts = torch.split(noise, self.population, dim=1)  # each [B, N, H, A]
         candidates = self.nearest_actions(mean)[:, None]  # [B, 1, H, A]
-        if world.propose is not None:
-            candidates = torch.cat([candidates, world.propose(state)], dim=1)  # [B, 1 + K, H, A]
+        proposals = None if world.propose is None else world.propose(state)  # [B, K, H, A]
+        if proposals is not None:
+            candidates = torch.cat([candidates, proposals], dim=1)  # [B, 1 + K, H, A]
         for iteration in self.deadline.iterations(self.iterations, len(mean)):
             plans = self.sample_around(mean, spread, parts[iteration])  # [B, N, H, A]
             plans[:, : candidates.shape[1]] = candidates
             scores = self.score(world, state, plans, disagreement_bonus)
-            weights = self._weights(scores.score)  # [B, N]
-            mean = (weights[..., None, None] * plans).sum(1)  # [B, H, A]
+            score = scores.score
+            if self.num_elites < self.population:
+                score, best = score.topk(self.num_elites, dim=1)
+                plans = take_plans(plans, best)
+            weights = self._weights(score)[..., None, None]  # [B, N, 1, 1]
+            mean = (weights * plans).sum(1)  # [B, H, A]
             predicted = scores.returns[:, 0]  # of the mean before this iteration
             nonfinite += scores.nonfinite
             candidates = self.nearest_actions(mean)[:, None]
+            if self.min_spread is not None:
+                spread = self._refitted_spread(plans, weights, mean, self.min_spread)
+                if proposals is not None:
+                    candidates = torch.cat([candidates, proposals], dim=1)
+        sampled = None
+        if self.draws_sample:
+            sampled = self.sample_around(mean, spread, noise[:, num_plans:])[:, 0]
         return Plan(
             actions=self.nearest_actions(mean),
             predicted_return=predicted,
             memory={"mean": self.shifted(mean)},
+            sampled=sampled,
             nonfinite=nonfinite,
         )
 
-    def _weights(self, score: torch.Tensor) -> torch.Tensor:
+    def _refitted_spread(
+        self, plans: Tensor, weights: Tensor, mean: Tensor, min_spread: float
+    ) -> Tensor:
+        """Return the spread [B, H, A] of plans [B, N, H, A] with weights [B, N, 1, 1]."""
+        if self.action.kind == "discrete":
+            return torch.full_like(mean, min_spread)
+        variance = (weights * (plans - mean[:, None]).square()).sum(1)
+        return variance.sqrt().clamp_min(min_spread)
+
+    def _weights(self, score: Tensor) -> Tensor:
         """Map scores [B, N], -inf where a plan diverged, to weights [B, N] that sum to 1."""
         finite = score.isfinite()
         count = finite.sum(1, keepdim=True).clamp_min(1)

@@ -1,0 +1,292 @@
+"""TD-MPC2 (Hansen et al. 2024): plan a few steps in a latent model, value what comes after them.
+
+Every gradient step trains the model along real sequences with the TD targets of the policy, then
+the policy at the latents that the model imagined. A planner proposes plans with the policy and adds
+the value of a plan's last state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor
+
+from mbrl_cli.agents.base import Agent
+from mbrl_cli.agents.exploration import Exploration, ExplorationKind
+from mbrl_cli.agents.gradient_schedule import GradientSchedule
+from mbrl_cli.agents.planning import cost_advice
+from mbrl_cli.agents.planning_policy import PlanningPolicy
+from mbrl_cli.agents.policy_prior import STATISTICS, PolicyPrior
+from mbrl_cli.agents.running_means import RunningMeans
+from mbrl_cli.divergence import all_finite
+from mbrl_cli.envs.env import Env
+from mbrl_cli.errors import UserError
+from mbrl_cli.models.base import Model
+from mbrl_cli.models.tdmpc2 import LOSSES, TDMPC2
+from mbrl_cli.models.tdmpc2_losses import step_weights, td_target
+from mbrl_cli.planners.base import Planner
+from mbrl_cli.planners.trajectory import TrajectoryPlanner
+from mbrl_cli.planners.world import World
+from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.replay.reward_scale import RewardScale
+from mbrl_cli.types import (
+    Count,
+    CountOrZero,
+    EnvSpec,
+    Fraction,
+    NonNegativeFloat,
+    PositiveFloat,
+    State,
+)
+
+DISCOUNT_RANGE = (0.95, 0.995)
+EFFECTIVE_HORIZONS = 5  # of the discount, in one episode
+
+
+class TDMPC2Agent(Agent):
+    """Train `TDMPC2` and a policy on the replay; plan every action.
+
+    Axes: B environments, M rows, P = 1 particle, D latent, A action dim, n sequences of H steps.
+
+    Args:
+        spec: the environment.
+        device: where the networks live.
+        model: see `TDMPC2`.
+        planner: chooses the actions.
+        generator: initial weights, and all random numbers in training.
+        batch_size: n.
+        updates_per_step: gradient steps per environment step, after the prefill.
+        pretrain_steps: gradient steps on the prefill, before the first action.
+        discount: per step; "auto": from the length of an episode, see `discount_for`.
+        entropy_scale: weight of the policy's entropy; values are scaled to a range of 1.
+        proposals: candidates of the planner that are rollouts of the policy.
+        explore: see `Exploration.kind`. "auto": a sample of the planner's last distribution if it
+            has one, else "noise" or, for discrete actions, "epsilon".
+        noise_std: for "noise".
+        epsilon: for "epsilon".
+        log_every: environment steps between two rows of metrics.
+
+    Raises:
+        UserError: if the model is another one, or an argument does not fit environment or planner.
+    """
+
+    trains_models_from = ("td",)
+    divergence_advice = "lower model.learning_rate"
+
+    def __init__(
+        self,
+        spec: EnvSpec,
+        device: torch.device,
+        model: Model,
+        planner: Planner,
+        generator: torch.Generator,
+        batch_size: Count = 256,
+        updates_per_step: PositiveFloat = 1.0,
+        pretrain_steps: CountOrZero = 500,
+        discount: Fraction | Literal["auto"] = "auto",
+        entropy_scale: NonNegativeFloat = 1e-4,
+        proposals: CountOrZero = 6,
+        explore: ExplorationKind | Literal["auto"] = "auto",
+        noise_std: NonNegativeFloat = 0.1,
+        epsilon: Fraction = 0.05,
+        log_every: Count = 100,
+    ) -> None:
+        if model.learns_from != "td":
+            raise UserError(
+                f"model: agent=tdmpc2 plans with values of a latent model, {type(model).__name__} "
+                "has none; use model=tdmpc2"
+            )
+        self.model = cast(TDMPC2, model)
+        self.planner = planner
+        self.generator = generator
+        self.is_discrete = spec.action.kind == "discrete"
+        self.batch_size = batch_size
+        self.discount = discount_for(spec.max_episode_steps) if discount == "auto" else discount
+        self.exploration = Exploration(self._explore_kind(explore), noise_std, epsilon)
+        self.exploration.check(spec, model, planner)
+        self.proposals = _checked_proposals(planner, proposals)
+        self.actor = PolicyPrior(
+            spec.action,
+            self.model.latent_dim,
+            self.model.nets.size.hidden,
+            generator,
+            device,
+            self.model.learning_rate,
+            entropy_scale,
+            self.model.max_grad_norm,
+        )
+        self.schedule = GradientSchedule(updates_per_step, pretrain_steps)
+        self.means = RunningMeans((*LOSSES, *STATISTICS), log_every, device)
+        self.cost_advice = cost_advice(planner, model)
+
+    def _explore_kind(self, explore: ExplorationKind | Literal["auto"]) -> ExplorationKind:
+        if explore != "auto":
+            return explore
+        if self.planner.draws_sample:
+            return "sample"
+        return "epsilon" if self.is_discrete else "noise"
+
+    # --- acting -------------------------------------------------------------------------------
+
+    def policy(
+        self, envs: Sequence[Env], explore: bool, generator: torch.Generator
+    ) -> PlanningPolicy:
+        """Return a policy that plans with the model as it is at each step."""
+        return PlanningPolicy(
+            model=self.model,
+            planner=self.planner,
+            make_world=self.world,
+            # Weights change in place, so a CUDA graph stays valid until a head is added.
+            model_version=lambda: int(self.model.has_ends),
+            envs=envs,
+            exploration=self.exploration if explore else Exploration(),
+            reward_scale=RewardScale(),
+            generator=generator,
+            discount=self.discount,
+            prediction_horizon=0,  # the predicted return covers all future steps
+        )
+
+    def world(self, generator: torch.Generator) -> World:
+        """Return the functions that the planner calls, with their random numbers bound."""
+        return World.of_model(
+            self.model,
+            self.discount,
+            generator,
+            value=self._value,
+            prior=self._prior if self.is_discrete else None,
+            propose=partial(self._propose, generator) if self.proposals else None,
+        )
+
+    def _value(self, state: State) -> Tensor:
+        """Return the mean of the critics' values [M, P] of imagined states."""
+        latent = state["latent"]  # [M, P, D]
+        value = self.actor.value(latent.flatten(0, 1), lambda z, a: self.model.q(z, a).mean(0))
+        return self.model.reward_scale.restore(value).view(latent.shape[:2])
+
+    def _prior(self, state: State) -> Tensor:
+        """Return the policy's probabilities [M, A] in imagined states."""
+        return self.actor.probabilities(state["latent"][:, 0])
+
+    def _propose(self, generator: torch.Generator, state: State) -> Tensor:
+        """Return plans [B, K, H, A]: rollouts of the policy, the first one of its modes."""
+        num_envs, num = len(state["latent"]), self.proposals
+        latent = state["latent"].repeat_interleave(num, dim=0)  # [B * K, D]
+        actions: list[Tensor] = []
+        for step in range(self.planner.horizon):
+            if step:
+                latent = self.model.next_latent(latent, actions[-1])
+            action = self.actor.act(latent, generator)  # [B * K, A]
+            action[::num] = self.actor.act(latent[::num], None)
+            actions.append(action)
+        return torch.stack(actions, dim=1).view(num_envs, num, self.planner.horizon, -1)
+
+    # --- learning -----------------------------------------------------------------------------
+
+    def update(self, replay: ReplayBuffer, env_step: int) -> dict[str, float]:
+        """Take the gradient steps that are due."""
+        if not len(replay):
+            return {}
+        self.model.refit_scales(replay)
+        for _ in range(self.schedule.due(env_step)):
+            self.learn(replay)
+        if not self.means.due(env_step):
+            return {}
+        means = self.means.take(env_step)
+        scale = float(self.model.reward_scale.scale)
+        for name in ("value", "value_range"):
+            means[name] *= scale  # in the environment's unit
+        model = {f"model/{name}": means[name] for name in LOSSES}
+        return model | {f"agent/{name}": means[name] for name in STATISTICS}
+
+    def learn(self, replay: ReplayBuffer) -> None:
+        """Take one gradient step of the model and one of the policy."""
+        model = self.model
+        data = model.sample(replay, self.batch_size, self.generator)
+        shape = data.reward.shape  # [H, n]
+        next_latent = model.encode(data.next_obs)  # [H, n, D]
+        with torch.no_grad():
+            slow = self._two_critics(model.slow_critics)
+            next_value = self.actor.value(
+                next_latent.flatten(0, 1), lambda z, a: model.q(z, a, slow).amin(0), self.generator
+            )
+            target = td_target(
+                model.reward_scale.normalize(data.reward),
+                data.terminated,
+                next_value.view(shape),
+                self.discount,
+            )
+        latent, losses = model.learn(data, next_latent, target)
+        # States after a termination, or after the end of the episode, have no value.
+        mask = torch.cat([torch.ones_like(data.mask[:1]), data.mask * (1.0 - data.terminated)])
+        current = self._two_critics(model.nets.critics.detached())
+        statistics = self.actor.learn(
+            latent,
+            step_weights(mask, model.rho),
+            lambda z, a: model.q(z, a, current).mean(0),
+            self.generator,
+        )
+        self.means.add(torch.cat([losses, statistics]))
+        self.schedule.num_updates += 1
+
+    def _two_critics(self, parameters: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return the parameters of two random critics (section 3.1, as in REDQ)."""
+        num_critics = len(parameters[0])
+        if num_critics <= 2:
+            return parameters
+        chosen = torch.randperm(num_critics, generator=self.generator)[:2]
+        return [parameter[chosen] for parameter in parameters]
+
+    def is_finite(self) -> bool:
+        """Return whether all weights are finite."""
+        model = self.model
+        optimisers = model.encoder_optimiser, model.optimiser, self.actor.optimiser
+        return all_finite(parameter for o in optimisers for parameter in o.parameters)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return model, policy, random numbers and counters."""
+        return {
+            "model": self.model.state_dict(),
+            "actor": self.actor.state_dict(),
+            "generator": self.generator.get_state(),
+            "means": self.means.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the values that `state_dict` returned."""
+        self.model.load_state_dict(state["model"])
+        self.actor.load_state_dict(state["actor"])
+        self.generator.set_state(state["generator"])
+        self.means.load_state_dict(state["means"])
+        self.schedule.load_state_dict(state["schedule"])
+
+
+def discount_for(max_episode_steps: int | None) -> float:
+    """Return the discount for episodes of this length: five effective horizons in an episode.
+
+    The effective horizon of a discount is 1 / (1 - discount) steps. The discount is at least 0.95
+    and at most 0.995, also if the length is unknown.
+    """
+    low, high = DISCOUNT_RANGE
+    if max_episode_steps is None:
+        return high
+    return min(max(1.0 - EFFECTIVE_HORIZONS / max_episode_steps, low), high)
+
+
+def _checked_proposals(planner: Planner, proposals: int) -> int:
+    """Return the number of proposals, 0 for a planner that takes none.
+
+    Raises:
+        UserError: if they fill the whole population.
+    """
+    if not planner.takes_proposals:
+        return 0
+    population = cast(TrajectoryPlanner, planner).population
+    if proposals >= population:
+        raise UserError(
+            f"agent.proposals={proposals}: must be below planner.population={population}"
+        )
+    return proposals
