@@ -55,6 +55,10 @@ AGENTS = {
         "env=pendulum", "agent=dreamer", "agent.pretrain_steps=2", "agent.replay_ratio=0.1",
         "model.batch_size=2", "model.sequence_length=4",
     ],
+    "tdmpc2": [
+        "env=pendulum", "agent=tdmpc2", "planner.population=8", "agent.batch_size=4",
+        "agent.pretrain_steps=2", "agent.proposals=2",
+    ],
     "muzero": [
         "env=cartpole", "agent=muzero", "planner.num_simulations=2", "agent.batch_size=4",
         "model.hidden=[8]", "model.latent_dim=8",

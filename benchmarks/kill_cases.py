@@ -39,6 +39,15 @@ PRESETS = {
     "sac": ["agent=sac", "agent.hidden=[8]", "agent.batch_size=8"],
     "pets": ["agent=pets", *PLANNER, *FITS, *NETWORK],
     "planet": ["agent=planet", *PLANNER, *FITS, "model.fit_steps=2", *SEQUENCES],
+    "tdmpc2": [
+        "agent=tdmpc2",
+        "planner.population=12",
+        "planner.iterations=2",
+        "agent.proposals=2",
+        "agent.batch_size=4",
+        "agent.pretrain_steps=2",
+        "agent.log_every=20",
+    ],
     "muzero": ["agent=muzero", *SEARCH, "model.hidden=[8]", "model.latent_dim=8"],
 }
 AGENTS = {

@@ -36,6 +36,10 @@ SHORT = (
 FIT = "agent.fit_every=30 model.max_steps=60 model.check_every=20 model.termination_steps=30"
 PLAN = "planner.horizon=8 planner.population=20"
 SEARCH = "planner.num_simulations=8"
+POLICY_PLANS = (
+    "agent.batch_size=8 agent.pretrain_steps=5 agent.log_every=20 planner.population=16 "
+    "planner.iterations=2 agent.proposals=2"
+)
 SAC = "agent.sac.batch_size=32 agent.sac.hidden=[16,16] agent.sac.log_every=20"
 DREAM = (
     "model.batch_size=4 model.sequence_length=10 agent.pretrain_steps=5 agent.log_every=20 "
@@ -103,6 +107,8 @@ CASES = {
     "alphazero-oracle": (
         f"agent=alphazero env=gridworld model=oracle {SEARCH} agent.batch_size=8 prefill_steps=60"
     ),
+    "tdmpc2": f"agent=tdmpc2 env=pendulum {POLICY_PLANS}",
+    "tdmpc2-discrete": f"agent=tdmpc2 env=cartpole {POLICY_PLANS}",
     "muzero": f"agent=alphazero env=cartpole {SEARCH} agent.batch_size=8",
     "muzero-gumbel": f"experiment=muzero_cartpole {SEARCH} agent.batch_size=8",
 }

@@ -49,6 +49,7 @@ AGENTS = {
         "agent=dreamer agent.replay_ratio=1 model.batch_size=8 model.sequence_length=20 "
         "agent.actor_critic.rollouts=96"
     ),
+    "tdmpc2": "agent=tdmpc2 agent.batch_size=64 planner.population=32",
     "muzero": f"agent=muzero planner.num_simulations=8 {BUTTONS}",
     "alphazero, mlp": f"agent=alphazero model=mlp planner.num_simulations=8 {FIT} {BUTTONS}",
 }

@@ -90,6 +90,10 @@ TAGS: dict[str, Tag] = {
         "Squared error of decoded observations, summed over their entries", "symlog units squared"
     ),
     "model/reward_loss": Tag("Cross entropy of the predicted reward", NATS),
+    "model/consistency_loss": Tag(
+        "Squared error of the latents that TD-MPC2's model imagines, mean over their entries", LOSS
+    ),
+    "model/value_loss": Tag("Cross entropy of the critics and their TD target", NATS),
     "model/continue_loss": Tag("Cross entropy of the predicted end of an episode", NATS),
     "model/kl": Tag("KL divergence from the prior to the posterior of the latents", NATS),
     "model/latent_entropy": Tag("Entropy of the posterior of the latents", NATS),
@@ -128,6 +132,10 @@ TAGS: dict[str, Tag] = {
     "agent/value": Tag("Mean value that the critic gives to imagined states", RETURN),
     "agent/return_range": Tag(
         "Distance of the 5th and 95th percentile of imagined returns; it scales the advantages",
+        RETURN,
+    ),
+    "agent/value_range": Tag(
+        "Distance of the 5th and 95th percentile of the policy's values; it scales its objective",
         RETURN,
     ),
     "agent/policy_loss": Tag("Cross entropy of the policy and the policy of the search", NATS),

@@ -27,6 +27,7 @@ NOT_IN_THE_TESTS_EXTRA = {
     "dmc": ("dm_control", "shimmy"), "lunarlander": ("Box2D",), "minigrid": ("minigrid",)
 }  # fmt: skip
 LATENT = ("rssm", "latent")  # models whose states remember
+WITH_VALUES = ("muzero", "tdmpc2")  # models that only one agent trains, with a policy and values
 # What makes any run tiny; a key is only overridden in the choices that have it.
 SMALL = {
     "model": {"hidden": "[8]", "max_steps": 5, "termination_steps": 5, "fit_steps": 3,
@@ -129,7 +130,7 @@ def assert_whole_run(parts, restored, folder):
 
 @pytest.mark.parametrize("env", ["gridworld", "cartpole_continuous"])  # discrete, continuous
 @pytest.mark.parametrize("planner", names("planner"))
-@pytest.mark.parametrize("model", names("model", without=("none", "muzero")))
+@pytest.mark.parametrize("model", names("model", without=("none", *WITH_VALUES)))
 def test_every_model_drives_every_planner(compose_small, tmp_path, model, planner, env):
     chosen = [f"env={env}", "agent=mpc", f"model={model}", f"planner={planner}"]
     # Another seed: other initial weights, so that all that is equal was loaded.
@@ -161,7 +162,7 @@ def test_every_agent_brings_the_model_and_planner_that_it_needs(compose_small, t
 
 
 @pytest.mark.parametrize("env", ["gridworld", "cartpole_continuous"])  # discrete, continuous
-@pytest.mark.parametrize("model", names("model", without=("none", "muzero", *LATENT)))
+@pytest.mark.parametrize("model", names("model", without=("none", *WITH_VALUES, *LATENT)))
 def test_mbpo_learns_with_every_model(compose_small, tmp_path, model, env):
     chosen = [f"env={env}", "agent=mbpo", f"model={model}", "agent.rollout_length=auto"]
     parts, restored = build(compose_small(*chosen)), build(compose_small(*chosen, "seed=1"))
@@ -172,7 +173,7 @@ def test_mbpo_learns_with_every_model(compose_small, tmp_path, model, env):
 
 
 @pytest.mark.parametrize("select", ["puct", "gumbel"])
-@pytest.mark.parametrize("model", names("model"))
+@pytest.mark.parametrize("model", names("model", without=("none", "tdmpc2")))
 def test_alphazero_learns_with_every_model(compose_small, tmp_path, model, select):
     chosen = ["env=gridworld", "agent=alphazero", f"model={model}", f"planner.select={select}"]
     parts, restored = build(compose_small(*chosen)), build(compose_small(*chosen, "seed=1"))
@@ -189,6 +190,11 @@ def test_alphazero_learns_with_every_model(compose_small, tmp_path, model, selec
             "model=MuZero: learns from tree search, and agent MPC does not",
         ),
         (["agent=mbpo", "model=muzero"], "model=MuZero: learns from tree search"),
+        (
+            ["agent=mpc", "model=tdmpc2"],
+            "model=TDMPC2: learns from temporal differences, and agent",
+        ),
+        (["agent=tdmpc2", "model=mlp"], "learns from the replay, and agent TDMPC2Agent does not"),
         (["agent=alphazero", "planner=cem"], "planner=CEM: agent=alphazero learns from tree"),
         (["agent=alphazero", "env=pendulum"], "agent=alphazero: needs one discrete action"),
         (["agent=alphazero", "model=oracle", "env=gym", "env.id=Blackjack-v1"], "no batched sim"),
@@ -198,9 +204,19 @@ def test_alphazero_learns_with_every_model(compose_small, tmp_path, model, selec
         ),
     ],
 )
-def test_what_tree_search_cannot_do_is_refused(compose_run, overrides, message):
+def test_what_a_search_or_a_learned_value_cannot_do_is_refused(compose_run, overrides, message):
     with pytest.raises(UserError, match=message):
         build(compose_run("env=cartpole", *overrides))
+
+
+@pytest.mark.parametrize("env", ["gridworld", "cartpole_continuous"])  # discrete, continuous
+@pytest.mark.parametrize("planner", names("planner"))
+def test_tdmpc2_plans_with_every_planner(compose_small, tmp_path, planner, env):
+    chosen = [f"env={env}", "agent=tdmpc2", f"planner={planner}"]
+    parts, restored = build(compose_small(*chosen)), build(compose_small(*chosen, "seed=1"))
+    logged = assert_whole_run(parts, restored, tmp_path)
+    assert logged["model/consistency_loss"]
+    assert logged["agent/value_range"]
 
 
 @pytest.mark.parametrize("model", LATENT)

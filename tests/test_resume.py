@@ -69,6 +69,7 @@ SAC = ["agent.sac.hidden=[8]", "agent.sac.batch_size=8", "agent.sac.updates_per_
 PLANNER = [
     "planner=cem", "planner.horizon=3", "planner.population=12", "planner.iterations=1",
 ]  # fmt: skip
+PLANS_OF_POLICY = ["planner.population=12", "planner.iterations=2", "agent.proposals=2"]
 MODEL = ["model.max_steps=5", "model.hidden=[8]", "agent.fit_every=10"]
 LATENT = [
     "model.fit_steps=2", "model.batch_size=2", "model.sequence_length=4", "agent.fit_every=10",
@@ -96,6 +97,7 @@ AGENTS = {
         "agent=dreamer", "agent.pretrain_steps=2", "agent.replay_ratio=0.2", "model.batch_size=2",
         "model.sequence_length=4",
     ],
+    "tdmpc2": ["agent=tdmpc2", *PLANS_OF_POLICY, "agent.batch_size=4", "agent.pretrain_steps=2"],
     "alphazero": ["agent=alphazero", "planner.num_simulations=2", "agent.batch_size=4"],
     "alphazero on a model of observations": [
         "agent=alphazero", "model=mlp", "planner.num_simulations=2", "agent.batch_size=4", *MODEL,

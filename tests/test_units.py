@@ -67,6 +67,10 @@ FIT = ["agent.fit_every=30", "model.max_steps=40", "model.check_every=20", "mode
 SAC = ["hidden=[16]", "batch_size=16", "log_every=20", "updates_per_step=1"]
 BUTTONS = ["env.kwargs.buttons=3"]
 SEARCH = ["planner.num_simulations=5"]
+POLICY_PLANS = [
+    "agent.batch_size=8", "agent.pretrain_steps=5", "agent.log_every=20", "planner.population=16",
+    "planner.iterations=2", "agent.proposals=2",
+]  # fmt: skip
 TREES = ["agent.batch_size=8", "agent.updates_per_step=0.5", "agent.log_every=20"]
 SEQUENCES = ["model.batch_size=4", "model.sequence_length=10"]
 DREAM = [
@@ -103,6 +107,7 @@ AGENTS = {
     "planet": ["agent=planet", *PLAN, "agent.fit_every=30", "model.fit_steps=3", *SEQUENCES],
     "dreamer": ["agent=dreamer", *DREAM, *SEQUENCES],
     "dreamer without recurrence": ["agent=dreamer", "model=latent", *DREAM, *SEQUENCES],
+    "tdmpc2": ["agent=tdmpc2", *POLICY_PLANS],
     "muzero": ["agent=muzero", *BUTTONS, *SEARCH, *TREES],
     "alphazero": ["agent=alphazero", "model=mlp", *BUTTONS, *SEARCH, *TREES, *FIT],
 }
@@ -124,6 +129,7 @@ REWARD_TAGS = {
     "agent/imagined_return",
     "agent/value",
     "agent/return_range",
+    "agent/value_range",
 }
 
 

@@ -61,7 +61,9 @@ class TDMPC2Agent(Agent):
         updates_per_step: gradient steps per environment step, after the prefill.
         pretrain_steps: gradient steps on the prefill, before the first action.
         discount: per step; "auto": from the length of an episode, see `discount_for`.
-        entropy_scale: weight of the policy's entropy; values are scaled to a range of 1.
+        entropy_scale: weight of the policy's entropy; values are scaled to a range of 1. "auto":
+            1e-4 for continuous actions; 1e-2 for a discrete one, which would else stay with the
+            first choice whose value rises.
         proposals: candidates of the planner that are rollouts of the policy.
         explore: see `Exploration.kind`. "auto": a sample of the planner's last distribution if it
             has one, else "noise" or, for discrete actions, "epsilon".
@@ -87,7 +89,7 @@ class TDMPC2Agent(Agent):
         updates_per_step: PositiveFloat = 1.0,
         pretrain_steps: CountOrZero = 500,
         discount: Fraction | Literal["auto"] = "auto",
-        entropy_scale: NonNegativeFloat = 1e-4,
+        entropy_scale: NonNegativeFloat | Literal["auto"] = "auto",
         proposals: CountOrZero = 6,
         explore: ExplorationKind | Literal["auto"] = "auto",
         noise_std: NonNegativeFloat = 0.1,
@@ -105,6 +107,8 @@ class TDMPC2Agent(Agent):
         self.is_discrete = spec.action.kind == "discrete"
         self.batch_size = batch_size
         self.discount = discount_for(spec.max_episode_steps) if discount == "auto" else discount
+        if entropy_scale == "auto":
+            entropy_scale = 1e-2 if self.is_discrete else 1e-4
         self.exploration = Exploration(self._explore_kind(explore), noise_std, epsilon)
         self.exploration.check(spec, model, planner)
         self.proposals = _checked_proposals(planner, proposals)

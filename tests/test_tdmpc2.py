@@ -1,0 +1,217 @@
+"""TD-MPC2: sequences, imagination, and exact values of a task of two steps."""
+
+import numpy as np
+import pytest
+import torch
+
+from mbrl_cli.agents.policy_prior import PolicyPrior
+from mbrl_cli.agents.tdmpc2_agent import TDMPC2Agent
+from mbrl_cli.errors import UserError
+from mbrl_cli.models.tdmpc2 import TDMPC2
+from mbrl_cli.planners.mcts import MCTS
+from mbrl_cli.planners.mppi import MPPI
+from mbrl_cli.replay.buffer import ReplayBuffer
+
+CPU = torch.device("cpu")
+
+
+def make_model(spec, **changes):
+    return TDMPC2(spec, CPU, torch.Generator().manual_seed(0), **changes)
+
+
+def make_agent(spec, model, planner=None, **changes):
+    planner = planner or MPPI(
+        spec.action, CPU, horizon=2, population=32, iterations=2, noise_beta=0.0, spread=2.0,
+        min_spread=0.05, elite_ratio=0.25, temperature=1.0,
+    )  # fmt: skip
+    generator = torch.Generator().manual_seed(0)
+    settings = {"batch_size": 64, "discount": 0.5, "proposals": 2, "log_every": 1}
+    return TDMPC2Agent(spec, CPU, model, planner, generator, **settings | changes)
+
+
+def test_a_sequence_ends_with_its_episode(make_spec, counting_replay, generator):
+    replay = counting_replay([4, 2])  # obs 0 to 3, then 10 and 11; the last steps terminate
+    data = make_model(make_spec()).sample(replay, 50, generator)
+    for column in range(50):
+        start = float(data.first_obs[column, 0])
+        episode, step = divmod(start, 10.0)
+        left = (4 if episode == 0 else 2) - int(step)
+        assert data.mask[:, column].tolist() == [float(t < left) for t in range(3)]
+        for t in range(min(left, 3)):
+            assert float(data.next_obs[t, column, 0]) == start + t + 1
+            assert float(data.reward[t, column]) == step + t + 1
+            assert float(data.terminated[t, column]) == float(t == left - 1)
+    assert {float(obs) for obs in data.first_obs[:, 0]} == {0.0, 1.0, 2.0, 3.0, 10.0, 11.0}
+
+
+@pytest.mark.parametrize("actions", [2, (3,)])
+def test_a_whole_rollout_equals_single_steps(make_spec, generator, actions):
+    model = make_model(make_spec(3, actions))
+    model.has_ends = True
+    with torch.no_grad():  # rewards that are not zero
+        for parameter in model.optimiser.parameters:
+            parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
+    dim = model.spec.action.dim
+    plans = torch.rand(4, 5, dim, generator=generator)  # [H, M, A]
+    obs = torch.randn(5, 3, generator=generator)
+    state = model.branch(model.observe(model.initial(5), plans[0], obs), 1)
+    whole = model.unroll(state, plans, generator)
+    for step in range(4):
+        single = model.step(state, plans[step], generator)
+        state = single.state
+        assert torch.allclose(whole.reward[step], single.reward, atol=1e-6)
+        assert torch.allclose(whole.continues[step], single.continues)
+    assert torch.allclose(whole.last_state["latent"], state["latent"])
+    assert bool(whole.reward.any())
+
+
+def test_terminations_are_predicted_from_the_first_one_on(make_spec, counting_replay, generator):
+    model = make_model(make_spec())
+    model.refit_scales(counting_replay([4, 3], terminated=False))
+    assert not model.has_ends
+    state = model.branch(model.observe(model.initial(1), torch.zeros(1, 1), torch.ones(1, 1)), 1)
+    plans = torch.zeros(2, 1, 1)
+    assert model.unroll(state, plans, generator).continues is None
+    assert model.step(state, plans[0], generator).continues.tolist() == [[1.0]]
+    model.refit_scales(counting_replay([3]))  # another replay
+    assert model.has_ends
+    assert float(model.step(state, plans[0], generator).continues) < 1.0
+
+
+def two_steps(actions):
+    """Return a replay of a task that ends after two steps.
+
+    The first action has no effect. The second one decides the reward: 1 if its first entry is
+    positive, else 0. Then the task terminates. A third of the episodes is another task: one step
+    with reward 1 before a time limit, which leads back to the same state.
+    """
+    rng = np.random.default_rng(0)
+    replay = ReplayBuffer(1000, 2, 2)
+    first, second, end, loop = (np.array(obs) for obs in ((0, 0), (1, 0), (0, 1), (1, 1)))
+    for episode in range(300):
+        one_hot = np.eye(2)[rng.integers(2, size=2)]
+        action = one_hot if actions == "discrete" else rng.uniform(-1, 1, (2, 2))
+        if episode % 3 == 2:
+            replay.add(loop, action[0], 1.0, loop, False, True)
+            continue
+        reward = float(action[1, 0] > 0)
+        replay.add(first, action[0], 0.0, second, False, False)
+        replay.add(second, action[1], reward, end, True, False)
+    return replay
+
+
+@pytest.mark.parametrize("actions", ["discrete", "continuous"])
+def test_values_plans_and_terminations_of_two_steps_are_learned(make_spec, generator, actions):
+    """With discount 1/2 the values are 1/2, 1, and 1 / (1 - 1/2) = 2 for the loop.
+
+    An untrained model has 0. Without the bootstrap at the time limit the loop has 1; with one at
+    the termination the second state has 1.5 or more.
+    """
+    replay = two_steps(actions)
+    spec = make_spec(2, (2,) if actions == "discrete" else 2)
+    model = make_model(spec, learning_rate=2e-3, target_rate=0.1, unroll_steps=2)
+    agent = make_agent(spec, model, batch_size=48)
+    model.refit_scales(replay)
+    for _ in range(250):
+        agent.learn(replay)
+    obs = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]])
+    state = model.observe(model.initial(3), torch.zeros(3, 2), obs)
+    world = agent.world(generator)
+    with torch.no_grad():
+        values = world.value(model.branch(state, 1))[:, 0]
+    assert torch.allclose(values, torch.tensor([0.5, 1.0, 2.0]), atol=0.2)
+    planner = agent.planner
+    plan = planner.plan(world, state, planner.initial_memory(3), generator)
+    assert bool(plan.actions[1, 0, 0] > 0.0)  # in the second state the first step decides
+    assert bool(plan.actions[0, 1, 0] > 0.0)  # one step later from the first state
+    assert torch.allclose(plan.predicted_return[:2], torch.tensor([0.5, 1.0]), atol=0.2)
+    step = model.step(model.branch(state, 1), torch.tensor([[1.0, 0.0]] * 3), generator)
+    assert (step.continues[:, 0] > 0.5).tolist() == [True, False, True]
+    assert torch.allclose(step.reward[1:, 0], torch.ones(2), atol=0.1)
+
+
+@pytest.mark.parametrize("actions", [2, (3,)])
+def test_learning_changes_all_networks_and_the_encoder_more_slowly(
+    make_spec, counting_replay, actions
+):
+    spec = make_spec(1, actions)
+    rng = np.random.default_rng(0)
+    replay = ReplayBuffer(100, 1, spec.action.dim)
+    for step in range(60):
+        action = np.eye(3)[rng.integers(3)] if actions != 2 else rng.uniform(-1, 1, 2)
+        replay.add(
+            rng.normal(size=1), action, rng.normal(), rng.normal(size=1), step % 9 == 8, False
+        )
+    model = make_model(spec)
+    agent = make_agent(spec, model, pretrain_steps=1)
+    before = agent.state_dict()
+    # Two updates: after the first one rewards and values have gradients to their inputs.
+    metrics = agent.update(replay, 1)
+    assert all(np.isfinite(value) for value in metrics.values())
+    after = agent.state_dict()
+    largest = {}
+    for name in ("encoder", "others"):
+        pairs = zip(before["model"][name], after["model"][name], strict=True)
+        changes = [float((new - old).abs().max()) for old, new in pairs]
+        assert min(changes) > 0.0, name
+        largest[name] = max(changes)
+    # An update of Adam changes a weight by the learning rate at first: 0.3 against 1.
+    assert largest["encoder"] == pytest.approx(0.3 * largest["others"], rel=0.2)
+    for old, new in zip(before["actor"]["network"], after["actor"]["network"], strict=True):
+        assert not torch.equal(old, new)
+
+
+def test_the_paper_s_size_draws_two_of_five_critics(make_spec, generator):
+    spec = make_spec(3, 2)
+    model = make_model(spec, size="5M")
+    agent = make_agent(spec, model)
+    two = agent._two_critics(model.slow_critics)
+    assert {len(parameter) for parameter in model.slow_critics} == {5}
+    assert {len(parameter) for parameter in two} == {2}
+    # Parameters without the policy; the paper's 5M counts tasks with larger observations.
+    numbers = sum(p.numel() for p in [*model.nets.encoder_parameters, *model.nets.other_parameters])
+    assert 4.0e6 < numbers < 5.0e6
+
+
+def test_proposals_are_rollouts_of_the_policy(make_spec, generator):
+    spec = make_spec(2, 1)
+    model = make_model(spec)
+    agent = make_agent(spec, model, proposals=3)
+    with torch.no_grad():  # mean 0.3, standard deviation exp(-10)
+        agent.actor.network.parameters[-1].copy_(torch.tensor([[[0.3, -20.0]]]))
+    state = model.observe(model.initial(4), torch.zeros(4, 1), torch.randn(4, 2))
+    plans = agent.world(generator).propose(state)
+    assert plans.shape == (4, 3, 2, 1)  # [B, K, H, A]
+    assert torch.allclose(plans, torch.full_like(plans, np.tanh(0.3)), atol=1e-3)
+
+
+def test_the_entropy_of_the_policy_by_hand(make_spec, generator):
+    """Standard deviation exp(-4) at first: the density of tanh(u) at u = 0 is that of u."""
+    actor = PolicyPrior(make_spec(1, 1).action, 16, 8, generator, CPU, 1e-3, 0.0, 20.0)
+    _, entropy = actor._value_and_entropy(
+        torch.rand(4000, 16, generator=generator), lambda z, a: a[:, 0], generator
+    )
+    assert float(entropy.mean().detach()) == pytest.approx(
+        0.5 * np.log(2.0 * np.pi * np.e) - 4.0, abs=0.05
+    )
+
+
+def test_exploration_is_a_sample_of_the_planner_or_noise(make_spec):
+    spec = make_spec(2, 1)
+    assert make_agent(spec, make_model(spec)).exploration.kind == "sample"
+    plain = MPPI(spec.action, CPU, horizon=2, population=16)
+    assert make_agent(spec, make_model(spec), plain).exploration.kind == "noise"
+    discrete = make_spec(2, (3,))
+    search = MCTS(discrete.action, CPU, num_simulations=4)
+    assert make_agent(discrete, make_model(discrete), search).exploration.kind == "epsilon"
+    with pytest.raises(UserError, match="explore=sample: needs planner=mppi_elite"):
+        make_agent(spec, make_model(spec), plain, explore="sample")
+    with pytest.raises(UserError, match="proposals=16: must be below"):
+        make_agent(spec, make_model(spec), plain, proposals=16)
+
+
+def test_what_the_model_cannot_learn_from_is_refused(make_spec):
+    with pytest.raises(UserError, match="model=TDMPC2: needs continuous actions or one discrete"):
+        make_model(make_spec(2, (3, 2)))
+    with pytest.raises(UserError, match="model=TDMPC2: needs vector observations"):
+        make_model(make_spec(3 * 64 * 64, 1, obs_shape=(3, 64, 64)))

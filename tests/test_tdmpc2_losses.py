@@ -1,0 +1,119 @@
+"""TD-MPC2: normalization, two-hot targets, losses and scales with numbers derived by hand."""
+
+import math
+
+import pytest
+import torch
+
+from mbrl_cli.agents.tdmpc2_agent import discount_for
+from mbrl_cli.agents.value_range import ValueRange
+from mbrl_cli.models import tdmpc2_losses
+from mbrl_cli.nets.sim_norm import SimNorm, sim_norm
+from mbrl_cli.nets.symlog_two_hot import SymlogTwoHot
+
+
+def test_sim_norm_by_hand():
+    x = torch.tensor([[0.0, math.log(3.0), 5.0, 5.0]])
+    # Softmax of each pair: (1, 3) / 4, and (1, 1) / 2; a constant within a group has no effect.
+    assert torch.allclose(sim_norm(x, group_size=2), torch.tensor([[0.25, 0.75, 0.5, 0.5]]))
+
+
+def test_sim_norm_after_layer_norm_has_groups_of_eight_that_sum_to_one(generator):
+    norm = SimNorm(24)
+    latent = norm(100.0 * torch.randn(5, 24, generator=generator))
+    assert torch.allclose(latent.view(5, 3, 8).sum(-1), torch.ones(5, 3))
+    with torch.no_grad():
+        norm.scale.zero_()  # what remains is the shift, equal for all rows
+        norm.shift[0] = math.log(9.0)
+    latent = norm(torch.randn(2, 24, generator=generator))
+    assert torch.allclose(latent[:, 0], torch.tensor(9.0 / 16.0))  # 9 / (9 + 7)
+    assert torch.allclose(latent[:, 8:], torch.tensor(1.0 / 8.0))
+
+
+def test_two_hot_in_symlog_space_by_hand():
+    two_hot = SymlogTwoHot(21)  # bins -10, -9, ..., 10 in symlog
+    half = math.exp(0.5) - 1.0  # symlog 0.5: between the bins 0 and 1, with index 10 and 11
+    lower, upper_weight = two_hot.encode(torch.tensor([half, math.e - 1.0, 1.0 - math.e**2]))
+    assert lower.tolist()[0] == 10
+    # Whole bins may count as the upper end of one interval or the lower end of the next.
+    position = lower + upper_weight - 10.0
+    assert torch.allclose(position, torch.tensor([0.5, 1.0, -2.0]), atol=1e-5)
+    logits = torch.full((21,), -100.0)
+    logits[10:12] = 0.0
+    assert float(two_hot.mean(logits)) == pytest.approx(half, rel=1e-5)
+    # Not (0 + (e - 1)) / 2 = 0.859, the mean of the bins themselves.
+    assert float(two_hot.mean(torch.zeros(21))) == 0.0
+    # Equal logits: every bin has the probability 1 / 21, whatever the target.
+    assert float(two_hot.loss(torch.zeros(21), torch.tensor(half))) == pytest.approx(math.log(21.0))
+    assert float(two_hot.loss(logits, torch.tensor(half))) == pytest.approx(math.log(2.0))
+
+
+def test_a_little_probability_in_the_outermost_bin_changes_a_value_by_a_factor():
+    two_hot = SymlogTwoHot(21)
+    probabilities = torch.full((21,), 1e-12)
+    probabilities[15] = 0.999  # symlog 5: 147.4
+    probabilities[20] = 0.001  # symlog 10: 22,025, which would add 22
+    expected = math.exp(0.999 * 5.0 + 0.001 * 10.0) - 1.0  # 148.2
+    assert float(two_hot.mean(probabilities.log())) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_step_weighs_half_as_much_as_the_one_before_it():
+    mask = torch.tensor([[1.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
+    weight = tdmpc2_losses.step_weights(mask, rho=0.5)  # [H=3, n=2]
+    assert torch.allclose(weight * 6.0, torch.tensor([[1.0, 1.0], [0.5, 0.0], [0.25, 0.0]]))
+
+
+def test_consistency_loss_by_hand():
+    target = torch.zeros(2, 1, 4)
+    latent = target.clone()
+    latent[0, 0, 0] = 2.0  # mean square 4 / 4 = 1
+    latent[1, 0] = 3.0  # mean square 9
+    weight = tdmpc2_losses.step_weights(torch.ones(2, 1), rho=0.5)  # 1/2, 1/4
+    loss = tdmpc2_losses.consistency_loss(latent, target, weight)
+    assert float(loss) == pytest.approx(1.0 / 2.0 + 9.0 / 4.0)
+
+
+def test_nothing_is_bootstrapped_after_a_termination_but_after_a_time_limit():
+    reward = torch.tensor([1.0, 1.0])
+    terminated = torch.tensor([1.0, 0.0])  # the second step may be the last one before a time limit
+    target = tdmpc2_losses.td_target(reward, terminated, torch.tensor([10.0, 10.0]), 0.9)
+    assert target.tolist() == [1.0, 10.0]  # 1, and 1 + 0.9 * 10
+
+
+def test_value_loss_is_a_mean_over_the_critics():
+    two_hot = SymlogTwoHot(3)  # bins -10, 0, 10 in symlog
+    logits = torch.zeros(2, 1, 1, 3)  # two critics; the first one is undecided: log(3)
+    logits[1, ..., 1] = 100.0  # the second one is certain of 0
+    loss = tdmpc2_losses.value_loss(two_hot, logits, torch.zeros(1, 1), torch.ones(1, 1))
+    assert float(loss) == pytest.approx(math.log(3.0) / 2.0)
+
+
+def test_continue_loss_ignores_what_comes_after_the_episode():
+    logits = torch.tensor([[0.0, 0.0], [math.log(3.0), 50.0]])  # probabilities 1/2, 1/2, 3/4, 1
+    terminated = torch.tensor([[0.0, 1.0], [1.0, 1.0]])
+    mask = torch.tensor([[1.0, 1.0], [1.0, 0.0]])
+    loss = tdmpc2_losses.continue_loss(logits, terminated, mask)
+    assert float(loss) == pytest.approx((2.0 * math.log(2.0) + math.log(4.0)) / 4.0)
+
+
+def test_policy_loss_by_hand():
+    value, entropy = torch.tensor([[6.0]]), torch.tensor([[2.0]])
+    loss = tdmpc2_losses.policy_loss(value, entropy, torch.tensor([[0.5]]), torch.tensor(3.0), 0.1)
+    assert float(loss) == pytest.approx(-0.5 * (6.0 / 3.0 + 0.1 * 2.0))
+
+
+def test_the_range_of_values_is_between_the_percentiles_and_at_least_one():
+    scale = ValueRange()
+    scale.update(torch.arange(101.0))  # 5th percentile 5, 95th percentile 95
+    assert float(scale.range) == pytest.approx(1.0 + 0.01 * (90.0 - 1.0))
+    small = ValueRange()
+    small.update(torch.linspace(0.0, 0.5, 101))
+    assert float(small.range) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("steps", "discount"),
+    [(200, 0.975), (500, 0.99), (20, 0.95), (5000, 0.995), (None, 0.995)],
+)
+def test_the_discount_has_five_effective_horizons_in_an_episode(steps, discount):
+    assert discount_for(steps) == pytest.approx(discount)
