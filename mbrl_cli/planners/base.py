@@ -21,8 +21,8 @@ class Plan(NamedTuple):
     # [B] return that the model predicts for the plan, without any bonus; NaN or None: unknown
     predicted_return: Tensor | None = None
     memory: State | None = None  # carried to the next decision: tensors with leading axis B
-    sampled: Tensor | None = None  # [B, H, A] a sample of the planner's last distribution of plans
     nonfinite: Tensor | int = 0  # number of imagined plans whose return was not finite
+    sampled: Tensor | None = None  # [B, H, A] a sample of the planner's last distribution of plans
 
 
 class Planner(ABC):

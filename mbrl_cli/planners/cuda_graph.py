@@ -53,8 +53,8 @@ class CudaGraphPlanner:
             actions=plan.actions.clone(),
             predicted_return=_clone(plan.predicted_return),
             memory={key: value.clone() for key, value in (plan.memory or {}).items()},
-            sampled=_clone(plan.sampled),
             nonfinite=_clone(plan.nonfinite),
+            sampled=_clone(plan.sampled),
         )
 
     def _record(self, state: State, memory: State) -> None:

@@ -119,8 +119,8 @@ class MPPI(TrajectoryPlanner):
             actions=self.nearest_actions(mean),
             predicted_return=predicted,
             memory={"mean": self.shifted(mean)},
-            sampled=sampled,
             nonfinite=nonfinite,
+            sampled=sampled,
         )
 
     def _refitted_spread(
