@@ -3,6 +3,8 @@
 Differences from the paper: a head predicts whether the task continues, so that tasks may terminate;
 observations and rewards are scaled by the replay; hidden layers use SiLU, because Mish takes ten
 times as long on a CPU, LayerNorm without learned scale, and no dropout.
+
+This file has more than 300 lines because imagination and learning share the networks.
 """
 
 from __future__ import annotations
