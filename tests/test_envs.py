@@ -208,7 +208,7 @@ def test_a_time_limit_truncates_and_a_seed_repeats_the_first_observation():
 REFUSED = {
     "env.id=CartPol-v1: unknown environment; did you mean CartPole-v1": {"id": "CartPol-v1"},
     "env.id=CartPole-v9: unknown environment; did you mean CartPole-v1": {"id": "CartPole-v9"},
-    "did you mean mbrl/GridWorld-v0?": {"id": "mbrl/GridWrld-v0"},
+    "did you mean mbrl/GridWorld-v0": {"id": "mbrl/GridWrld-v0"},
     "env.id=foo/Bar-v0: unknown environment; where a package": {"id": "foo/Bar-v0"},
     "env.id=no_such_package:X-v0: cannot import no_such_package": {"id": "no_such_package:X-v0"},
     "env.max_episode_steps=0: must be >= 1 or null": {"id": "CartPole-v1", "max_episode_steps": 0},

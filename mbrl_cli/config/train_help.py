@@ -39,15 +39,17 @@ def train_help(user_dir: Path | None = None) -> str:
 
 
 def _choices(user_dir: Path | None) -> str:
+    lines = {group: ", ".join(choices(group, user_dir)) for group in LISTED}
+    lines["experiment"] = "complete settings of a run: mbrl list experiment"
     return "".join(
         textwrap.fill(
-            ", ".join(choices(group, user_dir)),
+            text,
             width=WIDTH,
             initial_indent=f"  {group:<12}",
             subsequent_indent=" " * 14,
         )
         + "\n"
-        for group in LISTED
+        for group, text in lines.items()
     )
 
 
