@@ -23,6 +23,12 @@ class Categorical:
         """Return the most likely actions [n, A]."""
         return F.one_hot(out.argmax(-1), self.num_outputs).float()
 
+    def expectation_and_entropy(self, out: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the expectation [n] of the choices' values [n, A], and the entropy [n]."""
+        log_probs = F.log_softmax(out, dim=-1)  # [n, A]
+        probs = log_probs.exp()
+        return (probs * values).sum(-1), -(probs * log_probs).sum(-1)
+
     def sample(self, out: Tensor, generator: torch.Generator) -> Tensor:
         """Return random actions [n, A]: argmax of logits plus Gumbel noise."""
         uniform = torch.rand(out.shape, generator=generator, device=generator.device)

@@ -122,9 +122,7 @@ class PolicyPrior:
         """Return the value and the entropy [n] of the policy, differentiable in its weights."""
         out = self._outputs(latent)
         if isinstance(self.distribution, Categorical):
-            log_probs = out.log_softmax(-1)  # [n, A]
-            probs = log_probs.exp()
-            return (probs * critic(latent, None)).sum(-1), -(probs * log_probs).sum(-1)
+            return self.distribution.expectation_and_entropy(out, critic(latent, None))
         shape = len(latent), self.distribution.noise_dim
         noise = torch.randn(shape, generator=generator, device=generator.device)
         action, log_density = self.distribution.sample_with_log_density(out, noise.to(out.device))

@@ -273,10 +273,8 @@ class SAC(Agent):
         """
         out = self.actor(obs[None])[0]
         if isinstance(self.distribution, Categorical):
-            log_probs = F.log_softmax(out, dim=-1)  # [n, A]
-            probs = log_probs.exp()
             q = self.critics.min_q_of_choices(obs, critic_weights)  # [n, A]
-            return (probs * q).sum(-1), -(probs * log_probs).sum(-1)
+            return self.distribution.expectation_and_entropy(out, q)
         action, log_density = self.distribution.sample_with_log_density(out, noise)
         return self.critics.min_q(obs, action, critic_weights), -log_density
 

@@ -18,11 +18,11 @@ class FoldedEnsemble:
     """Copies of trained networks in a form that needs one batched matrix product per layer.
 
     Normalization and, where the networks predict a change, "next observation = observation +
-    change" are folded into the weights. The
-    linear map of the input is part of the first layer's product. Biases are the weights of an input
-    that is always one, and of a hidden unit that always is, which saves a pass over memory for each
-    layer. The feature axis is before the row axis. Each piece of the output is then a contiguous
-    block, so that nothing is split, transposed or concatenated between steps.
+    change" are folded into the weights. The linear map of the input is part of the first layer's
+    product. Biases are the weights of an input that is always one, and of a hidden unit that always
+    is, which saves a pass over memory for each layer. The feature axis is before the row axis. Each
+    piece of the output is then a contiguous block, so that nothing is split, transposed or
+    concatenated between steps.
 
     Axes: E members, G networks (E of them, or one that is the mean of all), h hidden units,
     P particles, J = P / G particles of a network, M rows of the batch, n = J * M, O obs_dim,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mbrl_cli.nets.two_hot import MAX_SYMLOG, TwoHot, symexp, symlog
+from mbrl_cli.nets.two_hot import TwoHot, even_bins, symexp, symlog
 
 
 class SymlogTwoHot(TwoHot):
@@ -19,9 +19,7 @@ class SymlogTwoHot(TwoHot):
 
     def __init__(self, num_bins: int, device: torch.device | str = "cpu") -> None:
         super().__init__(num_bins, device)
-        half = torch.linspace(-MAX_SYMLOG, MAX_SYMLOG, num_bins)[: num_bins // 2]
-        middle = torch.zeros(num_bins % 2)
-        self.bins = torch.cat([half, middle, -half.flip(0)]).to(device)  # [K]
+        self.bins = even_bins(num_bins).to(device)  # [K]
 
     def mean(self, logits: Tensor) -> Tensor:
         """Return the scalars [...] that logits [..., K] encode."""

@@ -28,10 +28,7 @@ class TwoHot:
     """
 
     def __init__(self, num_bins: int, device: torch.device | str = "cpu") -> None:
-        below = symexp(torch.linspace(-MAX_SYMLOG, MAX_SYMLOG, num_bins))[: num_bins // 2]
-        middle = torch.zeros(num_bins % 2)
-        # Exactly symmetric, so that the mean of a uniform distribution is exactly zero.
-        self.bins = torch.cat([below, middle, -below.flip(0)]).to(device)  # [K]
+        self.bins = symexp(even_bins(num_bins)).to(device)  # [K]
 
     def mean(self, logits: Tensor) -> Tensor:
         """Return the scalars [...] that logits [..., K] encode."""
@@ -91,6 +88,15 @@ class _CrossEntropy(torch.autograd.Function):
             result.scatter_add_(-1, index, gradient * (weight - 1.0))
             result.scatter_add_(-1, index + 1, gradient * -weight)
         return result, None, None
+
+
+def even_bins(num_bins: int) -> Tensor:
+    """Return K evenly spaced numbers [K] from -`MAX_SYMLOG` to `MAX_SYMLOG`.
+
+    They are exactly symmetric, so that the mean of a uniform distribution is exactly zero.
+    """
+    below = torch.linspace(-MAX_SYMLOG, MAX_SYMLOG, num_bins)[: num_bins // 2]
+    return torch.cat([below, torch.zeros(num_bins % 2), -below.flip(0)])
 
 
 def symlog(x: Tensor) -> Tensor:
