@@ -224,6 +224,29 @@ def test_the_actor_loss_does_not_train_critics(make_spec):
     assert any(changed[:4])  # actor: its entropy grows
 
 
+def test_the_actor_learns_once_for_each_policy_delay_gradient_steps(make_spec):
+    spec = make_spec(actions=1)
+    agent = make_sac(spec, policy_delay=3)
+    replay = random_replay(spec, 30)
+    learned = []
+    for _ in range(7):
+        actor = agent.actor.parameters[0].clone()
+        critics = agent.critics.network.parameters[0].clone()
+        temperature = agent.log_temperature.item()
+        agent.learn(agent.sample_batches(replay, 1, 8), 8)
+        learned.append(not torch.equal(actor, agent.actor.parameters[0]))
+        assert learned[-1] == (temperature != agent.log_temperature.item())
+        assert not torch.equal(critics, agent.critics.network.parameters[0])
+    assert learned == [True, False, False, True, False, False, True]
+
+
+def test_the_logged_temperature_is_a_mean_over_the_steps_that_learn_it(make_spec):
+    spec = make_spec(actions=1)
+    agent = make_sac(spec, policy_delay=4, learning_rate=1e-12)
+    agent.learn(agent.sample_batches(random_replay(spec, 30), 10, 8), 8)
+    assert agent.metrics.take(10)["agent/temperature"] == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize(("target_entropy", "direction"), [(-5.0, -1), (5.0, 1)])
 def test_the_temperature_falls_while_the_entropy_is_above_its_target(
     make_spec, target_entropy, direction

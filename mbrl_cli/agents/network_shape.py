@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from mbrl_cli.errors import UserError
+from mbrl_cli.nets.mixed_precision import Precision
 from mbrl_cli.nets.stacked_mlp import StackedMLP
 from mbrl_cli.nets.stacked_network import StackedNetwork
 from mbrl_cli.nets.stacked_residual_mlp import StackedResidualMLP
@@ -23,6 +24,7 @@ class NetworkShape:
         hidden: widths of the hidden layers, or of the residual blocks, which are all equal.
         activation: of the hidden layers.
         layer_norm: whether an MLP normalises its hidden layers; residual networks always do.
+        precision: of the hidden layers' matrix products.
 
     Raises:
         UserError: if residual blocks have different widths.
@@ -32,6 +34,7 @@ class NetworkShape:
     hidden: Sequence[int]
     activation: str
     layer_norm: bool = False
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         if self.network == "residual" and len(set(self.hidden)) != 1:
@@ -52,9 +55,9 @@ class NetworkShape:
         if self.network == "residual":
             return StackedResidualMLP(
                 num_members, in_dim, out_dim, generator, self.hidden[0], len(self.hidden),
-                self.activation, device,
+                self.activation, device, self.precision,
             )  # fmt: skip
         return StackedMLP(
             num_members, in_dim, out_dim, generator, self.hidden, self.activation,
-            self.layer_norm, device,
+            self.layer_norm, device, self.precision,
         )  # fmt: skip

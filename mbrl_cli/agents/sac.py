@@ -2,7 +2,7 @@
 
 For a discrete action it follows Christodoulou 2019: the critics value all choices at once, and
 expectations over the policy are sums. All gradients of an update are taken at the same weights, as
-in the authors' implementation, so that one backward pass and one optimiser step suffice.
+in the authors' implementation.
 
 Observations and rewards are in units that are measured in the replay, so that the units of the task
 do not matter. The losses that are logged are in these units; values and the temperature are in the
@@ -39,6 +39,7 @@ from mbrl_cli.divergence import all_finite
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
 from mbrl_cli.nets.adamw import AdamW
+from mbrl_cli.nets.mixed_precision import Precision
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.replay.replay_normalizer import ReplayNormalizer
 from mbrl_cli.replay.reward_scale import RewardScale
@@ -68,9 +69,11 @@ class SAC(Agent):
         hidden: widths of the hidden layers or residual blocks.
         activation: of the hidden layers.
         layer_norm: whether the hidden layers of MLP critics are normalised.
+        precision: of the matrix products of hidden layers.
         learning_rate: of actor, critics and temperature.
         batch_size: transitions per gradient step.
         updates_per_step: gradient steps per environment step.
+        policy_delay: gradient steps of the critics for each one of actor and temperature.
         discount: per environment step.
         target_rate: update rate of the target critics, an exponential moving average.
         initial_temperature: weight of the entropy at the start, in typical rewards; see
@@ -95,9 +98,11 @@ class SAC(Agent):
         hidden: Sequence[Count] = (256, 256),
         activation: Activation = "relu",
         layer_norm: bool = False,
+        precision: Precision = "float32",
         learning_rate: LearningRate = 3e-4,
         batch_size: Count = 256,
         updates_per_step: PositiveFloat = 1.0,
+        policy_delay: Count = 1,
         discount: Fraction = 0.99,
         target_rate: LearningRate = 5e-3,
         initial_temperature: PositiveFloat = 1.0,
@@ -112,6 +117,7 @@ class SAC(Agent):
         self.generator = generator
         self.learning_rate = learning_rate
         self.batch_size = batch_size
+        self.policy_delay = policy_delay
         self.discount = discount
         self.actor_ema_rate = actor_ema_rate
         self.distribution: SquashedGaussian | Categorical
@@ -122,7 +128,7 @@ class SAC(Agent):
             self.distribution = SquashedGaussian(action.dim)
             automatic = -float(action.dim)  # Haarnoja et al. 2018, appendix D
         self.target_entropy = automatic if target_entropy == "auto" else target_entropy
-        shape = NetworkShape(network, hidden, activation)
+        shape = NetworkShape(network, hidden, activation, precision=precision)
         self.actor = shape.build(1, spec.obs_dim, self.distribution.num_outputs, generator, device)
         self.ema_actor = [parameter.clone() for parameter in self.actor.detached()]
         of_critics = replace(shape, layer_norm=layer_norm)
@@ -130,9 +136,8 @@ class SAC(Agent):
         self.log_temperature = torch.tensor(
             math.log(initial_temperature), device=device, requires_grad=True
         )
-        self.optimiser = AdamW(
-            [*self.actor.parameters, *self.critics.network.parameters, self.log_temperature]
-        )
+        self.actor_optimiser = AdamW([*self.actor.parameters, self.log_temperature])
+        self.critic_optimiser = AdamW(self.critics.network.parameters)
         self.normalizer = ReplayNormalizer(spec.obs_dim, device)
         self.reward_scale = RewardScale(device)
         self.schedule = GradientSchedule(updates_per_step)
@@ -184,7 +189,7 @@ class SAC(Agent):
 
     def is_finite(self) -> bool:
         """Return whether all weights and the temperature are finite."""
-        return all_finite(self.optimiser.parameters)
+        return all_finite(self.actor_optimiser.parameters + self.critic_optimiser.parameters)
 
     # --- learning -----------------------------------------------------------------------------
 
@@ -220,7 +225,7 @@ class SAC(Agent):
         for index in range(updates):
             batch = Batch(*(field[index] for field in scaled))
             self._gradient_step(batch, noise[index], num_real)
-        self.schedule.num_updates += updates
+            self.schedule.num_updates += 1
 
     def _gradient_step(self, batch: Batch, noise: Tensor, num_real: int) -> None:
         """Take a gradient step on batch [n, ...] with normal random numbers [2, n, A].
@@ -232,26 +237,28 @@ class SAC(Agent):
             temperature = self.log_temperature.exp()
             targets = self.td_targets(batch, temperature, next_action_noise)
         q = self.critics.q(batch.obs, batch.action, self.critics.network.parameters)  # [2, n]
-        of_critics = critic_loss(q, targets)
+        loss = critic_loss(q, targets)
+        gradients = torch.autograd.grad(loss, self.critic_optimiser.parameters)
+        self.metrics.add_critics(loss.detach(), self.reward_scale.restore(q[0].detach()), num_real)
+        if self.schedule.num_updates % self.policy_delay == 0:
+            self._actor_step(batch.obs, action_noise, temperature)
+        self.critic_optimiser.step(gradients, self.learning_rate)
+        self.critics.update_targets()
+
+    def _actor_step(self, obs: Tensor, noise: Tensor, temperature: Tensor) -> None:
+        """Take a gradient step of actor and temperature at obs [n, O] with noise [n, A]."""
         # Critics without gradient: the actor's loss does not train them.
         expected_q, entropy = self.expected_q_and_entropy(
-            batch.obs, self.critics.network.detached(), action_noise
+            obs, self.critics.network.detached(), noise
         )
         of_actor = actor_loss(expected_q, entropy, temperature)
         mean_entropy = entropy.detach().mean()
         of_temperature = temperature_loss(self.log_temperature, mean_entropy, self.target_entropy)
-        loss = of_critics + of_actor + of_temperature
-        gradients = torch.autograd.grad(loss, self.optimiser.parameters)
-        self.optimiser.step(gradients, self.learning_rate)
-        self.critics.update_targets()
+        gradients = torch.autograd.grad(of_actor + of_temperature, self.actor_optimiser.parameters)
+        self.actor_optimiser.step(gradients, self.learning_rate)
         torch._foreach_lerp_(self.ema_actor, self.actor.detached(), self.actor_ema_rate)
-        self.metrics.add(
-            critic_loss=of_critics.detach(),
-            actor_loss=of_actor.detach(),
-            temperature=self.reward_scale.restore(temperature),
-            entropy=mean_entropy,
-            q=self.reward_scale.restore(q[0].detach()),
-            num_real=num_real,
+        self.metrics.add_actor(
+            of_actor.detach(), self.reward_scale.restore(temperature), mean_entropy
         )
 
     def td_targets(self, batch: Batch, temperature: Tensor, noise: Tensor) -> Tensor:
@@ -288,7 +295,8 @@ class SAC(Agent):
             "critics": self.critics.network.detached(),
             "targets": self.critics.targets,
             "log_temperature": self.log_temperature.detach(),
-            "optimiser": self.optimiser.state_dict(),
+            "actor_optimiser": self.actor_optimiser.state_dict(),
+            "critic_optimiser": self.critic_optimiser.state_dict(),
             "generator": self.generator.get_state(),
             "metrics": self.metrics.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -305,7 +313,8 @@ class SAC(Agent):
         self.critics.network.load(state["critics"])
         torch._foreach_copy_(self.critics.targets, list(state["targets"]))
         self.log_temperature.copy_(state["log_temperature"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.actor_optimiser.load_state_dict(state["actor_optimiser"])
+        self.critic_optimiser.load_state_dict(state["critic_optimiser"])
         self.generator.set_state(state["generator"])
         self.metrics.load_state_dict(state["metrics"])
         self.schedule.load_state_dict(state["schedule"])

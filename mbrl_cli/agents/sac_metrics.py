@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,75 +19,56 @@ class SACMetrics:
     """
 
     def __init__(self, log_every: int, device: torch.device) -> None:
-        self._means = RunningMeans(_Statistics._fields, log_every, device)
+        self._critics = RunningMeans(("critic_loss", "q_real", "q_imagined"), log_every, device)
+        self._actor = RunningMeans(("actor_loss", "temperature", "entropy"), log_every, device)
         self._num_real = 0  # real transitions since the last log
         self._num_imagined = 0
 
-    def add(
-        self,
-        critic_loss: Tensor,
-        actor_loss: Tensor,
-        temperature: Tensor,
-        entropy: Tensor,
-        q: Tensor,
-        num_real: int,
-    ) -> None:
-        """Add one gradient step.
+    def add_critics(self, loss: Tensor, q: Tensor, num_real: int) -> None:
+        """Add one gradient step of the critics.
 
         Args:
-            critic_loss: scalar, like the three that follow.
-            actor_loss: scalar.
-            temperature: scalar.
-            entropy: mean over the batch.
+            loss: scalar.
             q: values of a critic [n]; the first `num_real` rows are real transitions.
             num_real: number of real transitions in the batch.
         """
-        statistics = _Statistics(
-            critic_loss=critic_loss,
-            actor_loss=actor_loss,
-            temperature=temperature,
-            entropy=entropy,
-            q_real=q[:num_real].sum(),
-            q_imagined=q[num_real:].sum(),
-        )
-        self._means.add(torch.stack(statistics))
+        self._critics.add(torch.stack([loss, q[:num_real].sum(), q[num_real:].sum()]))
         self._num_real += num_real
         self._num_imagined += len(q) - num_real
 
+    def add_actor(self, loss: Tensor, temperature: Tensor, entropy: Tensor) -> None:
+        """Add one gradient step of actor and temperature; all three are scalars."""
+        self._actor.add(torch.stack([loss, temperature, entropy]))
+
     def take(self, env_step: int) -> dict[str, float]:
         """Return the means since the last log by tag and start new ones; empty if no log is due."""
-        if not self._means.due(env_step):
+        if not self._critics.due(env_step):
             return {}
-        num_updates, num_real, num_imagined = self._means.count, self._num_real, self._num_imagined
-        sums = self._means.take_sums(env_step)
-        self._num_real = self._num_imagined = 0
-        counts = dict.fromkeys(sums, num_updates) | {"q_real": num_real, "q_imagined": num_imagined}
-        metrics = {
-            f"agent/{name}": total / counts[name] for name, total in sums.items() if counts[name]
+        counts = {
+            "critic_loss": self._critics.count,
+            "q_real": self._num_real,
+            "q_imagined": self._num_imagined,
         }
-        metrics["agent/imagined_ratio"] = num_imagined / (num_real + num_imagined)
+        sums = self._critics.take_sums(env_step)
+        means = {name: total / counts[name] for name, total in sums.items() if counts[name]}
+        if self._actor.count:
+            means |= self._actor.take(env_step)
+        metrics = {f"agent/{name}": mean for name, mean in means.items()}
+        metrics["agent/imagined_ratio"] = self._num_imagined / (self._num_real + self._num_imagined)
+        self._num_real = self._num_imagined = 0
         return metrics
 
     def state_dict(self) -> dict[str, Any]:
         """Return sums and counters."""
         return {
-            "means": self._means.state_dict(),
+            "critics": self._critics.state_dict(),
+            "actor": self._actor.state_dict(),
             "num_real": self._num_real,
             "num_imagined": self._num_imagined,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the values that `state_dict` returned."""
-        self._means.load_state_dict(state["means"])
+        self._critics.load_state_dict(state["critics"])
+        self._actor.load_state_dict(state["actor"])
         self._num_real, self._num_imagined = state["num_real"], state["num_imagined"]
-
-
-class _Statistics(NamedTuple):
-    """Scalars of one gradient step, in the order in which they are logged."""
-
-    critic_loss: Tensor
-    actor_loss: Tensor
-    temperature: Tensor
-    entropy: Tensor
-    q_real: Tensor  # sum over the real transitions
-    q_imagined: Tensor  # sum over the imagined transitions

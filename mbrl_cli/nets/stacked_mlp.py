@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mbrl_cli.nets.activations import ACTIVATIONS
+from mbrl_cli.nets.mixed_precision import Precision
 from mbrl_cli.nets.stacked_network import StackedNetwork
 
 
@@ -26,16 +27,17 @@ class StackedMLP(StackedNetwork):
         activation: str = "relu",
         layer_norm: bool = False,
         device: torch.device | str = "cpu",
+        precision: Precision = "float32",
     ) -> None:
         layers = list(pairwise([in_dim, *hidden, out_dim]))
-        super().__init__(num_members, layers, generator, device)
+        super().__init__(num_members, layers, generator, device, precision)
         self.activation = ACTIVATIONS[activation]
         self.layer_norm = layer_norm
 
     def hidden_layers(self, x: Tensor, weights: Sequence[Tensor]) -> Tensor:
         """Map x [E, n, in] to [E, n, hidden]."""
         for weight, bias in zip(weights[::2], weights[1::2], strict=True):
-            x = torch.baddbmm(bias, x, weight)  # [E, n, hidden]
+            x = self.linear(x, weight, bias)  # [E, n, hidden]
             if self.layer_norm:
                 x = F.layer_norm(x, x.shape[-1:])  # no scale and shift: the next layer learns them
             x = self.activation(x)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mbrl_cli.nets.activations import ACTIVATIONS
+from mbrl_cli.nets.mixed_precision import Precision
 from mbrl_cli.nets.stacked_network import StackedNetwork
 
 EXPANSION = 4  # width of a block's inner layer, in widths of the network
@@ -32,19 +33,20 @@ class StackedResidualMLP(StackedNetwork):
         num_blocks: int = 1,
         activation: str = "relu",
         device: torch.device | str = "cpu",
+        precision: Precision = "float32",
     ) -> None:
         inner = EXPANSION * width
         block = [(width, inner), (inner, width)]
         layers = [(in_dim, width), *block * num_blocks, (width, out_dim)]
-        super().__init__(num_members, layers, generator, device)
+        super().__init__(num_members, layers, generator, device, precision)
         self.activation = ACTIVATIONS[activation]
 
     def hidden_layers(self, x: Tensor, weights: Sequence[Tensor]) -> Tensor:
         """Map x [E, n, in] to [E, n, width]."""
         weight, bias = weights[:2]
-        x = torch.baddbmm(bias, x, weight)
+        x = self.linear(x, weight, bias)
         for index in range(2, len(weights), 4):
             first, first_bias, second, second_bias = weights[index : index + 4]
-            inner = torch.baddbmm(first_bias, F.layer_norm(x, x.shape[-1:]), first)  # [E, n, inner]
-            x = x + torch.baddbmm(second_bias, self.activation(inner), second)
+            inner = self.linear(F.layer_norm(x, x.shape[-1:]), first, first_bias)  # [E, n, inner]
+            x = x + self.linear(self.activation(inner), second, second_bias)
         return F.layer_norm(x, x.shape[-1:])
