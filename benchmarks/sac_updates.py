@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import gymnasium as gym
 import numpy as np
@@ -23,6 +23,7 @@ import torch
 from timing import report, time_interleaved
 
 from mbrl_cli.agents.sac import SAC
+from mbrl_cli.nets.mixed_precision import Precision
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.threads_and_malloc import set_threads_and_malloc
 from mbrl_cli.types import ActionSpec, EnvSpec
@@ -39,12 +40,17 @@ def transitions(obs_dim: int, action_dim: int) -> Transitions:
     return obs, action, rng.normal(size=ROWS).astype(np.float32), next_obs
 
 
-def ours(data: Transitions, hidden: list[int], batch_size: int) -> Callable[[int], Any]:
+def ours(
+    data: Transitions, hidden: list[int], batch_size: int, *, precision: Precision
+) -> Callable[[int], Any]:
     """Return a function that takes a number of gradient steps with this package's SAC."""
     obs_dim, action_dim = data[0].shape[1], data[1].shape[1]
     spec = EnvSpec("toy", obs_dim, (False,) * obs_dim, ActionSpec("continuous", action_dim), None)
     generator = torch.Generator().manual_seed(0)
-    agent = SAC(spec, torch.device("cpu"), generator, hidden=hidden, batch_size=batch_size)
+    agent = SAC(
+        spec, torch.device("cpu"), generator, hidden=hidden, batch_size=batch_size,
+        precision=precision,
+    )  # fmt: skip
     replay = ReplayBuffer(ROWS, obs_dim, action_dim)
     for obs, action, reward, next_obs in zip(*data, strict=True):
         replay.add(obs, action, float(reward), next_obs, False, False)
@@ -162,6 +168,7 @@ def main() -> None:
     parser.add_argument("--peer", choices=PEERS, default="stable-baselines3")
     parser.add_argument("--obs", type=int, default=17)
     parser.add_argument("--actions", type=int, default=6)
+    parser.add_argument("--precision", choices=get_args(Precision), default="float32")
     parser.add_argument("--plain-memory", action="store_true", help="without malloc settings")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--updates", type=int, default=60, help="gradient steps per round")
@@ -176,7 +183,11 @@ def main() -> None:
         set_threads_and_malloc(arguments.threads)
     data = transitions(arguments.obs, arguments.actions)
     peer = PEERS[arguments.peer]
-    sides = {"ours": ours, arguments.peer: peer, "products alone": products_alone}
+    sides = {
+        "ours": partial(ours, precision=arguments.precision),
+        arguments.peer: peer,
+        "products alone": products_alone,
+    }
     learners = {
         name: make(data, arguments.hidden, arguments.batch_size) for name, make in sides.items()
     }
