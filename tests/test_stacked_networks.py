@@ -41,3 +41,18 @@ def test_a_residual_network_adds_its_blocks_to_a_linear_layer(generator):
             inner = normalized(hidden) @ w1 + b1
             hidden = hidden + (inner * torch.sigmoid(inner)) @ w2 + b2
         assert torch.allclose(net(x)[member], normalized(hidden) @ out + out_bias, atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [StackedMLP, StackedResidualMLP])
+def test_bfloat16_gives_values_and_gradients_within_its_precision(make, generator):
+    x = torch.randn(2, 256, 3, generator=generator)
+    results = {}
+    for precision in ("float32", "bfloat16"):
+        net = make(2, 3, 1, torch.Generator().manual_seed(0), precision=precision)
+        out = net(x)
+        results[precision] = out, *torch.autograd.grad(out.square().sum(), net.parameters)
+    errors = []
+    for exact, value in zip(results["float32"], results["bfloat16"], strict=True):
+        assert value.dtype == torch.float32
+        errors.append(((value - exact).norm() / exact.norm()).item())
+    assert 0.0 < max(errors) < 0.03

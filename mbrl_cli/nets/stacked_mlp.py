@@ -37,7 +37,7 @@ class StackedMLP(StackedNetwork):
     def hidden_layers(self, x: Tensor, weights: Sequence[Tensor]) -> Tensor:
         """Map x [E, n, in] to [E, n, hidden]."""
         for weight, bias in zip(weights[::2], weights[1::2], strict=True):
-            x = self.linear(x, weight, bias)  # [E, n, hidden]
+            x = torch.baddbmm(bias, x, weight)  # [E, n, hidden]
             if self.layer_norm:
                 x = F.layer_norm(x, x.shape[-1:])  # no scale and shift: the next layer learns them
             x = self.activation(x)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mbrl_cli.nets.linear_bfloat16 import linear_bfloat16
 from mbrl_cli.nets.mixed_precision import Precision
 
 
@@ -21,8 +20,7 @@ class StackedNetwork(ABC):
     Axes: E members, n rows, in/out features.
 
     Attributes:
-        linear: maps x [E, n, in] to [E, n, out] with a weight and a bias of `parameters`; its
-            products are float32 or bfloat16. Everything else, the output layer too, is float32.
+        precision: of the hidden layers' products; weights and the output layer are float32.
         parameters: alternately weight [E, in, out] and bias [E, 1, out]; the last two are those of
             the output layer.
     """
@@ -36,7 +34,7 @@ class StackedNetwork(ABC):
         precision: Precision = "float32",
     ) -> None:
         """Draw the parameters of `layers` (inputs, outputs), uniform in +-1/sqrt(inputs)."""
-        self.linear = linear_bfloat16 if precision == "bfloat16" else _linear_float32
+        self.precision = precision
         self.parameters: list[Tensor] = []
         for fan_in, fan_out in layers:
             bound = fan_in**-0.5
@@ -48,7 +46,9 @@ class StackedNetwork(ABC):
     def __call__(self, x: Tensor, parameters: Sequence[Tensor] | None = None) -> Tensor:
         """Map x [E, n, in] to [E, n, out] with the own parameters or the given ones."""
         weights = self.parameters if parameters is None else parameters
-        x = self.hidden_layers(x, weights[:-2]).float()
+        use_bfloat16 = self.precision == "bfloat16"
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=use_bfloat16):
+            x = self.hidden_layers(x, weights[:-2]).float()
         weight, bias = weights[-2:]
         if weight.shape[-1] == 1:  # faster than a matrix product with one column
             return (x * weight.mT).sum(-1, keepdim=True) + bias
@@ -73,7 +73,3 @@ class StackedNetwork(ABC):
         """Copy the values of `parameters` into the own ones."""
         for own, other in zip(self.parameters, parameters, strict=True):
             own.copy_(other)
-
-
-def _linear_float32(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return torch.baddbmm(bias, x, weight)

@@ -44,9 +44,9 @@ class StackedResidualMLP(StackedNetwork):
     def hidden_layers(self, x: Tensor, weights: Sequence[Tensor]) -> Tensor:
         """Map x [E, n, in] to [E, n, width]."""
         weight, bias = weights[:2]
-        x = self.linear(x, weight, bias)
+        x = torch.baddbmm(bias, x, weight)
         for index in range(2, len(weights), 4):
             first, first_bias, second, second_bias = weights[index : index + 4]
-            inner = self.linear(F.layer_norm(x, x.shape[-1:]), first, first_bias)  # [E, n, inner]
-            x = x + self.linear(self.activation(inner), second, second_bias)
+            inner = torch.baddbmm(first_bias, F.layer_norm(x, x.shape[-1:]), first)  # [E, n, inner]
+            x = x + torch.baddbmm(second_bias, self.activation(inner), second)
         return F.layer_norm(x, x.shape[-1:])
