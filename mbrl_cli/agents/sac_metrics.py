@@ -46,14 +46,12 @@ class SACMetrics:
             return {}
         counts = {
             "critic_loss": self._critics.count,
+            **dict.fromkeys(self._actor.names, self._actor.count),
             "q_real": self._num_real,
             "q_imagined": self._num_imagined,
         }
-        sums = self._critics.take_sums(env_step)
-        means = {name: total / counts[name] for name, total in sums.items() if counts[name]}
-        if self._actor.count:
-            means |= self._actor.take(env_step)
-        metrics = {f"agent/{name}": mean for name, mean in means.items()}
+        sums = self._critics.take_sums(env_step) | self._actor.take_sums(env_step)
+        metrics = {f"agent/{name}": sums[name] / count for name, count in counts.items() if count}
         metrics["agent/imagined_ratio"] = self._num_imagined / (self._num_real + self._num_imagined)
         self._num_real = self._num_imagined = 0
         return metrics
