@@ -87,6 +87,7 @@ class RSSM(Model):
         fit_steps: Count = 100,
         learning_rate: LearningRate = 1e-3,
         max_grad_norm: PositiveFloat = 100.0,
+        observation_scale: NonNegativeFloat = 1.0,
         dynamics_scale: NonNegativeFloat = 1.0,
         representation_scale: NonNegativeFloat = 0.1,
         free_nats: NonNegativeFloat = 0.1,
@@ -103,6 +104,7 @@ class RSSM(Model):
         self.fit_steps = fit_steps
         self.learning_rate = learning_rate
         self.max_grad_norm = max_grad_norm
+        self.observation_scale = observation_scale
         self.dynamics_scale = dynamics_scale
         self.representation_scale = representation_scale
         self.free_nats = free_nats
@@ -285,7 +287,7 @@ class RSSM(Model):
         dynamics_loss, representation_loss, kl = rssm_losses.kl_losses(
             self.latents, posterior, prior, self.free_nats
         )
-        loss = obs_loss + reward_loss + continue_loss
+        loss = self.observation_scale * obs_loss + reward_loss + continue_loss
         loss = loss + self.dynamics_scale * dynamics_loss
         loss = loss + self.representation_scale * representation_loss
         gradients = torch.autograd.grad(loss, self.optimiser.parameters)

@@ -1,7 +1,8 @@
 """Losses of a recurrent state-space model (DreamerV3, Hafner et al. 2023, "World Model Learning").
 
 The total is L = L_pred + beta_dyn L_dyn + beta_rep L_rep, where L_pred is the sum of
-`observation_loss`, the two-hot loss of the reward and `continue_loss`.
+`observation_loss` (with a weight that is 1 in the paper), the two-hot loss of the reward and
+`continue_loss`.
 
 Axes: T steps, n sequences, O obs_dim, U statistics of the latents.
 """
