@@ -89,7 +89,6 @@ COMMAND_LINE = [
     ("train env=gym env.id=Images-v0", 2, "model=Ensemble: Images-v0 observes images [3, 64, 64]"),
     ("train env=gym env.id=Images-v0 agent=sac", 2, "SAC needs vector observations, and Images-v0"),
     ("train env=gym env.id=Images-v0 agent=muzero", 2, "model=MuZero: needs vector observations"),
-    ("train env=gym env.id=Images-v0 agent=tdmpc2", 2, "model=TDMPC2: needs vector observations"),
     ("train model.activation=gelu", 2, "model.activation=gelu: must be one of silu, relu"),
     ("train +model.foo=1", 2, "model.foo: unknown key; allowed are"),
     ("train model.num_elites=9", 2, "model.num_elites=9: more than model.num_members=5"),

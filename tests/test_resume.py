@@ -98,6 +98,10 @@ AGENTS = {
         "model.sequence_length=4",
     ],
     "tdmpc2": ["agent=tdmpc2", *PLANS_OF_POLICY, "agent.batch_size=4", "agent.pretrain_steps=2"],
+    "tdmpc2 from images": [
+        "env=gridworld", "env.obs=pixels", "agent=tdmpc2", *PLANS_OF_POLICY, "agent.batch_size=4",
+        "agent.pretrain_steps=2",
+    ],
     "alphazero": ["agent=alphazero", "planner.num_simulations=2", "agent.batch_size=4"],
     "alphazero on a model of observations": [
         "agent=alphazero", "model=mlp", "planner.num_simulations=2", "agent.batch_size=4", *MODEL,

@@ -44,6 +44,32 @@ def test_a_sequence_ends_with_its_episode(make_spec, counting_replay, generator)
     assert {float(obs) for obs in data.first_obs[:, 0]} == {0.0, 1.0, 2.0, 3.0, 10.0, 11.0}
 
 
+def test_images_are_shifted_alike_in_a_sequence_and_not_for_acting(make_spec, generator):
+    shape = 1, 16, 16
+    spec = make_spec(256, 1, obs_shape=shape)
+    replay = ReplayBuffer(4, 256, 1, images=True)
+    image = np.zeros((16, 16), np.float32)
+    image[8, 8] = 255.0
+    for step in range(4):  # the white pixel moves to the right
+        replay.add(
+            np.roll(image, step, 1).ravel(), np.zeros(1, np.float32), 0.0,
+            np.roll(image, step + 1, 1).ravel(), False, step == 3,
+        )  # fmt: skip
+    model = make_model(spec, unroll_steps=2)
+    data = model.sample(replay, 200, generator)
+    images = torch.cat([data.first_obs[None], data.next_obs]).view(3, 200, 16, 16)
+    row, column = images.flatten(2).argmax(-1) // 16, images.flatten(2).argmax(-1) % 16  # [3, 200]
+    inside = torch.cat([torch.ones(1, 200), data.mask]) == 1.0
+    assert set(row.flatten().tolist()) == {7, 8, 9}
+    for step in (1, 2):
+        moved = inside[step]
+        assert torch.equal(column[step][moved], column[0][moved] + step)
+        assert torch.equal(row[step][moved], row[0][moved])
+    obs = torch.from_numpy(image.ravel())[None]
+    assert torch.equal(model.encode(obs), model.nets.encode(obs / 255.0 - 0.5))
+    assert not torch.equal(model.encode(obs), model.encode(torch.zeros(1, 256)))
+
+
 @pytest.mark.parametrize("actions", [2, (3,)])
 def test_a_whole_rollout_equals_single_steps(make_spec, generator, actions):
     model = make_model(make_spec(3, actions))
@@ -213,5 +239,3 @@ def test_exploration_is_a_sample_of_the_planner_or_noise(make_spec):
 def test_what_the_model_cannot_learn_from_is_refused(make_spec):
     with pytest.raises(UserError, match="model=TDMPC2: needs continuous actions or one discrete"):
         make_model(make_spec(2, (3, 2)))
-    with pytest.raises(UserError, match="model=TDMPC2: needs vector observations"):
-        make_model(make_spec(3 * 64 * 64, 1, obs_shape=(3, 64, 64)))

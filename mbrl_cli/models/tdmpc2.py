@@ -22,6 +22,7 @@ from mbrl_cli.models.base import Model, Trajectories
 from mbrl_cli.nets.adamw import AdamW
 from mbrl_cli.nets.gradient_clipping import clip_gradients
 from mbrl_cli.nets.implicit_world_model import ImplicitWorldModel, SizeName
+from mbrl_cli.nets.random_shift import random_shift
 from mbrl_cli.nets.symlog_two_hot import SymlogTwoHot
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.replay.replay_normalizer import ReplayNormalizer
@@ -41,7 +42,6 @@ from mbrl_cli.types import (
 if TYPE_CHECKING:
     from mbrl_cli.envs.env import Env
 
-MAX_IMAGE_ENTRIES = 4096  # of an image that a network without convolutions can learn from
 LOSSES = ("train_loss", "consistency_loss", "reward_loss", "value_loss", "continue_loss")
 
 
@@ -123,8 +123,9 @@ class TDMPC2(Model):
         self.two_hot = SymlogTwoHot(num_bins, device)
         is_discrete = spec.action.kind == "discrete"
         self.nets = ImplicitWorldModel(
-            spec.obs_dim, spec.action.dim, is_discrete, num_bins, generator, size, device
-        )
+            spec.obs_dim, spec.obs_shape, spec.action.dim, is_discrete, num_bins, generator, size,
+            device,
+        )  # fmt: skip
         self.latent_dim = self.nets.size.latent
         self.slow_critics = [parameter.clone() for parameter in self.nets.critics.detached()]
         self.encoder_optimiser = AdamW(self.nets.encoder_parameters)
@@ -145,7 +146,7 @@ class TDMPC2(Model):
     @torch.no_grad()
     def encode(self, obs: Tensor) -> Tensor:
         """Map obs [..., O] to latents [..., D], without gradient."""
-        rows = self.normalizer(obs).view(-1, obs.shape[-1])
+        rows = self._to_network(obs).reshape(-1, obs.shape[-1])
         return self.nets.encode(rows).view(*obs.shape[:-1], -1)
 
     @torch.no_grad()
@@ -218,7 +219,8 @@ class TDMPC2(Model):
 
     def refit_scales(self, replay: ReplayBuffer) -> None:
         """Fit outdated scales of observations and rewards again; look for terminations."""
-        self.normalizer.refit(replay)
+        if self.spec.obs_shape is None:
+            self.normalizer.refit(replay)
         self.reward_scale.refit(replay)
         if replay.total_added < self.seen:  # another replay: the model was learned in another run
             self.seen = 0
@@ -236,7 +238,12 @@ class TDMPC2(Model):
             for field in replay.batch(rows.T.ravel(), self.device)
         )
         mask = torch.from_numpy(inside.T.copy()).to(reward)
-        return Episodes(obs[0], action, reward, next_obs, terminated, mask)
+        first_obs = obs[0]
+        if self.spec.obs_shape is not None:
+            images = torch.cat([first_obs[None], next_obs])  # [H + 1, n, O]
+            images = random_shift(images, self.spec.obs_shape, generator)
+            first_obs, next_obs = images[0], images[1:]
+        return Episodes(first_obs, action, reward, next_obs, terminated, mask)
 
     def learn(self, data: Episodes, next_latent: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Take one gradient step; see `tdmpc2_losses` for the equations.
@@ -250,7 +257,7 @@ class TDMPC2(Model):
             latents [H + 1, n, D] without gradient, imagined along the real actions, and `LOSSES`.
         """
         nets = self.nets
-        latents = [nets.encode(self.normalizer(data.first_obs))]
+        latents = [nets.encode(self._to_network(data.first_obs))]
         inputs = []
         for action in data.action:
             inputs.append(torch.cat([latents[-1], action], -1))
@@ -291,6 +298,10 @@ class TDMPC2(Model):
         others.step(clipped[count:], self.learning_rate)
         torch._foreach_lerp_(self.slow_critics, self.nets.critics.detached(), self.target_rate)
 
+    def _to_network(self, obs: Tensor) -> Tensor:
+        """Return obs [..., O] in the units of the encoder: images in [-0.5, 0.5]."""
+        return self.normalizer(obs) if self.spec.obs_shape is None else obs / 255.0 - 0.5
+
     def _reward(self, latent_action: Tensor) -> Tensor:
         """Return the reward [n] of [latent | action] [n, D + A], in the environment's unit."""
         return self.reward_scale.restore(self.two_hot.mean(self.nets.reward_logits(latent_action)))
@@ -330,12 +341,7 @@ class TDMPC2(Model):
 
 
 def _check_spec(spec: EnvSpec) -> None:
-    """Raise UserError for images, and for actions with several discrete components."""
-    if spec.obs_shape is not None and spec.obs_dim > MAX_IMAGE_ENTRIES:
-        raise UserError(
-            f"model=TDMPC2: needs vector observations, and {spec.id} observes images "
-            f"{list(spec.obs_shape)}; use agent=dreamer, or env.obs=pixels for small images"
-        )
+    """Raise UserError for actions with several discrete components."""
     if len(spec.action.sizes) > 1:
         raise UserError(
             f"model=TDMPC2: needs continuous actions or one discrete action; {spec.id} has "

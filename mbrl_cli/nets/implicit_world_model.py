@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from mbrl_cli.nets.image_encoder import ImageEncoder
 from mbrl_cli.nets.sim_norm import SimNorm
 from mbrl_cli.nets.stacked_mlp import StackedMLP
 
@@ -24,14 +25,15 @@ class Size:
 
     latent: int  # D, entries of the latent
     encoder: int  # width of the encoder's hidden layer
+    depth: int  # images: channels at half the resolution; doubled with each further halving
     hidden: int  # width of both hidden layers of all other networks
     critics: int  # E
 
 
 SIZES: dict[SizeName, Size] = {
-    "tiny": Size(latent=64, encoder=128, hidden=128, critics=2),
-    "small": Size(latent=128, encoder=256, hidden=384, critics=2),
-    "5M": Size(latent=512, encoder=256, hidden=512, critics=5),
+    "tiny": Size(latent=64, encoder=128, depth=16, hidden=128, critics=2),
+    "small": Size(latent=128, encoder=256, depth=16, hidden=384, critics=2),
+    "5M": Size(latent=512, encoder=256, depth=32, hidden=512, critics=5),
 }
 
 
@@ -53,6 +55,7 @@ class ImplicitWorldModel:
     def __init__(
         self,
         obs_dim: int,
+        obs_shape: tuple[int, int, int] | None,
         action_dim: int,
         is_discrete: bool,
         num_bins: int,
@@ -70,7 +73,13 @@ class ImplicitWorldModel:
                 members, inputs, outputs, generator, hidden, "silu", layer_norm=True, device=device
             )
 
-        self._encoder = net(obs_dim, latent, (self.size.encoder,))
+        self._encode: Callable[[Tensor], Tensor]
+        if obs_shape is None:
+            encoder = net(obs_dim, latent, (self.size.encoder,))
+            self._encode, encoder_parameters = lambda obs: encoder(obs[None])[0], encoder.parameters
+        else:
+            self._encode = ImageEncoder(obs_shape, latent, generator, self.size.depth).to(device)
+            encoder_parameters = list(self._encode.parameters())
         self._dynamics = net(latent + action_dim, latent, hidden)
         self._reward = net(latent + action_dim, num_bins, hidden)
         self._continues = net(latent, 1, hidden)
@@ -79,14 +88,14 @@ class ImplicitWorldModel:
         self._encoder_norm, self._dynamics_norm = SimNorm(latent, device), SimNorm(latent, device)
         for predictor in (self._reward, self.critics):  # equal bins: reward and values start as 0
             predictor.zero_outputs(slice(None))
-        self.encoder_parameters = [*self._encoder.parameters, *self._encoder_norm.parameters]
+        self.encoder_parameters = [*encoder_parameters, *self._encoder_norm.parameters]
         networks = (self._dynamics, self._reward, self._continues, self.critics)
         self.other_parameters = [parameter for n in networks for parameter in n.parameters]
         self.other_parameters += self._dynamics_norm.parameters
 
     def encode(self, obs: Tensor) -> Tensor:
         """Map normalized obs [n, O] to latents [n, D]: h in the paper."""
-        return self._encoder_norm(self._encoder(obs[None])[0])
+        return self._encoder_norm(self._encode(obs))
 
     def next_latent(self, latent_action: Tensor) -> Tensor:
         """Map [latent | action] [n, D + A] to the next latents [n, D]: d in the paper."""
