@@ -41,7 +41,7 @@ class ObservationScaling:
     def to_network(self, obs: Tensor) -> Tensor:
         """Map observations [..., O] to the units of the networks."""
         if self.is_image:
-            return obs / 255.0 - 0.5
+            return scale_images(obs)
         return symlog(self.normalizer(obs))
 
     def from_network(self, decoded: Tensor) -> Tensor:
@@ -59,3 +59,8 @@ class ObservationScaling:
         """Restore the values that `state_dict` returned."""
         self.normalizer.load_state_dict(state["normalizer"])
         self.fitted_rows = state["fitted_rows"]
+
+
+def scale_images(images: Tensor) -> Tensor:
+    """Map images [..., O] from [0, 255] to [-0.5, 0.5]."""
+    return images / 255.0 - 0.5

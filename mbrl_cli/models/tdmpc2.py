@@ -19,6 +19,7 @@ from torch import Tensor
 from mbrl_cli.errors import UserError
 from mbrl_cli.models import tdmpc2_losses
 from mbrl_cli.models.base import Model, Trajectories
+from mbrl_cli.models.observation_scaling import scale_images
 from mbrl_cli.nets.adamw import AdamW
 from mbrl_cli.nets.gradient_clipping import clip_gradients
 from mbrl_cli.nets.implicit_world_model import ImplicitWorldModel, SizeName
@@ -300,7 +301,7 @@ class TDMPC2(Model):
 
     def _to_network(self, obs: Tensor) -> Tensor:
         """Return obs [..., O] in the units of the encoder: images in [-0.5, 0.5]."""
-        return self.normalizer(obs) if self.spec.obs_shape is None else obs / 255.0 - 0.5
+        return self.normalizer(obs) if self.spec.obs_shape is None else scale_images(obs)
 
     def _reward(self, latent_action: Tensor) -> Tensor:
         """Return the reward [n] of [latent | action] [n, D + A], in the environment's unit."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -73,13 +73,13 @@ class ImplicitWorldModel:
                 members, inputs, outputs, generator, hidden, "silu", layer_norm=True, device=device
             )
 
-        self._encode: Callable[[Tensor], Tensor]
+        self._encoder: StackedMLP | ImageEncoder
         if obs_shape is None:
-            encoder = net(obs_dim, latent, (self.size.encoder,))
-            self._encode, encoder_parameters = lambda obs: encoder(obs[None])[0], encoder.parameters
+            self._encoder = net(obs_dim, latent, (self.size.encoder,))
+            encoder_parameters = self._encoder.parameters
         else:
-            self._encode = ImageEncoder(obs_shape, latent, generator, self.size.depth).to(device)
-            encoder_parameters = list(self._encode.parameters())
+            self._encoder = ImageEncoder(obs_shape, latent, generator, self.size.depth).to(device)
+            encoder_parameters = list(self._encoder.parameters())
         self._dynamics = net(latent + action_dim, latent, hidden)
         self._reward = net(latent + action_dim, num_bins, hidden)
         self._continues = net(latent, 1, hidden)
@@ -95,7 +95,7 @@ class ImplicitWorldModel:
 
     def encode(self, obs: Tensor) -> Tensor:
         """Map normalized obs [n, O] to latents [n, D]: h in the paper."""
-        return self._encoder_norm(self._encode(obs))
+        return self._encoder_norm(self._encoder(obs[None])[0])
 
     def next_latent(self, latent_action: Tensor) -> Tensor:
         """Map [latent | action] [n, D + A] to the next latents [n, D]: d in the paper."""
