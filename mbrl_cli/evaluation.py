@@ -9,12 +9,11 @@ import numpy as np
 import torch
 
 from mbrl_cli.agents.base import Agent
-from mbrl_cli.divergence import refuse_nonfinite_action
 from mbrl_cli.envs.env import Env
 from mbrl_cli.envs.global_random import restored_global_generators
+from mbrl_cli.episode_steps import episode_steps
 from mbrl_cli.episode_video import EpisodeVideo
 from mbrl_cli.seeding import child_seed, torch_generator
-from mbrl_cli.signals import raise_if_stop_requested
 
 # Called after each step of all running episodes: the number of episodes that have ended, of those
 # that go on, and of the steps that these have taken.
@@ -88,25 +87,14 @@ def _play(
     obs = np.stack([env.reset(s) for env, s in zip(envs, seeds, strict=True)])  # [B, O]
     policy.reset()
     returns, lengths = np.zeros(len(envs)), np.zeros(len(envs), np.int64)
-    running = np.arange(len(envs))  # indices of the episodes that have not ended
-    _record(video, envs, running, played)
-    while len(running):
-        action = policy.act(obs).action  # [running, A]
-        refuse_nonfinite_action(action, agent.divergence_advice)
-        steps = [envs[i].step(a) for i, a in zip(running.tolist(), action, strict=True)]
-        raise_if_stop_requested()
-        _record(video, envs, running, played)
-        returns[running] += [reward for _, reward, _, _ in steps]
-        lengths[running] += 1
-        continues = np.array([not (terminated or truncated) for *_, terminated, truncated in steps])
-        obs = np.stack([step[0] for step in steps])[
-            continues
-        ]  # of the running episodes [running, O]
-        running = running[continues]
-        if len(running) and not continues.all():
-            policy.retain(np.flatnonzero(continues))
+    _record(video, envs, np.arange(len(envs)), played)
+    for step in episode_steps(policy, envs, obs, agent.divergence_advice):
+        _record(video, envs, step.episodes, played)
+        returns[step.episodes] += step.reward
+        lengths[step.episodes] += 1
         if report is not None:
-            report(played + len(envs) - len(running), len(running), int(lengths.max()))
+            running = int((~(step.terminated | step.truncated)).sum())
+            report(played + len(envs) - running, running, int(lengths.max()))
     return returns, lengths
 
 
