@@ -1,0 +1,260 @@
+"""Which part loses the return: each part is replaced by the truth, the return is measured again.
+
+All variants start from the same states, drawn from the task's own distribution, so differences are
+paired. Shapley shares divide the gain of all replacements among the parts, because parts interact:
+a true reward may help only if the dynamics are true, too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mbrl_cli.diagnosis.diagnosed_run import DiagnosedRun
+from mbrl_cli.diagnosis.episode import Episode
+from mbrl_cli.diagnosis.finding import Finding
+from mbrl_cli.diagnosis.known_functions import known_function_errors
+from mbrl_cli.diagnosis.paired_interval import PairedInterval, paired_interval
+from mbrl_cli.diagnosis.section import Section
+from mbrl_cli.diagnosis.shapley import shapley_shares
+from mbrl_cli.diagnosis.substitution_findings import substitution_finding, with_other_function
+from mbrl_cli.diagnosis.table import Table
+from mbrl_cli.diagnosis.truth import Truth
+from mbrl_cli.diagnosis.variant import Variant
+from mbrl_cli.diagnosis.variant_returns import VariantReturns
+from mbrl_cli.diagnosis.variants import (
+    AS_IS,
+    factorial_variants,
+    first_variants,
+    model_parts,
+)
+from mbrl_cli.errors import UserError
+
+MAX_EPISODES = 32  # of a variant
+RELEVANT = 0.05  # smallest gain that counts, relative to the larger of the two returns
+# Fractions of the budget: the first round of all variants; further rounds end at the second.
+FIRST_ROUND, MORE_ROUNDS = 0.55, 0.75
+
+Report = Callable[[str, float], None]  # what is played, fraction of the budget that is used
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Gains of all variants over the saved agent.
+
+    Attributes:
+        section: for the output.
+        episodes: played by the agent as it was saved.
+        gains: by name of the variant.
+        shares: Shapley share of each replaced part; empty if they were not measured.
+    """
+
+    section: Section
+    episodes: list[Episode]
+    gains: Mapping[str, PairedInterval]
+    shares: Mapping[str, PairedInterval]
+
+
+def attribute(run: DiagnosedRun, seconds: float, episodes: int, report: Report) -> Attribution:
+    """Evaluate the saved agent and its variants for about `seconds`.
+
+    Args:
+        run: the saved run.
+        seconds: budget.
+        episodes: number of episodes of one round; each variant plays at least one round.
+        report: shows the progress.
+    """
+    end = time.monotonic() + seconds
+    section = Section("substitution", "What the return gains when one part is replaced")
+    truth = _truth(run, section)
+    known = _known_functions(run, section)
+    parts = [part for part in model_parts(run, truth) if not known.get(part, False)]
+    returns = VariantReturns(run, episodes)
+    chosen = returns.choose(
+        _possible(first_variants(run, truth, parts), truth), FIRST_ROUND * seconds
+    )
+    for variant in chosen:
+        _play(returns, variant, end, seconds, report)
+    _play_more(returns, chosen, end - (1.0 - MORE_ROUNDS) * seconds, end, seconds, report)
+    gains = _gains(returns)
+    shares = {}
+    if truth is not None and parts:
+        shares = _shares(run, truth, parts, returns, end, seconds, report)
+    _fill(section, run, chosen, returns, gains, shares)
+    return Attribution(section, returns.first_episodes, gains, shares)
+
+
+def _truth(run: DiagnosedRun, section: Section) -> Truth | None:
+    try:
+        return Truth(run.objects.env, run.new_env, run.objects.device)
+    except UserError as error:
+        section.skipped.append(f"The truth is not known: {error}.")
+        return None
+
+
+def _known_functions(run: DiagnosedRun, section: Section) -> dict[str, bool]:
+    """Return for each known function whether it agrees with the data; report one that does not."""
+    agrees = {}
+    for part, error in known_function_errors(run).items():
+        agrees[part] = error.share == 0.0
+        if error.share > 0.0 and part not in run.objects.env.spec.approximate:
+            section.findings.append(
+                Finding(
+                    part,
+                    "problem",
+                    f"The {part} function of the config differs from what the environment "
+                    f"returned in {error.share:.1%} of {error.rows:,} transitions.",
+                    confidence=1.0,
+                    command=with_other_function(run, part),
+                )
+            )
+    return agrees
+
+
+def _possible(variants: Sequence[Variant], truth: Truth | None) -> list[Variant]:
+    """Return the variants whose parts have a true function; copies have all of them together."""
+    if truth is None or truth.is_batched:
+        return list(variants)
+    unknown = {part for part in ("reward", "termination") if getattr(truth, part) is None}
+    return [v for v in variants if "dynamics" in v.parts or not (v.parts & unknown)]
+
+
+def _play(
+    returns: VariantReturns, variant: Variant, end: float, seconds: float, report: Report
+) -> None:
+    def show(step: int) -> None:
+        report(variant.name, 1.0 - max(0.0, end - time.monotonic()) / seconds)
+
+    returns.play(variant, show)
+
+
+def _play_more(
+    returns: VariantReturns,
+    variants: Sequence[Variant],
+    until: float,
+    end: float,
+    seconds: float,
+    report: Report,
+) -> None:
+    """Play further rounds of the variants whose gain is not decided yet, until the time ends."""
+    as_is = variants[0]
+    while True:
+        open_variants = [v for v in variants[1:] if not _is_decided(returns, v.name)]
+        count = min((len(returns.returns[v.name]) for v in open_variants), default=MAX_EPISODES)
+        due = [v for v in open_variants if len(returns.returns[v.name]) == count]
+        if count >= MAX_EPISODES:
+            return
+        if len(returns.returns[as_is.name]) == count:
+            due.insert(0, as_is)
+        for variant in due:
+            if not returns.fits(variant, until - time.monotonic()):
+                return
+            _play(returns, variant, end, seconds, report)
+
+
+def _is_decided(returns: VariantReturns, name: str) -> bool:
+    gain = paired_interval(returns.difference(name, AS_IS))
+    allowed = relevant_gain(returns.returns[AS_IS], returns.returns[name])
+    return gain.low > 0.0 or gain.high < 0.0 or gain.high - gain.low < 2.0 * allowed
+
+
+def relevant_gain(base: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Return the smallest gain in return that counts."""
+    return RELEVANT * max(abs(float(base.mean())), abs(float(other.mean())))
+
+
+def _gains(returns: VariantReturns) -> dict[str, PairedInterval]:
+    return {
+        name: paired_interval(returns.difference(name, AS_IS))
+        for name in returns.returns
+        if name != AS_IS
+    }
+
+
+def _shares(
+    run: DiagnosedRun,
+    truth: Truth,
+    parts: Sequence[str],
+    returns: VariantReturns,
+    end: float,
+    seconds: float,
+    report: Report,
+) -> dict[str, PairedInterval]:
+    """Return Shapley shares of the model's parts and the planner, if all subsets can be played."""
+    missing = _possible(factorial_variants(run, truth, parts), truth)
+    factors = list(parts)
+    if any("planner" in variant.parts for variant in missing):
+        factors.append("planner")
+    if len(factors) < 2:
+        return {}
+    for variant in missing:
+        if not returns.fits(variant, end - time.monotonic()):
+            return {}
+        _play(returns, variant, end, seconds, report)
+    by_parts = {v.parts: v.name for v in [*first_variants(run, truth, parts), *missing]}
+    rounds = min(
+        len(returns.returns[name]) for name in by_parts.values() if name in returns.returns
+    )
+    values = {
+        subset: returns.returns[name][:rounds]
+        for subset, name in by_parts.items()
+        if name in returns.returns and subset <= frozenset(factors)
+    }
+    if len(values) < 2 ** len(factors):
+        return {}
+    shares = shapley_shares(factors, values)
+    return {part: paired_interval(share) for part, share in shares.items()}
+
+
+def _fill(
+    section: Section,
+    run: DiagnosedRun,
+    variants: Sequence[Variant],
+    returns: VariantReturns,
+    gains: Mapping[str, PairedInterval],
+    shares: Mapping[str, PairedInterval],
+) -> None:
+    """Add findings, tables, and what was left out."""
+    base = returns.returns[AS_IS]
+    for variant in variants[1:]:
+        gain, other = gains[variant.name], returns.returns[variant.name]
+        section.findings.append(
+            substitution_finding(run, variant, gain, base, other, relevant_gain(base, other))
+        )
+    rows: list[list[str | float | int | None]] = [
+        [AS_IS, float(base.mean()), None, None, None, len(base)]
+    ]
+    for name, gain in gains.items():
+        values = returns.returns[name]
+        rows.append([name, float(values.mean()), gain.mean, gain.low, gain.high, len(values)])
+    section.tables.append(
+        Table(
+            "Return of the saved agent and of its variants",
+            ["variant", "return", "gain", "gain, low", "gain, high", "episodes"],
+            rows,
+            "Gain: mean difference to the saved agent over episodes from the same first states, "
+            "with its 95 % interval.",
+        )
+    )
+    if shares:
+        section.tables.append(
+            Table(
+                "Shapley shares of the gain",
+                ["part", "share", "low", "high"],
+                [[part, share.mean, share.low, share.high] for part, share in shares.items()],
+                "The shares sum to the gain of the true model with ten times the plans.",
+            )
+        )
+    if returns.max_steps is not None:
+        section.skipped.append(
+            f"Episodes were cut after {returns.max_steps:,} steps; a larger budget plays whole "
+            "ones."
+        )
+    for name, needed in returns.too_slow.items():
+        section.skipped.append(
+            f"{name}: one round takes about {needed / 60:.1f} minutes; use a larger budget."
+        )
