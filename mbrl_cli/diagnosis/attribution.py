@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from mbrl_cli.diagnosis.paired_interval import PairedInterval, paired_interval
 from mbrl_cli.diagnosis.section import Section
 from mbrl_cli.diagnosis.shapley import shapley_shares
 from mbrl_cli.diagnosis.substitution_findings import substitution_finding, with_other_function
-from mbrl_cli.diagnosis.table import Table
+from mbrl_cli.diagnosis.table import Cell, Table
 from mbrl_cli.diagnosis.truth import Truth
 from mbrl_cli.diagnosis.variant import Variant
 from mbrl_cli.diagnosis.variant_returns import VariantReturns
@@ -42,20 +43,28 @@ FIRST_ROUND, MORE_ROUNDS = 0.55, 0.75
 Report = Callable[[str, float], None]  # what is played, fraction of the budget that is used
 
 
+class Effect(NamedTuple):
+    """What one variant gains over the saved agent."""
+
+    variant: Variant
+    gain: PairedInterval
+    finding: Finding
+
+
 @dataclass(frozen=True)
 class Attribution:
-    """Gains of all variants over the saved agent.
+    """What the variants gain over the saved agent.
 
     Attributes:
         section: for the output.
         episodes: played by the agent as it was saved.
-        gains: by name of the variant.
+        effects: of the variants that every diagnosis evaluates.
         shares: Shapley share of each replaced part; empty if they were not measured.
     """
 
     section: Section
     episodes: list[Episode]
-    gains: Mapping[str, PairedInterval]
+    effects: list[Effect]
     shares: Mapping[str, PairedInterval]
 
 
@@ -80,12 +89,14 @@ def attribute(run: DiagnosedRun, seconds: float, episodes: int, report: Report) 
     for variant in chosen:
         _play(returns, variant, end, seconds, report)
     _play_more(returns, chosen, end - (1.0 - MORE_ROUNDS) * seconds, end, seconds, report)
-    gains = _gains(returns)
     shares = {}
     if truth is not None and parts:
         shares = _shares(run, truth, parts, returns, end, seconds, report)
-    _fill(section, run, chosen, returns, gains, shares)
-    return Attribution(section, returns.first_episodes, gains, shares)
+    effects = [_effect(run, variant, returns) for variant in chosen[1:]]
+    section.findings += [effect.finding for effect in effects]
+    section.tables += _tables(returns, shares)
+    section.skipped += _left_out(returns)
+    return Attribution(section, returns.first_episodes, effects, shares)
 
 
 def _truth(run: DiagnosedRun, section: Section) -> Truth | None:
@@ -167,12 +178,11 @@ def relevant_gain(base: NDArray[np.float64], other: NDArray[np.float64]) -> floa
     return RELEVANT * max(abs(float(base.mean())), abs(float(other.mean())))
 
 
-def _gains(returns: VariantReturns) -> dict[str, PairedInterval]:
-    return {
-        name: paired_interval(returns.difference(name, AS_IS))
-        for name in returns.returns
-        if name != AS_IS
-    }
+def _effect(run: DiagnosedRun, variant: Variant, returns: VariantReturns) -> Effect:
+    gain = paired_interval(returns.difference(variant.name, AS_IS))
+    base, other = returns.returns[AS_IS], returns.returns[variant.name]
+    finding = substitution_finding(run, variant, gain, base, other, relevant_gain(base, other))
+    return Effect(variant, gain, finding)
 
 
 def _shares(
@@ -210,28 +220,14 @@ def _shares(
     return {part: paired_interval(share) for part, share in shares.items()}
 
 
-def _fill(
-    section: Section,
-    run: DiagnosedRun,
-    variants: Sequence[Variant],
-    returns: VariantReturns,
-    gains: Mapping[str, PairedInterval],
-    shares: Mapping[str, PairedInterval],
-) -> None:
-    """Add findings, tables, and what was left out."""
+def _tables(returns: VariantReturns, shares: Mapping[str, PairedInterval]) -> list[Table]:
     base = returns.returns[AS_IS]
-    for variant in variants[1:]:
-        gain, other = gains[variant.name], returns.returns[variant.name]
-        section.findings.append(
-            substitution_finding(run, variant, gain, base, other, relevant_gain(base, other))
-        )
-    rows: list[list[str | float | int | None]] = [
-        [AS_IS, float(base.mean()), None, None, None, len(base)]
-    ]
-    for name, gain in gains.items():
-        values = returns.returns[name]
-        rows.append([name, float(values.mean()), gain.mean, gain.low, gain.high, len(values)])
-    section.tables.append(
+    rows: list[list[Cell]] = [[AS_IS, float(base.mean()), None, None, None, len(base)]]
+    for name, values in returns.returns.items():
+        if name != AS_IS:
+            gain = paired_interval(returns.difference(name, AS_IS))
+            rows.append([name, float(values.mean()), *gain, len(values)])
+    tables = [
         Table(
             "Return of the saved agent and of its variants",
             ["variant", "return", "gain", "gain, low", "gain, high", "episodes"],
@@ -239,22 +235,28 @@ def _fill(
             "Gain: mean difference to the saved agent over episodes from the same first states, "
             "with its 95 % interval.",
         )
-    )
+    ]
     if shares:
-        section.tables.append(
+        tables.append(
             Table(
                 "Shapley shares of the gain",
                 ["part", "share", "low", "high"],
-                [[part, share.mean, share.low, share.high] for part, share in shares.items()],
+                [[part, *share] for part, share in shares.items()],
                 "The shares sum to the gain of the true model with ten times the plans.",
             )
         )
+    return tables
+
+
+def _left_out(returns: VariantReturns) -> list[str]:
+    """Return what did not fit into the budget."""
+    lines = []
     if returns.max_steps is not None:
-        section.skipped.append(
+        lines.append(
             f"Episodes were cut after {returns.max_steps:,} steps; a larger budget plays whole "
             "ones."
         )
     for name, needed in returns.too_slow.items():
-        section.skipped.append(
-            f"{name}: one round takes about {needed / 60:.1f} minutes; use a larger budget."
-        )
+        minutes = needed / 60.0
+        lines.append(f"{name}: a round takes about {minutes:.1f} minutes; use a larger budget.")
+    return lines

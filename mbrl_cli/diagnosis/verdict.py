@@ -1,0 +1,97 @@
+"""One sentence about which part loses the return, and the command most likely to help."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mbrl_cli.diagnosis.attribution import Attribution
+from mbrl_cli.diagnosis.finding import Finding
+from mbrl_cli.diagnosis.section import Section
+
+SURE = 0.9  # confidence from which a problem decides the verdict
+HEALTHY = "healthy"
+INCONCLUSIVE = "inconclusive"
+# What loses the return, by fault of a variant.
+LEADS = {
+    "model": "The model loses the return; no part of it alone.",
+    "dynamics": "The dynamics of the model lose the return.",
+    "reward": "The reward of the model loses the return.",
+    "termination": "The termination of the model loses the return.",
+    "planner": "The planner loses the return: it tries too few plans.",
+    "horizon": "The planner loses the return: its horizon is too short.",
+    "terminal_value": "The terminal value loses the return.",
+    "policy": "The policy loses the return.",
+}
+
+
+class Verdict(NamedTuple):
+    """The first thing to correct.
+
+    Attributes:
+        fault: of the finding that decided; "healthy" or "inconclusive" if there is none.
+        sentence: for readers.
+        command: most likely to help; None: there is none.
+    """
+
+    fault: str
+    sentence: str
+    command: str | None
+
+
+def verdict(attribution: Attribution, others: Sequence[Section]) -> Verdict:
+    """Return the verdict of a diagnosis.
+
+    Faults of the data come first, because everything is learned from them. Then comes the part
+    whose replacement gains most, and last what else was found.
+
+    Args:
+        attribution: the gains of the variants.
+        others: the other sections; the one of the data is named "data".
+    """
+    data = [finding for section in others if section.name == "data" for finding in section.findings]
+    for finding in _problems(data):
+        return Verdict(finding.fault, f"The data are wrong: {finding.text}", finding.command)
+    findings = attribution.section.findings
+    for finding in _problems(findings):
+        if finding.confidence == 1.0:  # a known function that is wrong
+            return _of(finding)
+    gaining = _by_gain(attribution)
+    if gaining:
+        return _with_largest_share(attribution, gaining[0])
+    rest = [f for section in others if section.name != "data" for f in section.findings]
+    for finding in _problems(rest):
+        return Verdict(finding.fault, finding.text, finding.command)
+    open_findings = [finding for finding in findings if finding.severity == "note"]
+    if open_findings or not attribution.effects:
+        text = "Nothing was found for sure that loses the return; a larger budget= decides more."
+        return Verdict(INCONCLUSIVE, text, None)
+    text = "No part loses the return: neither the truth nor a larger planning budget gains any."
+    return Verdict(HEALTHY, text, None)
+
+
+def _of(finding: Finding) -> Verdict:
+    lead = LEADS.get(finding.fault, "")
+    return Verdict(finding.fault, f"{lead} {finding.text}".strip(), finding.command)
+
+
+def _with_largest_share(attribution: Attribution, finding: Finding) -> Verdict:
+    """Return the verdict; if only the whole model gains, its part with the largest share."""
+    shares = {part: share for part, share in attribution.shares.items() if share.is_positive}
+    if finding.fault != "model" or not shares:
+        return _of(finding)
+    part = max(shares, key=lambda name: shares[name].mean)
+    return Verdict(part, f"{LEADS[part]} {finding.text}", finding.command)
+
+
+def _problems(findings: Sequence[Finding]) -> list[Finding]:
+    """Return the problems that are sure, the surest first."""
+    found = [f for f in findings if f.severity == "problem" and f.confidence >= SURE]
+    return sorted(found, key=lambda finding: -finding.confidence)
+
+
+def _by_gain(attribution: Attribution) -> list[Finding]:
+    """Return the problems of variants, those of a single part first, each by falling gain."""
+    problems = [e for e in attribution.effects if e.finding.severity == "problem"]
+    ordered = sorted(problems, key=lambda e: (e.finding.fault == "model", -e.gain.mean))
+    return [effect.finding for effect in ordered]
