@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mbrl_cli.diagnosis.bars import Bars
 from mbrl_cli.diagnosis.curve import Curve
 from mbrl_cli.diagnosis.finding import Finding
 from mbrl_cli.diagnosis.table import Table
@@ -20,6 +21,7 @@ class Section:
         tables: the numbers behind the findings.
         curves: figures.
         skipped: why parts of it could not be measured, one sentence each.
+        bars: figures of values with intervals.
     """
 
     name: str
@@ -28,3 +30,4 @@ class Section:
     tables: list[Table] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    bars: list[Bars] = field(default_factory=list)
