@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import math
-import textwrap
-from collections.abc import Sequence
 
 import numpy as np
 
 from mbrl_cli.errors import printable
 from mbrl_cli.reports.comparison import Comparison, Estimate, GroupResult, PairResult, Section
+from mbrl_cli.reports.text_table import text_table, wrapped
 from mbrl_cli.return_text import format_return
 
-GAP = "  "  # between two columns
 NONE = "-"
 
 
 def comparison_text(comparison: Comparison, width: int = 80) -> str:
     """Return tables of the groups and of their differences, and the notes."""
-    lines = _wrapped(summary(comparison), width)
+    lines = wrapped(summary(comparison), width)
     for note in comparison.notes:
-        lines += _wrapped(f"note: {note}", width)
+        lines += wrapped(f"note: {note}", width)
     for section in comparison.sections:
         lines += ["", *_section(section, width)]
     return printable("\n".join(lines) + "\n")
@@ -110,11 +108,11 @@ def _section(section: Section, width: int) -> list[str]:
                 NONE if group.gap is None else f"{group.gap.value:.3f}",
             ]
         )
-    lines = [section.title, *_table(rows, width)]
+    lines = [section.title, *text_table(rows, width)]
     if section.threshold is not None:
         rows = [["group", f"reached {section.threshold.value:g}", "steps", "minutes"]]
         rows += [[group.name, *threshold_texts(group)] for group in section.groups]
-        lines += ["", *_table(rows, width)]
+        lines += ["", *text_table(rows, width)]
     if section.pairs:
         heading, names = section.compared()
         rows = [["group", "difference", "95 % interval", "P(better)", "95 % interval"]]
@@ -128,39 +126,10 @@ def _section(section: Section, width: int) -> list[str]:
                     ratio_text(pair.improvement.low, pair.improvement.high),
                 ]
             )
-        notes = [_wrapped(pair_note(pair), width, indent="  ") for pair in section.pairs]
-        lines += ["", *_wrapped(heading, width), *_table(rows, width, [[], *notes])]
+        notes = [wrapped(pair_note(pair), width, indent="  ") for pair in section.pairs]
+        lines += ["", *wrapped(heading, width), *text_table(rows, width, [[], *notes])]
     for text in baseline_texts(section):
-        lines += _wrapped(text, width)
+        lines += wrapped(text, width)
     for note in section.notes:
-        lines += _wrapped(f"note: {note}", width)
+        lines += wrapped(f"note: {note}", width)
     return lines
-
-
-def _table(
-    rows: Sequence[Sequence[str]], width: int, notes: Sequence[Sequence[str]] = ()
-) -> list[str]:
-    """Return aligned lines: the first column to the left, the others to the right.
-
-    A name that is too long for `width` characters has a line of its own above its numbers. `notes`
-    are lines below each row.
-    """
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    room = width - sum(widths[1:]) - len(GAP) * (len(widths) - 1)
-    widths[0] = max((len(row[0]) for row in rows if len(row[0]) <= room), default=0)
-    lines = []
-    for index, (name, *cells) in enumerate(rows):
-        aligned = [f"{cell:>{size}}" for cell, size in zip(cells, widths[1:], strict=True)]
-        if len(name) > widths[0]:
-            lines.append(name)
-            name = ""
-        lines.append(GAP.join([f"{name:<{widths[0]}}", *aligned]).rstrip())
-        lines += notes[index] if notes else []
-    return lines
-
-
-def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
-    return textwrap.wrap(
-        text, width, initial_indent=indent, subsequent_indent=f"{indent}  ",
-        break_on_hyphens=False,
-    )  # fmt: skip
