@@ -1,0 +1,98 @@
+"""Diagnose one saved run: all parts, their cost, the verdict."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from mbrl_cli.diagnosis.attribution import attribute
+from mbrl_cli.diagnosis.diagnosed_run import DiagnosedRun
+from mbrl_cli.diagnosis.diagnosis import Diagnosis, command_of
+from mbrl_cli.diagnosis.paired_interval import paired_interval
+from mbrl_cli.diagnosis.section import Section
+from mbrl_cli.diagnosis.section_cost import SectionCost
+from mbrl_cli.diagnosis.verdict import verdict
+from mbrl_cli.reports.comparison import Estimate
+from mbrl_cli.seeding import torch_generator
+
+Report = Callable[[str, float], None]  # what is done, fraction of the whole
+_Result = TypeVar("_Result")
+
+
+class Effort(NamedTuple):
+    """How much a diagnosis may take.
+
+    Attributes:
+        seconds: of the whole diagnosis, about.
+        episodes: number of episodes that each variant plays at least.
+    """
+
+    seconds: float
+    episodes: int
+
+
+QUICK = Effort(40.0, 4)
+DEFAULT_EPISODES = 8
+ATTRIBUTION = 0.8  # fraction of the time for the episodes of the variants
+
+
+class _Costs:
+    """Measures time and memory of the parts."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, SectionCost] = {}
+
+    def measure(self, name: str, part: Callable[[], _Result]) -> _Result:
+        start = time.monotonic()
+        result = part()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        mib = peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+        self.by_name[name] = SectionCost(time.monotonic() - start, mib)
+        return result
+
+
+def diagnose(
+    run: DiagnosedRun, effort: Effort, report: Report, settings: Sequence[str] = ()
+) -> Diagnosis:
+    """Diagnose a run.
+
+    Args:
+        run: the saved run.
+        effort: time and episodes.
+        report: shows the progress.
+        settings: words of the command line, for the output.
+    """
+    start, costs = time.monotonic(), _Costs()
+    found = costs.measure(
+        "substitution",
+        lambda: attribute(
+            run,
+            ATTRIBUTION * effort.seconds,
+            effort.episodes,
+            lambda name, done: report(name, ATTRIBUTION * done),
+        ),
+    )
+    sections: list[Section] = []
+    decided = verdict(found, sections)
+    totals = np.array([episode.total for episode in found.episodes])
+    command = decided.command
+    return Diagnosis(
+        folder=str(run.folder),
+        choices=run.run.choices,
+        seed=run.run.seed,
+        step=run.step,
+        fault=decided.fault,
+        verdict=decided.sentence,
+        command=None if command is None else command_of(command, str(run.folder)),
+        mean_return=Estimate(*paired_interval(totals)),
+        episodes=len(totals),
+        sections=[found.section, *sections],
+        seconds=time.monotonic() - start,
+        costs=costs.by_name,
+        settings=list(settings),
+    )
