@@ -16,6 +16,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import torch
+
+from mbrl_cli.api.loading import load_run
+from mbrl_cli.diagnosis.diagnose import DEFAULT_EPISODES, Effort, diagnose
+from mbrl_cli.diagnosis.diagnosed_run import DiagnosedRun
 
 PARTS = "benchmarks.planted_fault_parts"
 COMMON = [
@@ -43,7 +50,8 @@ FAULTS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     ),
     "short horizon": ([*PETS, "planner.horizon=2"], ("horizon",)),
     "shifted actions": (
-        [*PETS, f"env.wrappers=[{PARTS}.DelayedAction]"], ("shifted_actions",)
+        [*PETS, "env.termination=learned", f"env.wrappers=[{PARTS}.DelayedAction]"],
+        ("shifted_actions",),
     ),
     "limit as termination": (
         [*PETS, "env.termination=learned", f"env.wrappers=[{PARTS}.LimitAsTermination]"],
@@ -72,14 +80,22 @@ def train(folder: Path, task: str, fault: str, seed: int) -> Path:
     return run
 
 
-def diagnose(run: Path, budget: float) -> dict[str, object]:
-    """Diagnose a run unless that is done; return the content of its JSON file."""
+def verdict_of(run: Path, minutes: float) -> dict[str, Any]:
+    """Diagnose a run unless that is done; return what was found."""
     path = run.parent / f"{run.name}.diagnosis.json"
     if not path.is_file():
-        words = ["diagnose", str(run), f"budget={budget}", "--json", str(path)]
-        mbrl(words, run.parent / f"{run.name}.diagnosis.txt")
-    found: dict[str, object] = json.loads(path.read_text())
-    return found
+        found = diagnose(
+            DiagnosedRun(load_run(run)), Effort(60.0 * minutes, DEFAULT_EPISODES), lambda *_: None
+        )
+        texts = [[f.severity, f.fault, f.confidence, f.text] for f in found.findings()]
+        skipped = [line for section in found.sections for line in section.skipped]
+        content = {
+            "fault": found.fault, "verdict": found.verdict, "command": found.command,
+            "seconds": found.seconds, "findings": texts, "skipped": skipped,
+        }  # fmt: skip
+        path.write_text(json.dumps(content, indent=1))
+    result: dict[str, Any] = json.loads(path.read_text())
+    return result
 
 
 def mbrl(words: list[str], output: Path) -> None:
@@ -105,6 +121,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=3.0, help="minutes of one diagnosis")
     parser.add_argument("--train-only", action="store_true")
     words = parser.parse_args()
+    torch.set_num_threads(1)
     verdicts: dict[str, dict[str, list[str]]] = {task: {} for task in words.tasks}
     for seed in words.seeds:
         for task in words.tasks:
@@ -112,7 +129,7 @@ def main() -> None:
                 run = train(words.folder, task, fault, seed)
                 if words.train_only:
                     continue
-                found = str(diagnose(run, words.budget)["fault"])
+                found = verdict_of(run, words.budget)["fault"]
                 verdicts[task].setdefault(fault, []).append(found)
                 print(f"{task:18} {fault:22} seed {seed}: {found}", flush=True)
     if words.train_only:

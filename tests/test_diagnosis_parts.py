@@ -155,7 +155,7 @@ def test_the_verdict_is_the_part_with_the_largest_gain():
 def test_wrong_data_come_before_every_gain():
     data = Section("data", "", [Finding("shifted_actions", "problem", "Shifted.", 0.99, "fix it")])
     found = verdict(attribution(effect(["dynamics"], 10.0)), [data])
-    assert found == ("shifted_actions", "The data are wrong: Shifted.", "fix it")
+    assert found == ("shifted_actions", "The data are wrong: Shifted.", data.findings[0])
     unsure = Section("data", "", [Finding("shifted_actions", "problem", "Shifted.", 0.5)])
     assert verdict(attribution(effect(["dynamics"], 10.0)), [unsure]).fault == "dynamics"
 

@@ -109,16 +109,21 @@ def _truth(run: DiagnosedRun, section: Section) -> Truth | None:
 
 def _known_functions(run: DiagnosedRun, section: Section) -> dict[str, bool]:
     """Return for each known function whether it agrees with the data; report one that does not."""
-    agrees = {}
-    for part, error in known_function_errors(run).items():
-        agrees[part] = error.share == 0.0
-        if error.share > 0.0 and part not in run.objects.env.spec.approximate:
+    agrees: dict[str, bool] = {}
+    try:
+        errors = known_function_errors(run)
+    except UserError as error:  # the run has no replay
+        section.skipped.append(f"Known functions were not compared with the data: {error}.")
+        return agrees
+    for part, found in errors.items():
+        agrees[part] = found.share == 0.0
+        if found.share > 0.0 and part not in run.objects.env.spec.approximate:
             section.findings.append(
                 Finding(
                     part,
                     "problem",
                     f"The {part} function of the config differs from what the environment "
-                    f"returned in {error.share:.1%} of {error.rows:,} transitions.",
+                    f"returned in {found.share:.1%} of {found.rows:,} transitions.",
                     confidence=1.0,
                     command=with_other_function(run, part),
                 )

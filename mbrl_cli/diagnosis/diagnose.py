@@ -18,7 +18,6 @@ from mbrl_cli.diagnosis.section import Section
 from mbrl_cli.diagnosis.section_cost import SectionCost
 from mbrl_cli.diagnosis.verdict import verdict
 from mbrl_cli.reports.comparison import Estimate
-from mbrl_cli.seeding import torch_generator
 
 Report = Callable[[str, float], None]  # what is done, fraction of the whole
 _Result = TypeVar("_Result")
@@ -80,7 +79,6 @@ def diagnose(
     sections: list[Section] = []
     decided = verdict(found, sections)
     totals = np.array([episode.total for episode in found.episodes])
-    command = decided.command
     return Diagnosis(
         folder=str(run.folder),
         choices=run.run.choices,
@@ -88,7 +86,7 @@ def diagnose(
         step=run.step,
         fault=decided.fault,
         verdict=decided.sentence,
-        command=None if command is None else command_of(command, str(run.folder)),
+        command=decided.finding and command_of(decided.finding, str(run.folder)),
         mean_return=Estimate(*paired_interval(totals)),
         episodes=len(totals),
         sections=[found.section, *sections],

@@ -22,6 +22,8 @@ class Diagnosis:
         choices: group -> choice of the run, such as `env` -> `cartpole`.
         seed: of the run.
         step: environment step of the learned weights.
+        fault: short fixed name of what the verdict is about, such as "dynamics"; "healthy" or
+            "inconclusive" if no part is named.
         verdict: one sentence: which part loses the return, or that none was found.
         command: the one command that is most likely to help, with the run folder in it; None: none.
         mean_return: of the saved agent over the episodes that were played now, with its 95 %
@@ -37,6 +39,7 @@ class Diagnosis:
     choices: dict[str, str]
     seed: int
     step: int
+    fault: str
     verdict: str
     command: str | None
     mean_return: Estimate | None

@@ -56,7 +56,7 @@ def fault_of(variant: Variant) -> str:
     """Return the fault that a gain of this variant shows."""
     if len(variant.parts) == 1:
         return next(iter(variant.parts))
-    return "policy" if "policy" in variant.parts else "model"
+    return next((part for part in ("policy", "learning") if part in variant.parts), "model")
 
 
 def _command(run: DiagnosedRun, variant: Variant, fault: str) -> str:

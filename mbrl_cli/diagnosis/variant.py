@@ -15,7 +15,7 @@ class Variant:
     Attributes:
         name: short, unique in a diagnosis; a row of its table.
         parts: what is replaced: "dynamics", "reward", "termination", "planner", "horizon",
-            "terminal_value", "policy".
+            "terminal_value", "policy", "learning" (all that a latent agent has learned).
         change: what was changed, for a sentence: "with the true dynamics".
         make: returns the agent.
     """

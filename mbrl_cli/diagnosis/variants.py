@@ -174,8 +174,9 @@ def _policy_variants(run: DiagnosedRun, truth: Truth | None) -> list[Variant]:
         found.append(
             Variant("policy alone", frozenset({"policy"}), "with its policy alone", lambda: sac)
         )
-    if planning is not None or truth is None:
+    if planning is not None or truth is None or model_parts(run, truth):
         return found
+    part = "policy" if isinstance(sac, SAC) else "learning"
 
     def improved(model: Model) -> Agent:
         planner = CEM(spec.action, run.objects.device)
@@ -191,7 +192,7 @@ def _policy_variants(run: DiagnosedRun, truth: Truth | None) -> list[Variant]:
         found.append(
             Variant(
                 "planning in the learned model",
-                frozenset({"policy"}),
+                frozenset({part}),
                 f"with {base} in the learned model",
                 lambda: improved(model),
             )
@@ -199,7 +200,7 @@ def _policy_variants(run: DiagnosedRun, truth: Truth | None) -> list[Variant]:
     found.append(
         Variant(
             "planning in the true model",
-            frozenset({"policy", *PARTS}),
+            frozenset({part, *PARTS}),
             f"with {base} in the true model",
             lambda: improved(truth.oracle),
         )

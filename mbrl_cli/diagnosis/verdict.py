@@ -22,6 +22,7 @@ LEADS = {
     "horizon": "The planner loses the return: its horizon is too short.",
     "terminal_value": "The terminal value loses the return.",
     "policy": "The policy loses the return.",
+    "learning": "What the agent has learned loses the return.",
 }
 
 
@@ -31,12 +32,12 @@ class Verdict(NamedTuple):
     Attributes:
         fault: of the finding that decided; "healthy" or "inconclusive" if there is none.
         sentence: for readers.
-        command: most likely to help; None: there is none.
+        finding: that decided, with the command most likely to help; None: there is none.
     """
 
     fault: str
     sentence: str
-    command: str | None
+    finding: Finding | None
 
 
 def verdict(attribution: Attribution, others: Sequence[Section]) -> Verdict:
@@ -51,7 +52,7 @@ def verdict(attribution: Attribution, others: Sequence[Section]) -> Verdict:
     """
     data = [finding for section in others if section.name == "data" for finding in section.findings]
     for finding in _problems(data):
-        return Verdict(finding.fault, f"The data are wrong: {finding.text}", finding.command)
+        return Verdict(finding.fault, f"The data are wrong: {finding.text}", finding)
     findings = attribution.section.findings
     for finding in _problems(findings):
         if finding.confidence == 1.0:  # a known function that is wrong
@@ -61,7 +62,7 @@ def verdict(attribution: Attribution, others: Sequence[Section]) -> Verdict:
         return _with_largest_share(attribution, gaining[0])
     rest = [f for section in others if section.name != "data" for f in section.findings]
     for finding in _problems(rest):
-        return Verdict(finding.fault, finding.text, finding.command)
+        return Verdict(finding.fault, finding.text, finding)
     open_findings = [finding for finding in findings if finding.severity == "note"]
     if open_findings or not attribution.effects:
         text = "Nothing was found for sure that loses the return; a larger budget= decides more."
@@ -72,7 +73,7 @@ def verdict(attribution: Attribution, others: Sequence[Section]) -> Verdict:
 
 def _of(finding: Finding) -> Verdict:
     lead = LEADS.get(finding.fault, "")
-    return Verdict(finding.fault, f"{lead} {finding.text}".strip(), finding.command)
+    return Verdict(finding.fault, f"{lead} {finding.text}".strip(), finding)
 
 
 def _with_largest_share(attribution: Attribution, finding: Finding) -> Verdict:
@@ -81,7 +82,7 @@ def _with_largest_share(attribution: Attribution, finding: Finding) -> Verdict:
     if finding.fault != "model" or not shares:
         return _of(finding)
     part = max(shares, key=lambda name: shares[name].mean)
-    return Verdict(part, f"{LEADS[part]} {finding.text}", finding.command)
+    return Verdict(part, f"{LEADS[part]} {finding.text}", finding)
 
 
 def _problems(findings: Sequence[Finding]) -> list[Finding]:
