@@ -86,7 +86,7 @@ def diagnose(
         step=run.step,
         fault=decided.fault,
         verdict=decided.sentence,
-        command=decided.finding and command_of(decided.finding, str(run.folder)),
+        command=command_of(decided.finding, str(run.folder)) if decided.finding else None,
         mean_return=Estimate(*paired_interval(totals)),
         episodes=len(totals),
         sections=[found.section, *sections],
