@@ -31,7 +31,9 @@ COMMON = [
 ]  # fmt: skip
 PETS = ["agent=pets", "planner=icem"]
 TASKS = {
-    "cartpole": ["env=cartpole", "env.max_episode_steps=200", "total_steps=800"],
+    "cartpole": [
+        "env=cartpole", "env.max_episode_steps=200", "total_steps=800", "planner.horizon=25",
+    ],
     "inverted_pendulum": [
         "env=inverted_pendulum", "env.max_episode_steps=200", "total_steps=1000",
         "env.termination=known", "planner.horizon=15",

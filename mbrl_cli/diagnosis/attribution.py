@@ -86,11 +86,14 @@ def attribute(run: DiagnosedRun, seconds: float, episodes: int, report: Report) 
     chosen = returns.choose(
         _possible(first_variants(run, truth, parts), truth), FIRST_ROUND * seconds
     )
-    for variant in chosen:
-        _play(returns, variant, end, seconds, report)
+    chosen = _play_first_round(returns, chosen, end, seconds, report)
     _play_more(returns, chosen, end - (1.0 - MORE_ROUNDS) * seconds, end, seconds, report)
     shares = {}
-    if truth is not None and parts:
+    if (
+        truth is not None
+        and parts
+        and any(_is_gain(returns, variant.name) for variant in chosen[1:])
+    ):
         shares = _shares(run, truth, parts, returns, end, seconds, report)
     effects = [_effect(run, variant, returns) for variant in chosen[1:]]
     section.findings += [effect.finding for effect in effects]
@@ -148,6 +151,33 @@ def _play(
     returns.play(variant, show)
 
 
+def _play_first_round(
+    returns: VariantReturns,
+    variants: Sequence[Variant],
+    end: float,
+    seconds: float,
+    report: Report,
+) -> list[Variant]:
+    """Play one round of each variant; return those that were played.
+
+    If the whole true model gains nothing for sure, its single parts are not played.
+    """
+    played: list[Variant] = []
+    whole: Variant | None = None
+    for variant in variants:
+        if (
+            whole is not None
+            and variant.parts < whole.parts
+            and _gains_nothing(returns, whole.name)
+        ):
+            continue
+        _play(returns, variant, end, seconds, report)
+        played.append(variant)
+        if len(variant.parts) > 1:
+            whole = variant
+    return played
+
+
 def _play_more(
     returns: VariantReturns,
     variants: Sequence[Variant],
@@ -176,6 +206,18 @@ def _is_decided(returns: VariantReturns, name: str) -> bool:
     gain = paired_interval(returns.difference(name, AS_IS))
     allowed = relevant_gain(returns.returns[AS_IS], returns.returns[name])
     return gain.low > 0.0 or gain.high < 0.0 or gain.high - gain.low < 2.0 * allowed
+
+
+def _gains_nothing(returns: VariantReturns, name: str) -> bool:
+    gain = paired_interval(returns.difference(name, AS_IS))
+    return gain.high < relevant_gain(returns.returns[AS_IS], returns.returns[name])
+
+
+def _is_gain(returns: VariantReturns, name: str) -> bool:
+    gain = paired_interval(returns.difference(name, AS_IS))
+    return gain.low > 0.0 and gain.mean > relevant_gain(
+        returns.returns[AS_IS], returns.returns[name]
+    )
 
 
 def relevant_gain(base: NDArray[np.float64], other: NDArray[np.float64]) -> float:
