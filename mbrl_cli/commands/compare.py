@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mbrl_cli.commands.output_file import check_output_file, write_output_file
 from mbrl_cli.commands.parser import Parser
 from mbrl_cli.errors import UserError, unknown_key
 
@@ -57,7 +58,7 @@ def run(argv: list[str]) -> None:
         parser.error("FOLDER: must be given, such as outputs/SWEEP")
     files = {name: getattr(words, name) for name in FORMATS if getattr(words, name) is not None}
     for name, path in files.items():
-        _check_file(name, path)
+        check_output_file(f"--{name}", path, [f".{name}"])
     _compare(folders, settings, words.baseline, files)
 
 
@@ -82,7 +83,6 @@ def _compare(
     print(comparison_text(comparison, max(40, shutil.get_terminal_size().columns)), end="")
     for name, path in files.items():
         _write(name, path, comparison)
-        print(f"wrote {path}")
 
 
 def _write(name: str, path: Path, comparison: Any) -> None:
@@ -90,28 +90,19 @@ def _write(name: str, path: Path, comparison: Any) -> None:
         from mbrl_cli.reports.comparison_figure import write_figure
 
         write_figure(comparison, path)
+        print(f"wrote {path}")
         return
     if name == "html":
         from mbrl_cli.reports.comparison_page import comparison_page as as_text
     else:
         from mbrl_cli.reports.comparison_csv import comparison_csv as as_text
-    try:
-        path.write_text(as_text(comparison), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--{name} {path}: cannot be written ({error.strerror})") from error
+    write_output_file(f"--{name}", path, as_text(comparison))
 
 
 def _is_setting(word: str) -> bool:
     """Return whether a word is key=value; names of folders may contain `=`, too."""
     key, equals, _ = word.partition("=")
     return bool(equals) and (key.isidentifier() and not Path(word).exists())
-
-
-def _check_file(name: str, path: Path) -> None:
-    if path.suffix != f".{name}":
-        raise UserError(f"--{name} {path}: must end in .{name}")
-    if not path.absolute().parent.is_dir():
-        raise UserError(f"--{name} {path}: the folder {path.parent} does not exist")
 
 
 def _options(settings: Mapping[str, str], baseline: str | None) -> Any:

@@ -7,6 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mbrl_cli.commands.output_file import check_output_file
 from mbrl_cli.commands.saved_run_parser import SavedRunParser
 from mbrl_cli.errors import UserError, printable
 
@@ -75,20 +76,9 @@ def _parse(argv: list[str]) -> Namespace:
         value = getattr(words, name)
         if value is not None and value < minimum:
             parser.error(f"--{name} {value}: must be >= {minimum}")
-    _check_file("--video", words.video, VIDEO_FORMATS)
-    _check_file("--model-figure", words.model_figure, (".png",))
+    check_output_file("--video", words.video, VIDEO_FORMATS)
+    check_output_file("--model-figure", words.model_figure, (".png",))
     return words
-
-
-def _check_file(option: str, path: Path | None, suffixes: tuple[str, ...]) -> None:
-    if path is None:
-        return
-    if path.suffix.lower() not in suffixes:
-        raise UserError(f"{option} {path}: must end in {' or '.join(suffixes)}")
-    if not path.absolute().parent.is_dir():
-        raise UserError(f"{option} {path}: the folder {path.parent} does not exist")
-    if path.is_dir():
-        raise UserError(f"{option} {path}: is a folder; type the name of a file")
 
 
 def _play(saved: Run, words: Namespace) -> None:
