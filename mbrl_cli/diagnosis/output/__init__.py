@@ -1,0 +1,1 @@
+"""Outputs of a diagnosis: text, page, JSON file, TensorBoard, differences of two diagnoses."""
