@@ -112,6 +112,7 @@ def diagnosis(**changes):
         "choices": {"env": "cartpole", "model": "mlp", "planner": "cem", "agent": "mpc"},
         "seed": 3,
         "step": 1000,
+        "fault": "dynamics",
         "verdict": "The dynamics of the model lose the return. Return 121.4 becomes 432.9 with "
         "the true dynamics: gain 311.5, 95 % interval 280.2 to 340.9.",
         "command": "mbrl resume outputs/RUN1 total_steps=2000",

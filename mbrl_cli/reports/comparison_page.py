@@ -15,13 +15,8 @@ from mbrl_cli.reports.comparison_text import (
     summary,
     threshold_texts,
 )
-from mbrl_cli.reports.html_page import (
-    html_notes,
-    html_page,
-    html_panel,
-    html_table,
-    html_text,
-)
+from mbrl_cli.reports.html_page import html_notes, html_page, html_panel, html_table
+from mbrl_cli.reports.html_text import html_text
 from mbrl_cli.reports.svg_chart import (
     curves_svg,
     finals_svg,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
-from mbrl_cli.errors import printable
+from mbrl_cli.reports.html_text import html_text
 from mbrl_cli.reports.svg_parts import COLOURS
 
 # Distinguishable with a colour vision deficiency (Okabe and Ito 2008), darker on a light page.
@@ -108,8 +107,3 @@ def _style() -> str:
     classes = "".join(f".c{index} {{ --c: var(--c{index}); }}\n" for index in range(COLOURS))
     style = STYLE.replace("LIGHT", variables(LIGHT)).replace("DARK", variables(DARK))
     return style + classes
-
-
-def html_text(value: object) -> str:
-    """Return text of a run folder as HTML: nothing in it is taken for HTML."""
-    return escape(printable(value))

@@ -6,12 +6,11 @@ Colours are CSS classes of the page: `c0` to `c7` for groups, `b` for published 
 
 from __future__ import annotations
 
-from html import escape
-
 import numpy as np
 
 from mbrl_cli.reports.chart_axis import ChartAxis, fitted_axis
 from mbrl_cli.reports.comparison import Section
+from mbrl_cli.reports.html_text import html_text
 from mbrl_cli.reports.svg_parts import (
     COLOURS,
     ROW_HEIGHT,
@@ -58,7 +57,7 @@ def curves_svg(section: Section, colours: dict[str, int], metric: str) -> str:
         )
     for number, (baseline, steps) in enumerate(published):
         style = f'class="b" stroke-dasharray="{published_dashes(number)}"'
-        title = f"<title>{escape(baseline.name)} (published)</title>"
+        title = f"<title>{html_text(baseline.name)} (published)</title>"
         if not len(steps):
             height = y.position(float(baseline.mean[-1]))
             points = f"{x.start:.1f},{height:.1f} {x.end:.1f},{height:.1f}"
@@ -78,12 +77,12 @@ def curves_svg(section: Section, colours: dict[str, int], metric: str) -> str:
         parts.append(
             f'<polyline class="line c{colour}"{dash} points="'
             f'{point_list(x, y, group.grid, group.curve)}">'
-            f"<title>{escape(group.name)}</title></polyline>"
+            f"<title>{html_text(group.name)}</title></polyline>"
         )
         if len(group.grid) <= 25:
             parts += [
                 f'<circle class="dot c{colour}" cx="{x.position(step):.1f}" '
-                f'cy="{y.position(value):.1f}" r="2.5"><title>{escape(group.name)}: '
+                f'cy="{y.position(value):.1f}" r="2.5"><title>{html_text(group.name)}: '
                 f"{value:.4g} at {step:,.0f} steps</title></circle>"
                 for step, value in zip(group.grid.tolist(), group.curve.tolist(), strict=True)
             ]
@@ -104,7 +103,7 @@ def finals_svg(section: Section, colours: dict[str, int], label: str) -> str:
         colour = colours[group.name] % COLOURS
         parts += [
             f'<circle class="run c{colour}" cx="{x.position(value):.1f}" cy="{y + 8:.1f}" r="3">'
-            f"<title>{escape(group.name)}, seed {run.seed}: {value:.4g}</title></circle>"
+            f"<title>{html_text(group.name)}, seed {run.seed}: {value:.4g}</title></circle>"
             if not section.is_overall
             else f'<circle class="run c{colour}" cx="{x.position(value):.1f}" cy="{y + 8:.1f}" '
             'r="3"/>'

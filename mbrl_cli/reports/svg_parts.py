@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from html import escape
 
 import numpy as np
 
 from mbrl_cli.reports.chart_axis import ChartAxis, tick_text
+from mbrl_cli.reports.html_text import html_text
 
 COLOURS = 8
 WIDTH = 620
@@ -53,8 +53,8 @@ def labelled_rows(names: Sequence[str], x: ChartAxis, label: str) -> list[str]:
     for row, name in enumerate(names):
         parts.append(
             f'<text class="label" x="{x.start - 10:.1f}" y="{row_centre(row) + 4:.1f}" '
-            f'text-anchor="end">{escape(short_label(name))}'
-            f"<title>{escape(name)}</title></text>"
+            f'text-anchor="end">{html_text(short_label(name))}'
+            f"<title>{html_text(name)}</title></text>"
         )
     return parts
 
@@ -63,7 +63,7 @@ def interval_mark(
     x: ChartAxis, y: float, value: float, low: float, high: float, colour: str, name: str
 ) -> Iterator[str]:
     """Return a dot at the value and a line from `low` to `high`; NaN: no line."""
-    title = f"<title>{escape(name)}: {value:.4g}"
+    title = f"<title>{html_text(name)}: {value:.4g}"
     if not math.isnan(low):
         title += f" ({low:.4g} to {high:.4g})"
         yield (
@@ -92,7 +92,7 @@ def horizontal_axis(x: ChartAxis, y: ChartAxis, label: str) -> list[str]:
         f'<line class="axis" x1="{x.start:.1f}" x2="{x.end:.1f}" y1="{y.start:.1f}" '
         f'y2="{y.start:.1f}"/>',
         f'<text x="{(x.start + x.end) / 2:.1f}" y="{y.start + 38:.1f}" '
-        f'text-anchor="middle">{escape(label)}</text>',
+        f'text-anchor="middle">{html_text(label)}</text>',
     ]
     return parts
 
@@ -111,7 +111,7 @@ def vertical_axis(y: ChartAxis, x: ChartAxis, label: str) -> list[str]:
     middle = (y.start + y.end) / 2
     parts.append(
         f'<text transform="translate(12 {middle:.1f}) rotate(-90)" text-anchor="middle">'
-        f"{escape(label)}</text>"
+        f"{html_text(label)}</text>"
     )
     return parts
 
@@ -135,7 +135,7 @@ def point_list(x: ChartAxis, y: ChartAxis, steps: np.ndarray, values: np.ndarray
 def svg_document(parts: Sequence[str], height: float, title: str) -> str:
     """Return the whole chart; `title` is its description for screen readers."""
     return (
-        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}">'
+        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{html_text(title)}">'
         + "".join(parts)
         + "</svg>"
     )

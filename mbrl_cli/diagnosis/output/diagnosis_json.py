@@ -37,6 +37,7 @@ def as_dict(diagnosis: Diagnosis) -> dict[str, Any]:
         "seed": diagnosis.seed,
         "step": diagnosis.step,
         "settings": diagnosis.settings,
+        "fault": diagnosis.fault,
         "verdict": diagnosis.verdict,
         "command": diagnosis.command,
         "mean_return": None if diagnosis.mean_return is None else asdict(diagnosis.mean_return),

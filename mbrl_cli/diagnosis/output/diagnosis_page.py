@@ -18,13 +18,14 @@ from mbrl_cli.diagnosis.output.shown_table import cell_text, shown_table
 from mbrl_cli.diagnosis.section import Section
 from mbrl_cli.diagnosis.table import Table
 from mbrl_cli.reports.comparison_text import counted
-from mbrl_cli.reports.html_page import html_notes, html_page, html_table, html_text
+from mbrl_cli.reports.html_page import html_notes, html_page, html_table
+from mbrl_cli.reports.html_text import html_text
 
 STYLE = """
 :root { --problem: #b3261e; --note: #8a6d00; --fine: #00704e; }
 @media (prefers-color-scheme: dark) { :root { --problem: #ff8a80; --note: #e8c34a;
   --fine: #2fc79a; } }
-body { max-width: 1080px; } h1 { overflow-wrap: anywhere; }
+p, .findings, dl, .verdict { max-width: 1000px; } h1 { overflow-wrap: anywhere; }
 .verdict { background: var(--panel); border-left: 6px solid var(--state); border-radius: 8px;
   padding: 1rem 1.2rem; margin: 1rem 0; } .verdict p { margin: 0 0 .6rem; }
 .verdict .sentence { font-size: 1.2rem; line-height: 1.4; }
@@ -42,9 +43,10 @@ details { border-top: 1px solid var(--rule); } details:last-of-type { border-bot
 summary { cursor: pointer; padding: .6rem 0; font-size: 1.1rem; font-weight: 600; }
 summary .soft { font-size: .9rem; font-weight: 400; margin-left: .6em; }
 h3 { margin-top: 1.2rem; } .charts { margin: .8rem 0; align-items: start;
-  grid-template-columns: repeat(auto-fill, minmax(min(460px, 100%), 1fr)); }
+  grid-template-columns: repeat(auto-fill, minmax(min(480px, 100%), 1fr)); }
 .charts h3 { margin: 0 0 .25rem; } svg .bar { fill: var(--c); opacity: .3; }
-.scroll td:first-child { white-space: normal; min-width: 9rem; }
+.scroll table { width: auto; min-width: min(100%, 600px); }
+.scroll td:first-child { white-space: normal; min-width: 8rem; }
 svg.key { width: 26px; } a { color: inherit; }
 @media print { body { max-width: none; padding: 0; } details::details-content {
   content-visibility: visible; block-size: auto; } .panel, li, tr { break-inside: avoid; } }
@@ -66,8 +68,7 @@ def diagnosis_page(diagnosis: Diagnosis) -> str:
 
 def verdict_card(diagnosis: Diagnosis) -> str:
     """Return the box with the verdict and its command."""
-    findings = diagnosis.findings()
-    state = findings[0].severity if findings else "note"
+    state = {"healthy": "fine", "inconclusive": "note"}.get(diagnosis.fault, "problem")
     if diagnosis.command is None:
         command = '<p class="soft">No command is known that helps.</p>'
     else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from mbrl_cli.diagnosis.bars import Bars
 from mbrl_cli.diagnosis.curve import Curve
 from mbrl_cli.reports.chart_axis import ChartAxis, fitted_axis
+from mbrl_cli.reports.html_text import html_text
 from mbrl_cli.reports.svg_parts import (
     COLOURS,
     WIDTH,
@@ -85,7 +85,7 @@ def _line(
     number: int,
     name: str,
 ) -> Iterator[str]:
-    title = f"<title>{escape(name)}</title>"
+    title = f"<title>{html_text(name)}</title>"
     for part in _finite_parts(values):
         points = point_list(x, y, at[part], values[part])
         yield f'<polyline {line_style(number)} points="{points}">{title}</polyline>'
@@ -94,7 +94,7 @@ def _line(
         for i in finite.tolist():
             yield (
                 f'<circle class="dot c{number % COLOURS}" cx="{x.position(float(at[i])):.1f}" '
-                f'cy="{y.position(float(values[i])):.1f}" r="2.5"><title>{escape(name)}: '
+                f'cy="{y.position(float(values[i])):.1f}" r="2.5"><title>{html_text(name)}: '
                 f"{values[i]:.4g} at {at[i]:g}</title></circle>"
             )
 

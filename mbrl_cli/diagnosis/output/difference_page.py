@@ -18,7 +18,8 @@ from mbrl_cli.diagnosis.output.diagnosis_page import (
 )
 from mbrl_cli.diagnosis.output.diagnosis_text import return_text, run_text, sentence
 from mbrl_cli.diagnosis.output.difference_text import INTERVAL_NOTE
-from mbrl_cli.reports.html_page import html_page, html_text
+from mbrl_cli.reports.html_page import html_page
+from mbrl_cli.reports.html_text import html_text
 
 
 def difference_page(first: Diagnosis, second: Diagnosis) -> str:

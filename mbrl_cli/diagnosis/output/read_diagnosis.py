@@ -50,6 +50,7 @@ def _diagnosis(content: dict[str, Any]) -> Diagnosis:
         choices=content["choices"],
         seed=content["seed"],
         step=content["step"],
+        fault=content["fault"],
         verdict=content["verdict"],
         command=content["command"],
         mean_return=None if mean is None else Estimate(**_numbers(mean)),
