@@ -1,4 +1,4 @@
-"""Quantiles of Student's t distribution."""
+"""Quantiles and distribution function of Student's t distribution."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ def t_quantile(probability: float, degrees: int) -> float:
     if degrees < 1 or not 0.5 <= probability < 1.0:
         raise ValueError(f"{degrees} degrees of freedom, probability {probability}")
     low, high = 0.0, 1.0
-    while _distribution(high, degrees) < probability:
+    while t_probability(high, degrees) < probability:
         high *= 2.0
     for _ in range(60):
         middle = (low + high) / 2.0
-        if _distribution(middle, degrees) < probability:
+        if t_probability(middle, degrees) < probability:
             low = middle
         else:
             high = middle
     return (low + high) / 2.0
 
 
-def _distribution(t: float, degrees: int) -> float:
+def t_probability(t: float, degrees: int) -> float:
     """Return the probability of a value below t >= 0."""
     angle = math.atan(t / math.sqrt(degrees))
     cos_squared = math.cos(angle) ** 2

@@ -1,0 +1,1 @@
+"""Checks of the data that a run collected; one check a file."""
