@@ -73,12 +73,12 @@ def p_equal_starts(data: Transitions) -> tuple[float, float] | None:
     return float(equal.mean()), binomial_tail(int(equal.sum()), len(equal), chance)
 
 
-def jumps_to_starts(data: Transitions) -> NDArray[np.bool_]:
-    """Return [n] whether next_obs is no successor of obs and lies among the first observations.
+def starts_and_jumps(data: Transitions) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return [n] whether next_obs lies among the first observations, and whether by a jump.
 
     A model of the change of the observation is fitted; a jump has a residual far above all
     ordinary ones. Among the first observations: each entry within their range, widened by half of
-    it, and the distance from the start states no larger than among them.
+    it.
     """
     fold = folds_of(data.episode, data.unit)
     change = data.next_obs - data.obs
@@ -97,7 +97,7 @@ def jumps_to_starts(data: Transitions) -> NDArray[np.bool_]:
     range_low, range_high = starts.min(0), starts.max(0)
     margin = 0.5 * (range_high - range_low) + 1e-6 * data.obs.std(0)
     at_start = ((data.next_obs >= range_low - margin) & (data.next_obs <= range_high + margin)).all(1)
-    return jump & at_start
+    return at_start, jump & at_start
 
 
 def _far_from_ordinary(relative: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -113,13 +113,16 @@ def _check_jumps(data: Transitions, result: CheckResult) -> None:
             "where episodes start"
         )
         return
-    jumps = jumps_to_starts(data)
+    at_start, jumps = starts_and_jumps(data)
     ends = data.ends
+    returns = _returns(data, at_start)
     at_ends, inside = float(jumps[ends].mean()), float(jumps[~ends].mean())
     result.evidence.append(("episode ends that jump to a start state", at_ends, "problem: 0.5"))
     result.evidence.append(("jumps to a start state inside episodes", inside, "problem: 3 rows"))
     p_value = binomial_tail(int(jumps[ends].sum()), int(ends.sum()), max(0.01, 2.0 * inside))
-    if at_ends >= 0.5 and p_value < LEVEL:
+    if (at_ends >= 0.5 and p_value < LEVEL) or returns:
+        if returns:
+            at_ends = float(at_start[ends].mean())
         text = (
             f"{at_ends:.0%} of the episodes end with a jump into a start state: their last "
             "observation is that of the next episode"
@@ -135,6 +138,22 @@ def _check_jumps(data: Transitions, result: CheckResult) -> None:
         _fine(result)
         return
     result.findings.append(Finding("crosses_reset", "problem", text, confidence(p_value), COMMAND))
+
+
+def _returns(data: Transitions, at_start: NDArray[np.bool_]) -> bool:
+    """Return whether (nearly) all episodes end in a start state, by large and sudden changes.
+
+    This finds resets in tasks whose ordinary changes are large, too.
+    """
+    ends = data.ends
+    if at_start[ends].mean() < 0.9:
+        return False
+    chance = max(0.01, 2.0 * float(at_start[~ends].mean()))
+    if binomial_tail(int(at_start[ends].sum()), int(ends.sum()), min(1.0, chance)) >= LEVEL:
+        return False
+    change = np.abs(data.next_obs - data.obs)
+    size = (change / (change.mean(0) + 1e-12)).mean(1)
+    return float(np.median(size[ends])) > float(np.quantile(size[~ends], 0.9))
 
 
 def _fine(result: CheckResult) -> None:

@@ -12,7 +12,7 @@ from mbrl_cli.diagnosis.finding import Finding
 MIN_ROWS = 200
 MIN_VALUES = 50  # distinct ones; fewer are flags or levels
 NOTE = 0.05  # fraction of the values at one bound
-PROBLEM = 0.2
+CLIPPED = 0.2
 OF_ACTIONS = 0.5  # a policy may use its limits
 
 
@@ -64,7 +64,7 @@ def _check_observations(data: Transitions, result: CheckResult) -> None:
         return
     fraction, bound, worst = max(shares)
     result.evidence.append(
-        ("values of an observation entry at its bound", fraction, f"problem from {PROBLEM} on")
+        ("values of an observation entry at its bound", fraction, f"note from {NOTE} on")
     )
     if fraction < NOTE:
         text = f"no entry of the observation has more than {fraction:.1%} equal values at a bound"
@@ -73,9 +73,6 @@ def _check_observations(data: Transitions, result: CheckResult) -> None:
     count = sum(share[0] >= NOTE for share in shares)
     others = f" ({count} such entries)" if count > 1 else ""
     text = f"{fraction:.0%} of the values of observation entry {worst} are exactly {bound:.6g}{others}"
-    if fraction >= PROBLEM:
+    if fraction >= CLIPPED:
         text += "; the observation is probably clipped, so different states look equal"
-        command = "mbrl train env.wrappers=[]"
-        result.findings.append(Finding("saturated", "problem", text, 0.9, command))
-    else:
-        result.findings.append(Finding("saturated", "note", text))
+    result.findings.append(Finding("saturated", "note", text))

@@ -9,6 +9,7 @@ The pairs make sure that a changed visited region is not taken for a change.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mbrl_cli.diagnosis.data_checks.check_result import CheckResult
 from mbrl_cli.diagnosis.data_checks.held_out import (
@@ -18,7 +19,7 @@ from mbrl_cli.diagnosis.data_checks.held_out import (
     quadratic_if_small,
     standardized,
 )
-from mbrl_cli.diagnosis.data_checks.neighbours import nearest
+from mbrl_cli.diagnosis.data_checks.neighbours import nearest_pairs
 from mbrl_cli.diagnosis.data_checks.significance import LEVEL, confidence, p_above_zero
 from mbrl_cli.diagnosis.data_checks.transitions import Transitions
 from mbrl_cli.diagnosis.finding import Finding
@@ -92,12 +93,12 @@ def drifts(data: Transitions, rng: np.random.Generator) -> tuple[Array, Array] |
     late = np.sort(rng.permutation(late)[: min(len(late), MAX_PAIRED)])
     if min(len(early), len(late)) < MIN_PAIRS:
         return None
-    ordinary = _ordinary_distance(data, inputs, early)
-    index, distance = nearest(inputs[late], inputs[early])
+    ordinary = _ordinary_distance(data, inputs, early, rng)
+    query, index, distance = nearest_pairs(inputs[late], inputs[early], rng)
     similar = distance <= ordinary
     if similar.sum() < MIN_PAIRS:
         return None
-    a, b = late[similar], early[index[similar]]
+    a, b = late[query[similar]], early[index[similar]]
     difference = residual[a] - residual[b]  # [pairs, O + 1]
     spread = residual.std(0)
     judged = spread > MIN_RESIDUAL * (targets.std(0) + 1e-12)
@@ -117,11 +118,12 @@ def drifts(data: Transitions, rng: np.random.Generator) -> tuple[Array, Array] |
     return gains, p_values
 
 
-def _ordinary_distance(data: Transitions, inputs: Array, early: np.ndarray) -> float:
+def _ordinary_distance(
+    data: Transitions, inputs: Array, early: NDArray[np.int64], rng: np.random.Generator
+) -> float:
     """Return the median distance of an early transition to the nearest one of another episode."""
     part = early[: MAX_PAIRED // 2]
     other = data.episode[part][:, None] != data.episode[part][None, :]
     if not other.any():
         other = data.unit[part][:, None] != data.unit[part][None, :]
-    _, distance = nearest(inputs[part], inputs[part], other)
-    return float(np.median(distance[np.isfinite(distance)]))
+    return float(np.median(nearest_pairs(inputs[part], inputs[part], rng, other)[2]))
