@@ -88,8 +88,16 @@ PLANTED: dict[str, tuple[str, tuple[str, ...], Wrap]] = {
         ("Pendulum-v1", *MUJOCO),
         partial(planted.ClippedObservation, bound=1.0),
     ),
-    "duplicated entry": ("duplicated_entry", ("CartPole-v1", "Pendulum-v1", *MUJOCO), planted.DuplicatedEntry),
-    "constant entry": ("constant_entry", ("CartPole-v1", "Pendulum-v1", *MUJOCO), planted.ConstantEntry),
+    "duplicated entry": (
+        "duplicated_entry",
+        ("CartPole-v1", "Pendulum-v1", *MUJOCO),
+        planted.DuplicatedEntry,
+    ),
+    "constant entry": (
+        "constant_entry",
+        ("CartPole-v1", "Pendulum-v1", *MUJOCO),
+        planted.ConstantEntry,
+    ),
     "gravity changes": (
         "non_stationary",
         ("CartPole-v1", "Pendulum-v1", "mbrl/CartPoleSwingUp-v0", "Hopper-v5"),
@@ -138,7 +146,9 @@ def collect(env: Env, steps: int, seed: int) -> Transitions:
     )
 
 
-def found(name: str, wrap: Wrap | None, steps: int, seed: int, verbose: bool) -> tuple[set[str], set[str]]:
+def found(
+    name: str, wrap: Wrap | None, steps: int, seed: int, verbose: bool
+) -> tuple[set[str], set[str]]:
     """Return the faults that are reported as problems, and as notes."""
     env = build(name, wrap)
     data = collect(env, steps, seed)
@@ -147,7 +157,9 @@ def found(name: str, wrap: Wrap | None, steps: int, seed: int, verbose: bool) ->
     section = check_transitions(data, partial(build, name, wrap), np.random.default_rng(seed))
     if verbose:
         for finding in section.findings:
-            print(f"    {finding.severity} {finding.fault} {finding.confidence:.2f}: {finding.text}")
+            print(
+                f"    {finding.severity} {finding.fault} {finding.confidence:.2f}: {finding.text}"
+            )
         for row in section.tables[0].rows:
             print("       ", row)
         for line in section.skipped:

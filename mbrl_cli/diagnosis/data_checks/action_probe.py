@@ -81,9 +81,7 @@ def probe_actions(new_env: Callable[[], Env], rng: np.random.Generator) -> Actio
     return ActionProbe(True, np.array(obs_lags, np.int64), np.array(reward_lags, np.int64))
 
 
-def random_actions(
-    action: ActionSpec, count: int, rng: np.random.Generator
-) -> NDArray[np.float32]:
+def random_actions(action: ActionSpec, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """Return uniformly random encoded actions [count, A]."""
     if action.kind == "continuous":
         return rng.uniform(-1.0, 1.0, (count, action.dim)).astype(np.float32)

@@ -96,14 +96,16 @@ def starts_and_jumps(data: Transitions) -> tuple[NDArray[np.bool_], NDArray[np.b
     jump |= _far_from_ordinary(residual / scale)
     range_low, range_high = starts.min(0), starts.max(0)
     margin = 0.5 * (range_high - range_low) + 1e-6 * data.obs.std(0)
-    at_start = ((data.next_obs >= range_low - margin) & (data.next_obs <= range_high + margin)).all(1)
+    above = (data.next_obs >= range_low - margin).all(1)
+    at_start = above & (data.next_obs <= range_high + margin).all(1)
     return at_start, jump & at_start
 
 
 def _far_from_ordinary(relative: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return [n] whether the root mean square over entries is far above its 95 % quantile."""
     size = np.sqrt((relative**2).mean(1))
-    return size > 4.0 * np.quantile(size, 0.95)
+    far: NDArray[np.bool_] = size > 4.0 * np.quantile(size, 0.95)
+    return far
 
 
 def _check_jumps(data: Transitions, result: CheckResult) -> None:

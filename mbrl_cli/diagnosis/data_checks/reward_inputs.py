@@ -92,7 +92,9 @@ def hidden_reward(data: Transitions, rng: np.random.Generator) -> CheckResult:
     if gain >= MIN_EPISODE and p_value < LEVEL and stays >= MIN_STAYS and not sparse:
         result.findings.append(_finding("the episode", fraction, gain, p_value))
         return result
-    text = f"{fraction:.0%} of the reward is unexplained, and follows neither a clock nor the episode"
+    text = (
+        f"{fraction:.0%} of the reward is unexplained, and follows neither a clock nor the episode"
+    )
     result.findings.append(Finding("hidden_reward", "fine", text))
     return result
 

@@ -36,7 +36,11 @@ def saturation(data: Transitions) -> CheckResult:
         fractions = [at_bound(column)[0] for column in data.action.T]
         entry = int(np.argmax(fractions))
         result.evidence.append(
-            ("actions at their bound, largest entry", fractions[entry], f"note from {OF_ACTIONS} on")
+            (
+                "actions at their bound, largest entry",
+                fractions[entry],
+                f"note from {OF_ACTIONS} on",
+            )
         )
         if fractions[entry] >= OF_ACTIONS:
             text = f"{fractions[entry]:.0%} of the values of action entry {entry} are at a bound"
@@ -72,7 +76,9 @@ def _check_observations(data: Transitions, result: CheckResult) -> None:
         return
     count = sum(share[0] >= NOTE for share in shares)
     others = f" ({count} such entries)" if count > 1 else ""
-    text = f"{fraction:.0%} of the values of observation entry {worst} are exactly {bound:.6g}{others}"
+    text = (
+        f"{fraction:.0%} of the values of observation entry {worst} are exactly {bound:.6g}{others}"
+    )
     if fraction >= CLIPPED:
         text += "; the observation is probably clipped, so different states look equal"
     result.findings.append(Finding("saturated", "note", text))

@@ -187,6 +187,10 @@ def late_part(data: Transitions, probe: ActionProbe | None) -> Literal["action",
     inside = float(still[~data.starts].mean()) if (~data.starts).any() else 1.0
     if at_start > 0.9 and inside < 0.5:
         return "obs"
-    if probe is not None and len(probe.reward_lags) and float((probe.reward_lags == 0).mean()) > 0.5:
+    if (
+        probe is not None
+        and len(probe.reward_lags)
+        and float((probe.reward_lags == 0).mean()) > 0.5
+    ):
         return "obs"
     return "action"

@@ -1,9 +1,9 @@
 """Whether dynamics or rewards change during the run.
 
-One model is fitted to the transitions of the whole run. Early and late transitions with nearly equal
-observation and action are paired. If nothing changed, the difference of their residuals depends on
-the small difference of their inputs alone. If the dynamics changed, it depends on the input itself.
-The pairs make sure that a changed visited region is not taken for a change.
+One model is fitted to the transitions of the whole run. Early and late transitions with nearly
+equal observation and action are paired. If nothing changed, the difference of their residuals
+depends on the small difference of their inputs alone. If the dynamics changed, it depends on the
+input itself. The pairs make sure that a changed visited region is not taken for a change.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mbrl_cli.diagnosis.data_checks.transitions import Transitions
 from mbrl_cli.diagnosis.finding import Finding
 
 MIN_ROWS = 400
-MIN_PAIRS = 150
+MIN_PAIRS = 80
 MAX_PAIRED = 2000  # early and late transitions
 # The time in the run explains at least this fraction of the residuals' differences.
 MIN_GAIN = 0.15
@@ -53,7 +53,11 @@ def non_stationary(data: Transitions, rng: np.random.Generator) -> CheckResult:
     parts = {"dynamics": int(gains[:-1].argmax()), "reward": reward}
     for name, entry in parts.items():
         result.evidence.append(
-            (f"late {name} differ: explained difference", float(gains[entry]), f"problem: {MIN_GAIN}")
+            (
+                f"late {name} differ: explained difference",
+                float(gains[entry]),
+                f"problem: {MIN_GAIN}",
+            )
         )
     found = [(gains[e], p_values[e], name, e) for name, e in parts.items() if gains[e] >= MIN_GAIN]
     for gain, p_value, name, entry in found:

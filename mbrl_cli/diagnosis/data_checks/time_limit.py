@@ -46,9 +46,7 @@ def time_limit_as_termination(data: Transitions) -> CheckResult:
         result.evidence.append(
             ("last state told from the 10 states before (AUC)", differs, f"true end: {SEPARATED}")
         )
-        result.findings.append(
-            _finding(longest, terminated, count, registered, differs, p_value)
-        )
+        result.findings.append(_finding(longest, terminated, count, registered, differs, p_value))
     elif complete.terminated.any():
         text = f"episodes terminate at different lengths, up to {longest} steps"
         result.findings.append(Finding("time_limit_as_termination", "fine", text))
@@ -62,7 +60,9 @@ def time_limit_as_termination(data: Transitions) -> CheckResult:
 class _Episodes:
     """Complete episodes: `length`, `terminated`, `last_row`, each [episodes]."""
 
-    def __init__(self, length: NDArray[np.int64], terminated: NDArray[np.bool_], last_row: NDArray[np.int64]) -> None:
+    def __init__(
+        self, length: NDArray[np.int64], terminated: NDArray[np.bool_], last_row: NDArray[np.int64]
+    ) -> None:
         self.length, self.terminated, self.last_row = length, terminated, last_row
 
 

@@ -74,7 +74,8 @@ class Transitions:
     @cached_property
     def starts(self) -> NDArray[np.bool_]:
         """[n] whether the row is the first of its episode."""
-        return np.diff(self.episode, prepend=self.episode[:1] - 1) != 0
+        starts: NDArray[np.bool_] = np.diff(self.episode, prepend=self.episode[:1] - 1) != 0
+        return starts
 
     @cached_property
     def ends(self) -> NDArray[np.bool_]:
