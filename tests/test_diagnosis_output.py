@@ -16,8 +16,10 @@ from mbrl_cli.diagnosis.output.diagnosis_page import diagnosis_page
 from mbrl_cli.diagnosis.output.diagnosis_svg import bars_svg, curve_svg
 from mbrl_cli.diagnosis.output.diagnosis_text import diagnosis_text
 from mbrl_cli.diagnosis.output.shown_table import shown_table
+from mbrl_cli.diagnosis.output.table_bars import table_bars
 from mbrl_cli.diagnosis.section import Section
 from mbrl_cli.diagnosis.table import Table
+from mbrl_cli.reports.text_table import wrapped
 
 
 def test_the_verdict_and_its_command_come_first():
@@ -46,6 +48,10 @@ def test_lines_fit_the_terminal_except_commands(width):
     lines = diagnosis_text(diagnosis(), width).splitlines()
     too_long = [line for line in lines if len(line) > min(width, 100)]
     assert all("mbrl " in line for line in too_long)
+
+
+def test_no_line_ends_before_a_percent_sign():
+    assert wrapped("an interval of 95 % is long", 18) == ["an interval of", "  95 % is long"]
 
 
 def test_long_and_wide_tables_are_shortened_and_say_so():
@@ -184,6 +190,16 @@ def test_a_bar_begins_at_zero_and_ends_at_its_value():
     (right, size), (left, other) = [tuple(map(float, bar)) for bar in bars]
     assert size == pytest.approx(other, abs=0.2)
     assert left + other == pytest.approx(right, abs=0.2)
+
+
+def test_bars_of_a_table_have_its_numbers_and_intervals():
+    gains, shares = [table_bars(table, "return") for table in substitution().tables]
+    assert [bars.names for bars in gains] == [
+        ["true dynamics", "true reward", "true termination", "10 x plans"]
+    ]
+    assert (gains[0].y_label, gains[0].low[0], gains[0].high[0]) == ("gain, return", 280.2, 340.9)
+    assert shares[0].values == [305.0, 4.0]
+    assert table_bars(accuracy().tables[0], "m/s") == []
 
 
 def test_the_substitution_has_one_bar_for_each_measured_variant():

@@ -19,6 +19,7 @@ from mbrl_cli.diagnosis.diagnosed_run import DiagnosedRun
 from mbrl_cli.diagnosis.episode import Episode
 from mbrl_cli.diagnosis.finding import Finding
 from mbrl_cli.diagnosis.known_functions import known_function_errors
+from mbrl_cli.diagnosis.output.table_bars import table_bars
 from mbrl_cli.diagnosis.paired_interval import PairedInterval, paired_interval
 from mbrl_cli.diagnosis.section import Section
 from mbrl_cli.diagnosis.shapley import shapley_shares
@@ -98,6 +99,7 @@ def attribute(run: DiagnosedRun, seconds: float, episodes: int, report: Report) 
     effects = [_effect(run, variant, returns) for variant in chosen[1:]]
     section.findings += [effect.finding for effect in effects]
     section.tables += _tables(returns, shares)
+    section.bars += [bars for table in section.tables for bars in table_bars(table, "return")]
     section.skipped += _left_out(returns)
     return Attribution(section, returns.first_episodes, effects, shares)
 

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Collection, Sequence
 
 GAP = "  "  # between two columns
+FIXED_SPACE = "\u00a0"  # between a number and its percent sign, where no line ends
 
 
 def text_table(
@@ -42,7 +43,7 @@ def text_table(
 
 
 def wrapped(text: str, width: int, indent: str = "", hanging: str = "  ") -> list[str]:
-    """Return the lines of a sentence; words with hyphens stay whole.
+    """Return the lines of a sentence; words with hyphens and percentages stay whole.
 
     Args:
         text: without line breaks.
@@ -50,7 +51,8 @@ def wrapped(text: str, width: int, indent: str = "", hanging: str = "  ") -> lis
         indent: before the first line.
         hanging: added before the other lines.
     """
-    return textwrap.wrap(
-        text, width, initial_indent=indent, subsequent_indent=f"{indent}{hanging}",
-        break_on_hyphens=False,
+    lines = textwrap.wrap(
+        text.replace(" %", f"{FIXED_SPACE}%"), width, initial_indent=indent,
+        subsequent_indent=f"{indent}{hanging}", break_on_hyphens=False,
     )  # fmt: skip
+    return [line.replace(FIXED_SPACE, " ") for line in lines]

@@ -25,7 +25,7 @@ class ShownTable(NamedTuple):
     Attributes:
         head: names of the columns.
         rows: as many texts as columns each.
-        text_columns: columns of words, which are aligned to the left.
+        text_columns: columns without numbers, which are aligned to the left.
     """
 
     head: list[str]
@@ -52,7 +52,7 @@ def shown_table(table: Table) -> ShownTable:
             columns.append((table.columns[index], [cell_text(cell, scale) for cell in cells]))
             index += 1
     rows = [list(texts) for texts in zip(*(texts for _, texts in columns), strict=True)]
-    words = {name for i, name in enumerate(table.columns) if _has_words(table, i)}
+    words = {name for i, name in enumerate(table.columns) if _is_text(table, i)}
     text_columns = [i for i, (name, _) in enumerate(columns) if name in words]
     return ShownTable([name for name, _ in columns], rows, text_columns)
 
@@ -95,5 +95,6 @@ def interval_text(low: Cell, high: Cell, scale: float | None = None) -> str:
     return NONE if NONE in ends else " to ".join(ends)
 
 
-def _has_words(table: Table, index: int) -> bool:
-    return any(isinstance(row[index], str) for row in table.rows)
+def _is_text(table: Table, index: int) -> bool:
+    cells = [row[index] for row in table.rows if row[index] is not None]
+    return bool(cells) and all(isinstance(cell, str) for cell in cells)
