@@ -73,6 +73,16 @@ def test_numbers_of_a_column_that_differ_much_have_their_own_digits():
     assert [row[2] for row in shown.rows] == ["1", "2,000", "-", "yes"]
 
 
+def test_a_column_named_value_has_another_quantity_in_each_row():
+    rows = [["entropy", 0.3456], ["return", 123.4]]
+    assert [row[1] for row in shown_table(Table("t", ["name", "value"], rows)).rows] == [
+        "0.346", "123",
+    ]  # fmt: skip
+    assert [row[1] for row in shown_table(Table("t", ["name", "error"], rows)).rows] == [
+        "0.3", "123.4",
+    ]  # fmt: skip
+
+
 def test_cells_of_numpy_are_shown_as_numbers():
     rows = [["a", np.float32(1.5), np.int64(3), np.bool_(True)]]
     shown = shown_table(Table("t", ["name", "x", "n", "flag"], rows))
@@ -170,10 +180,10 @@ def test_texts_of_the_run_are_escaped():
     assert "\x1b" not in diagnosis_text(changed)
 
 
-def test_a_line_is_interrupted_where_a_value_is_missing():
-    # 25 points with one NaN: two parts, and 24 + 25 dots.
+def test_a_line_has_no_point_where_a_value_is_missing():
+    # 25 points with one NaN: 24 + 25 dots.
     svg = curve_svg(accuracy().curves[0])
-    assert svg.count("<polyline") == 3
+    assert svg.count("<polyline") == 2
     assert svg.count("<circle") == 49
     assert "NaN" not in svg
     assert "nan" not in svg

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ def curve_svg(curve: Curve) -> str:
     if not len(values) or not len(curve.x):
         return ""
     y = fitted_axis(float(values.min()), float(values.max()), HEIGHT - 46, 12)
-    low, high = float(curve.x.min()), float(curve.x.max())
+    low, high = float(np.nanmin(curve.x)), float(np.nanmax(curve.x))
     x = ChartAxis(low, high if high > low else low + 1.0, axis_room(y), WIDTH - 16)
     parts = [*vertical_axis(y, x, curve.y_label), *horizontal_axis(x, y, curve.x_label)]
     for number, (name, line) in enumerate(curve.lines.items()):
@@ -86,10 +86,9 @@ def _line(
     name: str,
 ) -> Iterator[str]:
     title = f"<title>{html_text(name)}</title>"
-    for part in _finite_parts(values):
-        points = point_list(x, y, at[part], values[part])
-        yield f'<polyline {line_style(number)} points="{points}">{title}</polyline>'
     finite = np.flatnonzero(np.isfinite(values))
+    points = point_list(x, y, at[finite], values[finite])
+    yield f'<polyline {line_style(number)} points="{points}">{title}</polyline>'
     if len(finite) <= MAX_DOTS:
         for i in finite.tolist():
             yield (
@@ -97,9 +96,3 @@ def _line(
                 f'cy="{y.position(float(values[i])):.1f}" r="2.5"><title>{html_text(name)}: '
                 f"{values[i]:.4g} at {at[i]:g}</title></circle>"
             )
-
-
-def _finite_parts(values: NDArray[np.float64]) -> Sequence[NDArray[np.int64]]:
-    """Return the indices of each part of a line without NaN."""
-    finite = np.flatnonzero(np.isfinite(values))
-    return np.split(finite, np.flatnonzero(np.diff(finite) > 1) + 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +31,7 @@ def curve_image(curve: Curve) -> NDArray[np.uint8] | None:
     legend = (FONT_SIZE + 6) * len(curve.lines)
     image, draw = _canvas(HEIGHT + legend, curve.title)
     y = fitted_axis(float(values.min()), float(values.max()), HEIGHT - BOTTOM, TOP + 20)
-    first, last = float(curve.x.min()), float(curve.x.max())
+    first, last = float(np.nanmin(curve.x)), float(np.nanmax(curve.x))
     x = ChartAxis(first, last if last > first else first + 1.0, LEFT, WIDTH - RIGHT)
     for tick in y.ticks(6):
         height = y.position(tick)
@@ -43,15 +42,13 @@ def curve_image(curve: Curve) -> NDArray[np.uint8] | None:
     for number, (name, line) in enumerate(curve.lines.items()):
         colour = LIGHT[number % len(LIGHT)]
         points = [
-            (x.position(at), y.position(value)) if math.isfinite(value) else None
+            (x.position(at), y.position(value))
             for at, value in zip(curve.x.tolist(), line.tolist(), strict=True)
+            if math.isfinite(value)
         ]
-        for begin, end in pairwise(points):
-            if begin is not None and end is not None:
-                draw.line([begin, end], colour, 2)
+        draw.line(points, colour, 2)
         for point in points:
-            if point is not None:
-                draw.circle(point, 2.5, colour)
+            draw.circle(point, 2.5, colour)
         height = HEIGHT + (FONT_SIZE + 6) * number
         draw.line([(LEFT, height), (LEFT + 26, height)], colour, 3)
         draw.text((LEFT + 36, height), name, TEXT, _font(), "lm")

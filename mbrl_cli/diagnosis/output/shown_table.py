@@ -15,6 +15,7 @@ from mbrl_cli.return_text import LARGE, format_return
 
 NONE = "-"
 INTERVAL = "95 % interval"
+VALUE = "value"  # a column with this name has another quantity in each row
 # A column whose largest value is this many times its smallest has three digits in each cell.
 MIXED = 1000.0
 
@@ -48,7 +49,8 @@ def shown_table(table: Table) -> ShownTable:
             columns.append((INTERVAL, [interval_text(low, high, scale) for low, high in ends]))
             index += 3
         else:
-            scale = number_scale(cells)
+            mixed = table.columns[index] == VALUE
+            scale = None if mixed else number_scale(cells)
             columns.append((table.columns[index], [cell_text(cell, scale) for cell in cells]))
             index += 1
     rows = [list(texts) for texts in zip(*(texts for _, texts in columns), strict=True)]
