@@ -101,10 +101,10 @@ def test_a_fixed_length_of_termination_is_a_time_limit():
 
 
 def test_probability_of_terminations_at_one_length():
-    # Steps 4 to 4 are the last fifth before step 5: three episodes take it, none ends there, so the
-    # rate is 0.5 / 4; all three terminate at step 5.
+    # Three episodes take the steps 1 to 4, which are 12 steps, and none ends there, so the rate is
+    # 0.5 / 13; all three terminate at step 5.
     length, terminated = np.array([5, 5, 5]), np.array([True, True, True])
-    assert p_of_terminations(length, terminated, 5) == pytest.approx((0.5 / 4) ** 3)
+    assert p_of_terminations(length, terminated, 5) == pytest.approx((0.5 / 13) ** 3)
 
 
 def test_a_last_observation_of_the_next_episode():

@@ -16,10 +16,10 @@ MIN_UNITS = 8
 
 
 def unit_means(values: NDArray[np.float64], unit: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the mean of values [n] in each unit; units with fewer than 5 rows join no mean."""
+    """Return the mean of values [n] in each unit; units with fewer than 3 rows give none."""
     index, inverse, counts = np.unique(unit, return_inverse=True, return_counts=True)
     sums = np.bincount(inverse, values, len(index))
-    enough = counts >= min(5, int(counts.max()))
+    enough = counts >= min(3, int(counts.max()))
     means: NDArray[np.float64] = sums[enough] / counts[enough]
     return means
 

@@ -28,7 +28,7 @@ MIN_ROWS = 400
 MIN_PAIRS = 80
 MAX_PAIRED = 2000  # early and late transitions
 # The time in the run explains at least this fraction of the residuals' differences.
-MIN_GAIN = 0.15
+MIN_GAIN = 0.1
 # Residuals below this fraction of the change are rounding.
 MIN_RESIDUAL = 1e-4
 

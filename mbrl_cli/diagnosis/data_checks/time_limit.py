@@ -39,7 +39,13 @@ def time_limit_as_termination(data: Transitions) -> CheckResult:
     result.evidence.append(
         (f"terminations among the episodes of {longest} steps", f"{terminated} of {count}", "")
     )
-    enough = terminated >= (2 if registered else MIN_EPISODES) and terminated >= 0.9 * count
+    # A rate that rises with the step, as of a falling pole, has nearly as many ends just before.
+    before = int((complete.length == longest - 1).sum() + (complete.length == longest - 2).sum())
+    enough = (
+        terminated > 3 * before
+        and terminated >= (2 if registered else MIN_EPISODES)
+        and terminated >= 0.9 * count
+    )
     suspicious = enough and p_value < LEVEL and (registered or longest > 1)
     if suspicious:
         differs = end_differs(data, complete.last_row[at_longest & complete.terminated])
@@ -79,10 +85,10 @@ def p_of_terminations(
 ) -> float:
     """Return how probable as many terminations at step `longest` are.
 
-    The rate of terminations is that of the last fifth of the steps before, over all episodes that
-    reached them; half a termination is added, so the rate is not 0.
+    The rate of terminations is that of the last fifth of the steps before, at least of the last
+    five, over all episodes that reached them; half a termination is added, so the rate is not 0.
     """
-    first = longest - max(1, longest // 5)  # steps first ... longest - 1
+    first = max(1, longest - max(5, longest // 5))  # steps first ... longest - 1
     steps = int((np.minimum(length, longest - 1) - first + 1).clip(0).sum())
     ends = int((terminated & (length >= first) & (length < longest)).sum())
     rate = min(1.0, (ends + 0.5) / (steps + 1.0))
