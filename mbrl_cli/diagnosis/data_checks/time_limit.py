@@ -13,6 +13,10 @@ from mbrl_cli.diagnosis.finding import Finding
 BEFORE = 10  # steps before the end that the last state is compared with
 SEPARATED = 0.95  # area under the ROC curve from which the last state differs from those before
 MIN_EPISODES = 3
+# Terminations at the largest length that a verdict needs. Equal lengths of few short episodes also
+# occur by chance, so a limit that is not the environment's own needs more.
+REGISTERED_LIMIT = 2
+OTHER_LIMIT = 5
 
 
 def time_limit_as_termination(data: Transitions) -> CheckResult:
@@ -41,10 +45,8 @@ def time_limit_as_termination(data: Transitions) -> CheckResult:
     )
     # A rate that rises with the step, as of a falling pole, has nearly as many ends just before.
     before = int((complete.length == longest - 1).sum() + (complete.length == longest - 2).sum())
-    enough = (
-        terminated > 3 * before
-        and terminated >= (2 if registered else MIN_EPISODES)
-        and terminated >= 0.9 * count
+    enough = terminated >= max(
+        REGISTERED_LIMIT if registered else OTHER_LIMIT, 3 * before + 1, 0.9 * count
     )
     suspicious = enough and p_value < LEVEL and (registered or longest > 1)
     if suspicious:
