@@ -33,10 +33,12 @@ def substitution_finding(
         relevant: smallest gain that counts.
     """
     fault = fault_of(variant)
+    count = min(len(base), len(other))  # the episodes that both have played
+    base, other = base[:count], other[:count]
     numbers = (
         f"{format_return(float(base.mean()))} as saved, {format_return(float(other.mean()))} "
         f"{variant.change} (gain {gain.mean:+.4g}, 95 % interval {gain.low:+.4g} to "
-        f"{gain.high:+.4g}, {min(len(base), len(other))} episodes)"
+        f"{gain.high:+.4g}, {count} episodes)"
     )
     if gain.low > 0.0 and gain.mean > relevant:
         return Finding(fault, "problem", f"Return {numbers}.", 0.975, _command(run, variant, fault))
