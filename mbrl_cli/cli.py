@@ -28,6 +28,7 @@ mbrl: experiments in model-based reinforcement learning
   mbrl check env=NAME [key=value ...]   check an environment: does it fit, how long is a run?
   mbrl runs [FOLDER] [key=value ...]    list runs: state, settings, steps, return
   mbrl compare FOLDER ... [key=value]   compare groups of runs, with intervals: --html report.html
+  mbrl diagnose RUN_DIR [budget=5]      which part of a saved run loses the return?
   mbrl reproduce RECIPE [seeds=5]       run a recipe again, compare with its stated result
   mbrl list [GROUP [CHOICE]]            the choices of each group, the keys of a choice
 
@@ -64,6 +65,7 @@ def main() -> None:
     commands: dict[str, Callable[[list[str]], None]] = {
         "train": _train, "resume": _resume, "eval": _eval, "list": _list, "runs": _runs,
         "compare": _compare, "play": _play, "check": _check, "reproduce": _reproduce,
+        "diagnose": _diagnose,
     }  # fmt: skip
     protect_standard_streams()
     argv = sys.argv[1:]
@@ -131,6 +133,12 @@ def _play(argv: list[str]) -> None:
 
 def _check(argv: list[str]) -> None:
     from mbrl_cli.commands.check import run
+
+    run(argv)
+
+
+def _diagnose(argv: list[str]) -> None:
+    from mbrl_cli.commands.diagnose import run
 
     run(argv)
 

@@ -1,8 +1,12 @@
 """A diagnosis of saved runs, end to end, with a small planner."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 
+from mbrl_cli.api.loading import load_run
 from mbrl_cli.api.training import train
 from mbrl_cli.diagnosis.attribution import attribute
 from mbrl_cli.diagnosis.diagnose import Effort, diagnose
@@ -173,3 +177,57 @@ def test_a_whole_diagnosis(trained):
     assert found.episodes >= 2
     assert found.mean_return.low <= found.mean_return.value <= found.mean_return.high
     assert found.costs["substitution"].seconds > 0.0
+
+
+def test_the_command_prints_and_writes_the_diagnosis(trained, mbrl, tmp_path):
+    run = trained("agent=pets", *PLANS)
+    done = mbrl(
+        "diagnose", str(run.folder), "budget=0.02", "--html", "page.html", "--json", "numbers.json",
+        "--tensorboard", "events",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert done.out.startswith("verdict ")
+    assert "What the return gains when one part is replaced" in done.out
+    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    assert [part["name"] for part in numbers["sections"]][:2] == ["substitution", "data"]
+    assert numbers["settings"] == ["budget=0.02"]
+    assert "<html" in (tmp_path / "page.html").read_text()
+    assert list((tmp_path / "events").iterdir())
+
+
+def test_two_runs_are_compared(trained, mbrl):
+    folders = [str(trained(*words).folder) for words in (("agent=pets", *PLANS), ("agent=sac",))]
+    done = mbrl("diagnose", *folders, "budget=0.02")
+    assert done.code == 0, done.err
+    assert all(folder in done.out for folder in folders)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["RUN", "budget=soon"], "budget=soon: must be a number of minutes > 0"),
+        (["RUN", "budget=0"], "budget=0: must be a number of minutes > 0"),
+        (["RUN", "budget=1", "--quick"], "--quick: cannot be used together with budget="),
+        (["RUN", "RUN", "RUN"], "diagnose takes one run, or two to compare"),
+        (["RUN", "--html", "page.txt"], "--html page.txt: must end in .html"),
+        (["nothing"], "nothing: is not a run folder"),
+        (["RUN", "planner.horizn=3"], "planner.horizn: unknown key; did you mean horizon?"),
+        (["RUN", "--tensorboard", "RUN"], "is the folder of a run"),
+    ],
+)
+def test_mistakes_are_explained_in_one_line(trained, mbrl, words, text):
+    folder = str(trained("agent=pets", *PLANS).folder)
+    done = mbrl("diagnose", *(folder if word == "RUN" else word for word in words))
+    assert done.code == 2
+    assert text in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_a_run_without_a_replay_is_diagnosed_as_far_as_possible(trained, tmp_path):
+    source = trained("agent=pets", *PLANS).folder
+    shutil.copytree(source, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "replay")
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    found = diagnose(DiagnosedRun(load_run(tmp_path / "run")), Effort(2.0, 2), no_report)
+    skipped = [line for section in found.sections for line in section.skipped]
+    assert any("has no replay" in line for line in skipped)

@@ -9,15 +9,20 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+import torch
 
 from mbrl_cli.diagnosis.attribution import attribute
+from mbrl_cli.diagnosis.data_check_section import data_checks
 from mbrl_cli.diagnosis.diagnosed_run import DiagnosedRun
 from mbrl_cli.diagnosis.diagnosis import Diagnosis, command_of
+from mbrl_cli.diagnosis.learning_health import learning_health
 from mbrl_cli.diagnosis.paired_interval import paired_interval
 from mbrl_cli.diagnosis.section import Section
 from mbrl_cli.diagnosis.section_cost import SectionCost
 from mbrl_cli.diagnosis.verdict import verdict
+from mbrl_cli.errors import UserError
 from mbrl_cli.reports.comparison import Estimate
+from mbrl_cli.seeding import torch_generator
 
 Report = Callable[[str, float], None]  # what is done, fraction of the whole
 _Result = TypeVar("_Result")
@@ -55,6 +60,15 @@ class _Costs:
         return result
 
 
+def _checked_data(run: DiagnosedRun, generator: torch.Generator) -> Section:
+    """Return the data checks; without a replay the section says why there are none."""
+    try:
+        run.replay  # noqa: B018  (reads the replay)
+    except UserError as error:
+        return Section("data", "Data checks", skipped=[f"The data were not checked: {error}."])
+    return data_checks(run, generator)
+
+
 def diagnose(
     run: DiagnosedRun, effort: Effort, report: Report, settings: Sequence[str] = ()
 ) -> Diagnosis:
@@ -66,17 +80,22 @@ def diagnose(
         report: shows the progress.
         settings: words of the command line, for the output.
     """
-    start, costs = time.monotonic(), _Costs()
+    start, costs, generator = time.monotonic(), _Costs(), torch_generator(run.run.seed, "diagnosis")
+    report("data", 0.0)
+    data = costs.measure("data", lambda: _checked_data(run, generator))
+    used = (time.monotonic() - start) / effort.seconds
     found = costs.measure(
         "substitution",
         lambda: attribute(
             run,
-            ATTRIBUTION * effort.seconds,
+            (ATTRIBUTION - used) * effort.seconds,
             effort.episodes,
-            lambda name, done: report(name, ATTRIBUTION * done),
+            lambda name, done: report(name, used + (ATTRIBUTION - used) * done),
         ),
     )
-    sections: list[Section] = []
+    report("learning", ATTRIBUTION)
+    learning = costs.measure("learning", lambda: learning_health(run, found.episodes, generator))
+    sections = [found.section, data, learning]
     decided = verdict(found, sections)
     totals = np.array([episode.total for episode in found.episodes])
     return Diagnosis(
@@ -89,7 +108,7 @@ def diagnose(
         command=command_of(decided.finding, str(run.folder)) if decided.finding else None,
         mean_return=Estimate(*paired_interval(totals)),
         episodes=len(totals),
-        sections=[found.section, *sections],
+        sections=sections,
         seconds=time.monotonic() - start,
         costs=costs.by_name,
         settings=list(settings),

@@ -48,7 +48,7 @@ def verdict(attribution: Attribution, others: Sequence[Section]) -> Verdict:
 
     Args:
         attribution: the gains of the variants.
-        others: the other sections; the one of the data is named "data".
+        others: the sections; that of the data is named "data".
     """
     data = [finding for section in others if section.name == "data" for finding in section.findings]
     for finding in _problems(data):
@@ -60,7 +60,12 @@ def verdict(attribution: Attribution, others: Sequence[Section]) -> Verdict:
     gaining = _by_gain(attribution)
     if gaining:
         return _with_largest_share(attribution, gaining[0])
-    rest = [f for section in others if section.name != "data" for f in section.findings]
+    rest = [
+        finding
+        for section in others
+        if section.name not in ("data", attribution.section.name)
+        for finding in section.findings
+    ]
     for finding in _problems(rest):
         return Verdict(finding.fault, finding.text, finding)
     open_findings = [finding for finding in findings if finding.severity == "note"]

@@ -57,6 +57,7 @@ def shifted(data: Transitions, probe: ActionProbe | None) -> CheckResult:
         return result
     errors = action_errors(data, rows)
     unit = data.unit[rows]
+    late = probe is not None and probe.delayed(probe.obs_lags)
     found = None
     for other, offset in (("previous", -1), ("next", 1)):
         gain = explained(errors["none"], errors[other])
@@ -67,11 +68,12 @@ def shifted(data: Transitions, probe: ActionProbe | None) -> CheckResult:
             (f"error explained by the {other} action", gain, f"problem from {MIN_GAIN} on")
         )
         clear = gain >= MIN_GAIN and p_value < LEVEL
-        if clear and given_other < MAX_LEFT * given_recorded:
+        # A policy's action tells something about the actions before it, so it may explain a part
+        # of a late effect. Fresh episodes with one changed action then decide.
+        if clear and (given_other < MAX_LEFT * given_recorded or (late and offset < 0)):
             found = other, offset, gain, p_value
     recorded = explained(errors["none"], errors["recorded"])
     result.evidence.insert(0, ("error explained by the recorded action", recorded, ""))
-    late = probe is not None and probe.delayed(probe.obs_lags)
     if found is not None:
         result.findings.append(_finding(data, found, recorded, probe))
     elif late and recorded < MIN_GAIN:
