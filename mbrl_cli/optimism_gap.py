@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def optimism_gap(
@@ -24,12 +25,25 @@ def optimism_gap(
         horizon: number of steps that a prediction covers.
         discount: discount per step.
     """
-    usable = len(rewards) if terminated else len(rewards) - horizon + 1
-    if usable <= 0 or not predicted:
+    observed = observed_returns(rewards, terminated, horizon, discount)
+    if not len(observed) or not predicted:
         return None
-    padded = np.concatenate([np.asarray(rewards, np.float64), np.zeros(horizon)])
-    windows = np.lib.stride_tricks.sliding_window_view(padded, horizon)[:usable]  # [usable, H]
-    observed = windows @ discount ** np.arange(horizon)  # [usable]
-    gaps = np.asarray(predicted[:usable], np.float64) - observed
+    gaps = np.asarray(predicted[: len(observed)], np.float64) - observed
     gaps = gaps[~np.isnan(gaps)]
     return float(gaps.mean()) if len(gaps) else None
+
+
+def observed_returns(
+    rewards: Sequence[float] | NDArray[np.float64], terminated: bool, horizon: int, discount: float
+) -> NDArray[np.float64]:
+    """Return the discounted return over `horizon` steps from each of the first steps on.
+
+    There is one for each step whose return is known, see `optimism_gap`.
+    """
+    usable = len(rewards) if terminated else len(rewards) - horizon + 1
+    if usable <= 0:
+        return np.zeros(0)
+    padded = np.concatenate([np.asarray(rewards, np.float64), np.zeros(horizon)])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, horizon)[:usable]  # [usable, H]
+    observed: NDArray[np.float64] = windows @ discount ** np.arange(horizon)  # [usable]
+    return observed

@@ -171,3 +171,11 @@ def test_a_run_is_healthy_only_if_every_variant_was_decided():
     unclear = attribution(effect(["planner"], 0.0, "fine"), effect(["dynamics"], 1.0, "note"))
     assert verdict(unclear, []).fault == "inconclusive"
     assert verdict(attribution(), []).fault == "inconclusive"
+
+
+def test_other_problems_decide_only_what_the_gains_leave_open():
+    bias = Section("learning", "", [Finding("value_bias", "problem", "Biased.", 0.99)])
+    assert verdict(attribution(effect(["planner"], 0.0, "fine")), [bias]).fault == "healthy"
+    unclear = attribution(effect(["planner"], 0.0, "note"))
+    assert verdict(unclear, [bias]).fault == "value_bias"
+    assert verdict(attribution(effect(["planner"], 9.0)), [bias]).fault == "planner"

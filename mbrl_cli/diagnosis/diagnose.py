@@ -15,7 +15,9 @@ from mbrl_cli.diagnosis.attribution import attribute
 from mbrl_cli.diagnosis.data_check_section import data_checks
 from mbrl_cli.diagnosis.diagnosed_run import DiagnosedRun
 from mbrl_cli.diagnosis.diagnosis import Diagnosis, command_of
+from mbrl_cli.diagnosis.episode import Episode
 from mbrl_cli.diagnosis.learning_health import learning_health
+from mbrl_cli.diagnosis.model_accuracy import model_accuracy
 from mbrl_cli.diagnosis.paired_interval import paired_interval
 from mbrl_cli.diagnosis.section import Section
 from mbrl_cli.diagnosis.section_cost import SectionCost
@@ -62,11 +64,30 @@ class _Costs:
 
 def _checked_data(run: DiagnosedRun, generator: torch.Generator) -> Section:
     """Return the data checks; without a replay the section says why there are none."""
-    try:
-        run.replay  # noqa: B018  (reads the replay)
-    except UserError as error:
-        return Section("data", "Data checks", skipped=[f"The data were not checked: {error}."])
+    reason = _no_replay(run)
+    if reason:
+        return Section("data", "Data checks", skipped=[f"The data were not checked: {reason}."])
     return data_checks(run, generator)
+
+
+def _measured_model(
+    run: DiagnosedRun, episodes: Sequence[Episode], generator: torch.Generator
+) -> list[Section]:
+    """Return the accuracy of the model; without a replay the section says why there is none."""
+    reason = _no_replay(run)
+    if reason:
+        skipped = [f"The model was not measured: {reason}."]
+        return [Section("observations", "Predicted observations", skipped=skipped)]
+    return model_accuracy(run, episodes, generator)
+
+
+def _no_replay(run: DiagnosedRun) -> str:
+    """Return why the replay cannot be read; empty if it can."""
+    try:
+        run.replay  # noqa: B018  (reads the files)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def diagnose(
@@ -93,9 +114,11 @@ def diagnose(
             lambda name, done: report(name, used + (ATTRIBUTION - used) * done),
         ),
     )
-    report("learning", ATTRIBUTION)
+    report("model", ATTRIBUTION)
+    model = costs.measure("model", lambda: _measured_model(run, found.episodes, generator))
+    report("learning", 0.5 * (1.0 + ATTRIBUTION))
     learning = costs.measure("learning", lambda: learning_health(run, found.episodes, generator))
-    sections = [found.section, data, learning]
+    sections = [found.section, data, *model, learning]
     decided = verdict(found, sections)
     totals = np.array([episode.total for episode in found.episodes])
     return Diagnosis(

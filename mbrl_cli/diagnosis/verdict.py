@@ -44,7 +44,7 @@ def verdict(attribution: Attribution, others: Sequence[Section]) -> Verdict:
     """Return the verdict of a diagnosis.
 
     Faults of the data come first, because everything is learned from them. Then comes the part
-    whose replacement gains most, and last what else was found.
+    whose replacement gains most. What else was found decides only if the gains do not.
 
     Args:
         attribution: the gains of the variants.
@@ -60,6 +60,10 @@ def verdict(attribution: Attribution, others: Sequence[Section]) -> Verdict:
     gaining = _by_gain(attribution)
     if gaining:
         return _with_largest_share(attribution, gaining[0])
+    is_open = any(finding.severity == "note" for finding in findings)
+    if attribution.effects and not is_open:
+        text = "No part loses the return: neither the truth nor a larger planning budget gains any."
+        return Verdict(HEALTHY, text, None)
     rest = [
         finding
         for section in others
@@ -68,12 +72,8 @@ def verdict(attribution: Attribution, others: Sequence[Section]) -> Verdict:
     ]
     for finding in _problems(rest):
         return Verdict(finding.fault, finding.text, finding)
-    open_findings = [finding for finding in findings if finding.severity == "note"]
-    if open_findings or not attribution.effects:
-        text = "Nothing was found for sure that loses the return; a larger budget= decides more."
-        return Verdict(INCONCLUSIVE, text, None)
-    text = "No part loses the return: neither the truth nor a larger planning budget gains any."
-    return Verdict(HEALTHY, text, None)
+    text = "Nothing was found for sure that loses the return; a larger budget= decides more."
+    return Verdict(INCONCLUSIVE, text, None)
 
 
 def _of(finding: Finding) -> Verdict:

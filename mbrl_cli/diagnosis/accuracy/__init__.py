@@ -1,0 +1,1 @@
+"""How accurate a model is on held-out episodes and on the states that the agent visits now."""
