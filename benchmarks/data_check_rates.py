@@ -174,6 +174,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--only", default="", help="part of a case's name")
+    parser.add_argument("--planted", action="store_true", help="only cases with a fault")
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
@@ -188,7 +189,7 @@ def main() -> None:
         cases += [(case, name, wrap, fault) for name in names]
     results = []
     for case, name, wrap, fault in cases:
-        if args.only not in f"{case} {name}":
+        if args.only not in f"{case} {name}" or (args.planted and fault is None):
             continue
         problems: Counter[str] = Counter()
         notes: Counter[str] = Counter()

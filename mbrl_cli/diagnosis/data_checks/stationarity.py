@@ -26,6 +26,7 @@ from mbrl_cli.diagnosis.finding import Finding
 
 MIN_ROWS = 400
 MIN_PAIRS = 80
+MIN_EPISODES = 4  # early ones, and late ones; few episodes differ by chance
 MAX_PAIRED = 2000  # early and late transitions
 # The time in the run explains at least this fraction of the residuals' differences.
 MIN_GAIN = 0.1
@@ -45,7 +46,8 @@ def non_stationary(data: Transitions, rng: np.random.Generator) -> CheckResult:
     drift = drifts(data, rng)
     if drift is None:
         result.skipped.append(
-            "non-stationarity: too few late transitions are similar to early ones"
+            "non-stationarity: too few episodes, or too few late transitions are similar to early "
+            "ones"
         )
         return result
     gains, p_values = drift
@@ -95,7 +97,8 @@ def drifts(data: Transitions, rng: np.random.Generator) -> tuple[Array, Array] |
     late = np.flatnonzero(data.episode >= middle)
     early = rng.permutation(early)[: min(len(early), MAX_PAIRED)]
     late = np.sort(rng.permutation(late)[: min(len(late), MAX_PAIRED)])
-    if min(len(early), len(late)) < MIN_PAIRS:
+    episodes = [len(np.unique(data.episode[part])) for part in (early, late)]
+    if min(len(early), len(late)) < MIN_PAIRS or min(episodes) < MIN_EPISODES:
         return None
     ordinary = _ordinary_distance(data, inputs, early, rng)
     query, index, distance = nearest_pairs(inputs[late], inputs[early], rng)
