@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from mbrl_cli.diagnosis.data_checks.stationarity import non_stationary
 from mbrl_cli.diagnosis.data_checks.time_limit import time_limit_as_termination
 from mbrl_cli.diagnosis.data_checks.transitions import Transitions
 from mbrl_cli.diagnosis.diagnosed_run import DiagnosedRun
+from mbrl_cli.diagnosis.finding import Finding
 from mbrl_cli.diagnosis.section import Section
 from mbrl_cli.diagnosis.table import Table
 from mbrl_cli.envs.env import Env
@@ -36,7 +38,16 @@ def data_checks(run: DiagnosedRun, generator: torch.Generator) -> Section:
     """
     rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
     data = Transitions.of_replay(run.replay, run.objects.env.spec)
-    return check_transitions(data, run.new_env, rng)
+    section = check_transitions(data, run.new_env, rng)
+    section.findings = [_with_command(finding, run) for finding in section.findings]
+    return section
+
+
+def _with_command(finding: Finding, run: DiagnosedRun) -> Finding:
+    """Add a command to a problem: without the wrappers, if the run has any."""
+    if finding.severity != "problem" or not run.run.config["env"].get("wrappers"):
+        return finding
+    return replace(finding, command=f"mbrl train env={run.run.choices['env']} env.wrappers=[]")
 
 
 def check_transitions(

@@ -41,7 +41,6 @@ def ignored_action(probe: ActionProbe | None) -> CheckResult:
                 f"the environment ignores its action: in {number} pairs of episodes with equal "
                 "seeds, one changed action changed no observation and no reward",
                 0.99,
-                "mbrl train env.wrappers=[]",
             )
         )
     else:

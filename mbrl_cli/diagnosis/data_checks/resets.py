@@ -19,7 +19,6 @@ from mbrl_cli.diagnosis.finding import Finding
 MIN_ENDS = 3
 MIN_STARTS = 4
 JUMP = 10.0  # in 90 % quantiles of the residuals
-COMMAND = "mbrl train env.wrappers=[]"
 
 
 def crosses_reset(data: Transitions) -> CheckResult:
@@ -41,7 +40,7 @@ def crosses_reset(data: Transitions) -> CheckResult:
             f"{fraction:.0%} of the episodes end with the first observation of the next episode "
             "instead of their own last one"
         )
-        problem = Finding("crosses_reset", "problem", text, confidence(p_value), COMMAND)
+        problem = Finding("crosses_reset", "problem", text, confidence(p_value))
         result.findings.append(problem)
         return result
     if data.images or data.discrete_obs:
@@ -139,7 +138,7 @@ def _check_jumps(data: Transitions, result: CheckResult) -> None:
     else:
         _fine(result)
         return
-    result.findings.append(Finding("crosses_reset", "problem", text, confidence(p_value), COMMAND))
+    result.findings.append(Finding("crosses_reset", "problem", text, confidence(p_value)))
 
 
 def _returns(data: Transitions, at_start: NDArray[np.bool_]) -> bool:

@@ -169,13 +169,12 @@ def _probe_finding(data: Transitions, probe: ActionProbe) -> Finding:
 
 
 def _shift(part: Literal["action", "obs"], numbers: str, sure: float, offset: int) -> Finding:
-    command = "mbrl train env.wrappers=[]"
     if part == "obs":
         text = f"observations arrive one step late: {numbers}"
-        return Finding("shifted_observations", "problem", text, sure, command)
+        return Finding("shifted_observations", "problem", text, sure)
     when = "late" if offset < 0 else "early"
     text = f"actions take effect one step {when}: {numbers}"
-    return Finding("shifted_actions", "problem", text, sure, command)
+    return Finding("shifted_actions", "problem", text, sure)
 
 
 def late_part(data: Transitions, probe: ActionProbe | None) -> Literal["action", "obs"]:

@@ -139,8 +139,7 @@ def _finding(
         f"a time limit is reported as a termination: {same}{limit}, in states like those before; "
         "values are too low near the limit"
     )
-    command = "mbrl train env.wrappers=[]"
-    return Finding("time_limit_as_termination", "problem", text, confidence(p_value), command)
+    return Finding("time_limit_as_termination", "problem", text, confidence(p_value))
 
 
 def _note_truncations(complete: _Episodes, longest: int, result: CheckResult) -> None:
