@@ -174,6 +174,12 @@ def test_a_whole_diagnosis(trained):
     assert found.command == "mbrl train env=cartpole env.termination=known"
     assert found.sections[0].name == "substitution"
     assert found.sections[0].tables[0].rows[0][0] == AS_IS
+    sections = {section.name: section for section in found.sections}
+    assert {"data", "observations", "plans", "learning"} <= sections.keys()
+    chosen, random = sections["plans"].tables[-1].rows
+    assert (chosen[0], random[0]) == ("chosen", "random")
+    # One reward for each step until the pole falls, at most 4 within the horizon.
+    assert 1.0 <= random[2] <= chosen[2] + 0.5 <= 4.5
     assert found.episodes >= 2
     assert found.mean_return.low <= found.mean_return.value <= found.mean_return.high
     assert found.costs["substitution"].seconds > 0.0

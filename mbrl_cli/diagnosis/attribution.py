@@ -61,12 +61,14 @@ class Attribution:
         episodes: played by the agent as it was saved.
         effects: of the variants that every diagnosis evaluates.
         shares: Shapley share of each replaced part; empty if they were not measured.
+        truth: of the environment; None: not known.
     """
 
     section: Section
     episodes: list[Episode]
     effects: list[Effect]
     shares: Mapping[str, PairedInterval]
+    truth: Truth | None = None
 
 
 def attribute(run: DiagnosedRun, seconds: float, episodes: int, report: Report) -> Attribution:
@@ -101,7 +103,7 @@ def attribute(run: DiagnosedRun, seconds: float, episodes: int, report: Report) 
     section.tables += _tables(returns, shares)
     section.bars += [bars for table in section.tables for bars in table_bars(table, "return")]
     section.skipped += _left_out(returns)
-    return Attribution(section, returns.first_episodes, effects, shares)
+    return Attribution(section, returns.first_episodes, effects, shares, truth)
 
 
 def _truth(run: DiagnosedRun, section: Section) -> Truth | None:

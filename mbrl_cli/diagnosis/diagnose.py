@@ -11,11 +11,11 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from mbrl_cli.diagnosis.attribution import attribute
+from mbrl_cli.diagnosis.accuracy.true_plan_returns import true_plan_returns
+from mbrl_cli.diagnosis.attribution import Attribution, attribute
 from mbrl_cli.diagnosis.data_check_section import data_checks
 from mbrl_cli.diagnosis.diagnosed_run import DiagnosedRun
 from mbrl_cli.diagnosis.diagnosis import Diagnosis, command_of
-from mbrl_cli.diagnosis.episode import Episode
 from mbrl_cli.diagnosis.learning_health import learning_health
 from mbrl_cli.diagnosis.model_accuracy import model_accuracy
 from mbrl_cli.diagnosis.paired_interval import paired_interval
@@ -71,14 +71,15 @@ def _checked_data(run: DiagnosedRun, generator: torch.Generator) -> Section:
 
 
 def _measured_model(
-    run: DiagnosedRun, episodes: Sequence[Episode], generator: torch.Generator
+    run: DiagnosedRun, found: Attribution, generator: torch.Generator
 ) -> list[Section]:
     """Return the accuracy of the model; without a replay the section says why there is none."""
     reason = _no_replay(run)
     if reason:
         skipped = [f"The model was not measured: {reason}."]
         return [Section("observations", "Predicted observations", skipped=skipped)]
-    return model_accuracy(run, episodes, generator)
+    true_returns = true_plan_returns(found.truth, generator)
+    return model_accuracy(run, found.episodes, generator, true_returns)
 
 
 def _no_replay(run: DiagnosedRun) -> str:
@@ -115,7 +116,7 @@ def diagnose(
         ),
     )
     report("model", ATTRIBUTION)
-    model = costs.measure("model", lambda: _measured_model(run, found.episodes, generator))
+    model = costs.measure("model", lambda: _measured_model(run, found, generator))
     report("learning", 0.5 * (1.0 + ATTRIBUTION))
     learning = costs.measure("learning", lambda: learning_health(run, found.episodes, generator))
     sections = [found.section, data, *model, learning]

@@ -10,6 +10,9 @@ from mbrl_cli.diagnosis.finding import Finding
 from mbrl_cli.diagnosis.section import Section
 
 SURE = 0.9  # confidence from which a problem decides the verdict
+# Sections whose problems are judged above, and the one of plans: a planner chooses plans that are
+# overestimated by chance, which alone loses no return.
+NOT_DECIDING = ("data", "substitution", "plans")
 HEALTHY = "healthy"
 INCONCLUSIVE = "inconclusive"
 # What loses the return, by fault of a variant.
@@ -67,7 +70,7 @@ def verdict(attribution: Attribution, others: Sequence[Section]) -> Verdict:
     rest = [
         finding
         for section in others
-        if section.name not in ("data", attribution.section.name)
+        if section.name not in NOT_DECIDING
         for finding in section.findings
     ]
     for finding in _problems(rest):

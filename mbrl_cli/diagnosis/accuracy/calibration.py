@@ -81,7 +81,9 @@ def calibration(
         section.skipped.append("Calibration: the model predicts no spread.")
         return section
     section.curves.append(_histogram(scored))
-    section.findings.append(_finding(scored, data, uses_risk, more_data))
+    uses_spread = getattr(model, "propagation", "expectation") != "expectation"
+    without = WITHOUT_SPREAD if uses_spread else None
+    section.findings.append(_finding(scored, data, uses_risk, more_data, without))
     return section
 
 
@@ -155,7 +157,11 @@ def _histogram(scored: dict[str, Scored]) -> Curve:
 
 
 def _finding(
-    scored: dict[str, Scored], data: TrainingData, uses_risk: bool, more_data: str
+    scored: dict[str, Scored],
+    data: TrainingData,
+    uses_risk: bool,
+    more_data: str,
+    without_spread: str | None,
 ) -> Finding:
     name, of_set = list(scored.items())[-1]
     where = "the states that the agent visits now" if name == "visited" else "held-out episodes"
@@ -180,7 +186,7 @@ def _finding(
         return Finding("overconfident_model", severity, text, sure, more_data)  # type: ignore[arg-type]
     if spread.value > UNDERCONFIDENT:
         sure = spread.confidence(lambda values: values > UNDERCONFIDENT)
-        return Finding("underconfident_model", "note", text, sure, WITHOUT_SPREAD)
+        return Finding("underconfident_model", "note", text, sure, without_spread)
     sure = coverage.confidence(lambda values: values >= OVERCONFIDENT)
     return Finding("overconfident_model", "fine", text, sure)
 

@@ -81,7 +81,7 @@ def plans(
     compared = None
     if true_returns is None:
         section.skipped.append(
-            "True returns of plans that were not executed: there is no true simulator."
+            "True returns of plans that were not executed: there is no batched simulator."
         )
     elif isinstance(policy, PlanningPolicy):
         compared = compare_plans(policy, episodes, true_returns, discount, generator)
@@ -101,7 +101,7 @@ def _random_returns(
     """
     replay, settings = run.replay, run.objects.settings
     steps = min(settings.prefill_steps, len(replay))
-    if len(replay) < run.step or settings.model_from_replay or not steps:
+    if settings.model_from_replay or not steps:
         return None
     trajectories = stored_trajectories(replay, np.arange(steps))
     return imagined_returns(
