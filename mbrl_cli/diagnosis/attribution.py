@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mbrl_cli.diagnosis.attribution_tables import attribution_tables, left_out
 from mbrl_cli.diagnosis.diagnosed_run import DiagnosedRun
 from mbrl_cli.diagnosis.episode import Episode
 from mbrl_cli.diagnosis.finding import Finding
@@ -24,7 +25,6 @@ from mbrl_cli.diagnosis.paired_interval import PairedInterval, paired_interval
 from mbrl_cli.diagnosis.section import Section
 from mbrl_cli.diagnosis.shapley import shapley_shares
 from mbrl_cli.diagnosis.substitution_findings import substitution_finding, with_other_function
-from mbrl_cli.diagnosis.table import Cell, Table
 from mbrl_cli.diagnosis.truth import Truth
 from mbrl_cli.diagnosis.variant import Variant
 from mbrl_cli.diagnosis.variant_returns import VariantReturns
@@ -100,9 +100,9 @@ def attribute(run: DiagnosedRun, seconds: float, episodes: int, report: Report) 
         shares = _shares(run, truth, parts, returns, end, seconds, report)
     effects = [_effect(run, variant, returns) for variant in chosen[1:]]
     section.findings += [effect.finding for effect in effects]
-    section.tables += _tables(returns, shares)
+    section.tables += attribution_tables(returns, shares)
     section.bars += [bars for table in section.tables for bars in table_bars(table, "return")]
-    section.skipped += _left_out(returns)
+    section.skipped += left_out(returns)
     return Attribution(section, returns.first_episodes, effects, shares, truth)
 
 
@@ -269,45 +269,3 @@ def _shares(
         return {}
     shares = shapley_shares(factors, values)
     return {part: paired_interval(share) for part, share in shares.items()}
-
-
-def _tables(returns: VariantReturns, shares: Mapping[str, PairedInterval]) -> list[Table]:
-    base = returns.returns[AS_IS]
-    rows: list[list[Cell]] = [[AS_IS, float(base.mean()), None, None, None, len(base)]]
-    for name, values in returns.returns.items():
-        if name != AS_IS:
-            gain = paired_interval(returns.difference(name, AS_IS))
-            rows.append([name, float(values.mean()), *gain, len(values)])
-    tables = [
-        Table(
-            "Return of the saved agent and of its variants",
-            ["variant", "return", "gain", "gain, low", "gain, high", "episodes"],
-            rows,
-            "Gain: mean difference to the saved agent over episodes from the same first states, "
-            "with its 95 % interval.",
-        )
-    ]
-    if shares:
-        tables.append(
-            Table(
-                "Shapley shares of the gain",
-                ["part", "share", "low", "high"],
-                [[part, *share] for part, share in shares.items()],
-                "The shares sum to the gain of the true model with ten times the plans.",
-            )
-        )
-    return tables
-
-
-def _left_out(returns: VariantReturns) -> list[str]:
-    """Return what did not fit into the budget."""
-    lines = []
-    if returns.max_steps is not None:
-        lines.append(
-            f"Episodes were cut after {returns.max_steps:,} steps; a larger budget plays whole "
-            "ones."
-        )
-    for name, needed in returns.too_slow.items():
-        minutes = needed / 60.0
-        lines.append(f"{name}: a round takes about {minutes:.1f} minutes; use a larger budget.")
-    return lines

@@ -48,7 +48,7 @@ ATTRIBUTION = 0.8  # fraction of the time for the episodes of the variants
 
 
 class _Costs:
-    """Measures time and memory of the parts."""
+    """Measures time and memory of the parts; the sections of the model are one part."""
 
     def __init__(self) -> None:
         self.by_name: dict[str, SectionCost] = {}
@@ -60,6 +60,54 @@ class _Costs:
         mib = peak / 2**20 if sys.platform == "darwin" else peak / 2**10
         self.by_name[name] = SectionCost(time.monotonic() - start, mib)
         return result
+
+
+def diagnose(
+    run: DiagnosedRun, effort: Effort, report: Report, settings: Sequence[str] = ()
+) -> Diagnosis:
+    """Diagnose a run.
+
+    Args:
+        run: the saved run.
+        effort: time and episodes.
+        report: shows the progress.
+        settings: words of the command line, for the output.
+    """
+    start, costs, generator = time.monotonic(), _Costs(), torch_generator(run.run.seed, "diagnosis")
+    report("data", 0.0)
+    data = costs.measure("data", lambda: _checked_data(run, generator))
+    used = (time.monotonic() - start) / effort.seconds
+    found = costs.measure(
+        "substitution",
+        lambda: attribute(
+            run,
+            max(1.0, (ATTRIBUTION - used) * effort.seconds),
+            effort.episodes,
+            lambda name, done: report(name, used + (ATTRIBUTION - used) * done),
+        ),
+    )
+    report("model", ATTRIBUTION)
+    model = costs.measure("model", lambda: _measured_model(run, found, generator))
+    report("learning", 0.5 * (1.0 + ATTRIBUTION))
+    learning = costs.measure("learning", lambda: learning_health(run, found.episodes, generator))
+    sections = [found.section, data, *model, learning]
+    decided = verdict(found, sections)
+    totals = np.array([episode.total for episode in found.episodes])
+    return Diagnosis(
+        folder=str(run.folder),
+        choices=run.run.choices,
+        seed=run.run.seed,
+        step=run.step,
+        fault=decided.fault,
+        verdict=decided.sentence,
+        command=command_of(decided.finding, str(run.folder)) if decided.finding else None,
+        mean_return=Estimate(*paired_interval(totals)),
+        episodes=len(totals),
+        sections=sections,
+        seconds=time.monotonic() - start,
+        costs=costs.by_name,
+        settings=list(settings),
+    )
 
 
 def _checked_data(run: DiagnosedRun, generator: torch.Generator) -> Section:
@@ -89,51 +137,3 @@ def _no_replay(run: DiagnosedRun) -> str:
     except UserError as error:
         return str(error)
     return ""
-
-
-def diagnose(
-    run: DiagnosedRun, effort: Effort, report: Report, settings: Sequence[str] = ()
-) -> Diagnosis:
-    """Diagnose a run.
-
-    Args:
-        run: the saved run.
-        effort: time and episodes.
-        report: shows the progress.
-        settings: words of the command line, for the output.
-    """
-    start, costs, generator = time.monotonic(), _Costs(), torch_generator(run.run.seed, "diagnosis")
-    report("data", 0.0)
-    data = costs.measure("data", lambda: _checked_data(run, generator))
-    used = (time.monotonic() - start) / effort.seconds
-    found = costs.measure(
-        "substitution",
-        lambda: attribute(
-            run,
-            (ATTRIBUTION - used) * effort.seconds,
-            effort.episodes,
-            lambda name, done: report(name, used + (ATTRIBUTION - used) * done),
-        ),
-    )
-    report("model", ATTRIBUTION)
-    model = costs.measure("model", lambda: _measured_model(run, found, generator))
-    report("learning", 0.5 * (1.0 + ATTRIBUTION))
-    learning = costs.measure("learning", lambda: learning_health(run, found.episodes, generator))
-    sections = [found.section, data, *model, learning]
-    decided = verdict(found, sections)
-    totals = np.array([episode.total for episode in found.episodes])
-    return Diagnosis(
-        folder=str(run.folder),
-        choices=run.run.choices,
-        seed=run.run.seed,
-        step=run.step,
-        fault=decided.fault,
-        verdict=decided.sentence,
-        command=command_of(decided.finding, str(run.folder)) if decided.finding else None,
-        mean_return=Estimate(*paired_interval(totals)),
-        episodes=len(totals),
-        sections=sections,
-        seconds=time.monotonic() - start,
-        costs=costs.by_name,
-        settings=list(settings),
-    )
