@@ -25,6 +25,8 @@ from mbrl_cli.diagnosis.diagnose import DEFAULT_EPISODES, Effort, diagnose
 from mbrl_cli.diagnosis.diagnosed_run import DiagnosedRun
 
 PARTS = "benchmarks.planted_fault_parts"
+WRAPPERS = "benchmarks.planted_wrappers"
+REPORTED_LIMIT = 60  # steps after which an end of the task is reported
 COMMON = [
     "eval_every=0", "final_eval_episodes=1", "console=false", "threads=1", "device=cpu",
     "check_known=false",
@@ -39,6 +41,7 @@ TASKS = {
         "env.termination=known", "planner.horizon=15",
     ],
 }  # fmt: skip
+LIMIT_WRAPPER = f"env.wrappers=[{{_target_:{WRAPPERS}.LimitAsTermination,limit:{REPORTED_LIMIT}}}]"
 # fault -> (words of the run, verdicts that are right)
 FAULTS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "none": (PETS, ("healthy",)),
@@ -52,11 +55,11 @@ FAULTS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     ),
     "short horizon": ([*PETS, "planner.horizon=2"], ("horizon",)),
     "shifted actions": (
-        [*PETS, "env.termination=learned", f"env.wrappers=[{PARTS}.DelayedAction]"],
+        [*PETS, "env.termination=learned", f"env.wrappers=[{WRAPPERS}.LateAction]"],
         ("shifted_actions",),
     ),
     "limit as termination": (
-        [*PETS, "env.termination=learned", f"env.wrappers=[{PARTS}.LimitAsTermination]"],
+        [*PETS, "env.termination=learned", LIMIT_WRAPPER],
         ("time_limit_as_termination",),
     ),
     "untrained critic": (
