@@ -74,7 +74,7 @@ def test_each_part_is_the_truth_or_the_model_s(env_id, true_parts, generator):
 
 
 def test_a_wrong_function_of_the_config_is_part_of_the_model_not_of_the_truth(generator):
-    env = make_env("CartPole-v1", reward="tests.test_diagnosis_parts:minus_one")
+    env = make_env("CartPole-v1", reward=f"{__name__}:minus_one")
     assert one_step("CartPole-v1", ["dynamics"], generator, env)[2] == -1.0
     assert one_step("CartPole-v1", ["reward"], generator, env)[2] == 1.0
 
