@@ -29,7 +29,8 @@ DOCUMENTS = [
     for path in sorted((ROOT / folder).glob("*.md"))
     if path.name != "CHANGELOG.md"
 ]
-PLUGINS = ROOT / "docs" / "plugins.md"
+PLUGINS = [ROOT / "docs" / "plugins.md", *sorted((ROOT / "docs").glob("own_*.md"))]
+EXAMPLES = ["--config-dir", "configs"]  # words of a command that tests/test_plugins.py runs
 SMALL = [
     "total_steps=45", "prefill_steps=20", "eval_every=0", "final_eval_episodes=2",
     "env.max_episode_steps=10", "console=false", "device=cpu",
@@ -57,7 +58,7 @@ TRAIN = [
     pytest.param(words, id=f"{path.name}: {' '.join(words)}")
     for path in DOCUMENTS
     for words in commands(path, "train")
-    if path != PLUGINS and "--config-dir" not in words
+    if path not in PLUGINS and "--config-dir" not in words
 ]
 
 
@@ -84,16 +85,17 @@ def test_a_command_names_a_recipe_with_a_stated_result(words):
 SAVED_PLUGINS = {"model=nearest_neighbour", "agent=greedy", "callbacks=action_size"}
 PLUGIN_RUNS = [
     pytest.param(path, words, id=f"{path.name}: {' '.join(words)}")
-    for path in (ROOT / "README.md", PLUGINS)
+    for path in (ROOT / "README.md", *PLUGINS)
     for words in commands(path, "train")
-    if path == PLUGINS or "--config-dir" in words
+    if (path in PLUGINS or "--config-dir" in words) and words[:2] != EXAMPLES
 ]
 
 
 @pytest.mark.parametrize(("path", "words"), PLUGIN_RUNS)
 def test_a_plugin_of_the_documentation_runs(mbrl, tmp_path, path, words):
-    for language in ("python", "yaml"):
-        for block in blocks(path, language):  # its file is named in the first two lines
+    pages = PLUGINS if path in PLUGINS else [path]
+    for language in ("python", "yaml"):  # the file of a block is named in its first two lines
+        for block in (block for page in pages for block in blocks(page, language)):
             name = re.search(r"^# (\S+\.(?:py|yaml))(?::|$)", block, re.MULTILINE)
             assert name is not None, block
             file = tmp_path / name[1]
@@ -110,9 +112,8 @@ def test_a_plugin_of_the_documentation_runs(mbrl, tmp_path, path, words):
         assert (done.code, done.err) == (0, "")
 
 
-IMPORTS = re.findall(
-    r"^\| `(mbrl_cli[.\w]+)` \| (`.*`) \|$", PLUGINS.read_text(encoding="utf-8"), re.MULTILINE
-)
+CONTRACT_TEXT = "\n".join(path.read_text(encoding="utf-8") for path in PLUGINS)
+IMPORTS = re.findall(r"^\| `(mbrl_cli[.\w]+)` \| (`.*`) \|$", CONTRACT_TEXT, re.MULTILINE)
 
 
 def test_every_contract_can_be_imported_from_the_module_in_the_table():
@@ -132,11 +133,10 @@ CONTRACTS = (
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.__name__)
 def test_every_member_of_a_contract_is_documented(contract):
-    text = PLUGINS.read_text(encoding="utf-8")
     members = {*vars(contract), *getattr(contract, "__annotations__", {})}
     public = {name for name in members if not name.startswith("_")} - {"of_model"}
     public -= set(dir(tuple))
-    missing = {name for name in public if not re.search(rf"`{name}(\(|`)", text)}
+    missing = {name for name in public if not re.search(rf"`{name}(\(|`)", CONTRACT_TEXT)}
     assert not missing
 
 
