@@ -87,7 +87,8 @@ class Case(NamedTuple):
     observation: str
     phase: str
     number: int  # signal
-    is_sequential: bool  # evaluation in the training environment
+    is_sequential: bool  # evaluation in the environments of the training
+    is_parallel: bool  # four training episodes at a time
     is_extended: bool  # the resumed run has more steps
     is_new_interpreter: bool
 
@@ -97,6 +98,7 @@ class Case(NamedTuple):
         if self.observation == "vector" and self.learner.startswith(("alphazero", "muzero")):
             env = DISCRETE
         changes = ["eval_envs=0"] if self.is_sequential else []
+        changes += ["num_envs=4", "env.max_episode_steps=5"] if self.is_parallel else []
         return [*env, *RUN, *LEARNERS[self.learner], *changes]
 
 
@@ -117,6 +119,7 @@ def all_cases(
                     phases[(index + shift) % len(phases)],
                     signal.SIGTERM if number % 5 == 0 else signal.SIGKILL,
                     is_sequential=index % 3 == 0,
+                    is_parallel=index % 2 == 1,
                     is_extended=phases[(index + shift) % len(phases)] == "resume" and index % 8 < 4,
                     is_new_interpreter=number % 10 == 0,
                 )

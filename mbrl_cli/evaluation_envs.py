@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError, printable
@@ -14,20 +14,22 @@ class EvaluationEnvs:
 
     Args:
         new_env: builds an environment.
-        training_env: the environment of the training, used if there can be no other.
-        limit: number of instances beside the training environment; 0: episodes are played in the
-            training environment; None: one for each episode, or 0 if a second instance cannot be
-            built.
+        training_envs: the environments of the training, used if there can be no other.
+        limit: number of instances beside those of the training; 0: episodes are played in the
+            environments of the training; None: one for each episode, or 0 if a further instance
+            cannot be built.
     """
 
-    def __init__(self, new_env: Callable[[], Env], training_env: Env, limit: int | None) -> None:
+    def __init__(
+        self, new_env: Callable[[], Env], training_envs: Sequence[Env], limit: int | None
+    ) -> None:
         self._new_env = new_env
-        self._training_env = training_env
+        self._training_envs = list(training_envs)
         self._limit = limit
         self._built: list[Env] = []
 
-    def uses_training_env(self) -> bool:
-        """Return whether evaluation must wait for the end of the training episode."""
+    def uses_training_envs(self) -> bool:
+        """Return whether evaluation must wait for the end of the training episodes."""
         self.take(1)
         return self._limit == 0
 
@@ -43,19 +45,19 @@ class EvaluationEnvs:
                 self._limit = wanted = len(self._built)
                 print(
                     f"mbrl: a further instance of the environment cannot be built ({error}); "
-                    f"evaluation uses {wanted or 'the training environment'}",
+                    f"evaluation uses {wanted or 'the environments of the training'}",
                     file=sys.stderr,
                 )
-        return self._built[:wanted] if wanted else [self._training_env]
+        return self._built[:wanted] if wanted else self._training_envs[:episodes]
 
     def notices(self) -> list[str]:
         """Return the notices of all environments, each once."""
-        lines = (line for env in (self._training_env, *self._built) for line in env.notices())
+        lines = (line for env in (*self._training_envs, *self._built) for line in env.notices())
         return list(dict.fromkeys(lines))
 
     def close(self) -> None:
         """Close all environments, the training environment too; print one line if this fails."""
-        envs = (self._training_env, *self._built)
+        envs = (*self._training_envs, *self._built)
         failures = [reason for env in envs if (reason := env.close()) is not None]
         if failures:
             count = f", in {len(failures)} of {len(envs)} instances" if len(envs) > 1 else ""

@@ -15,6 +15,7 @@ class RunSettings:
     seed: CountOrZero = 0
     total_steps: Count = 10_000
     prefill_steps: CountOrZero = 500
+    num_envs: Count = 1
     eval_every: CountOrZero = 1250
     eval_episodes: Count = 3
     final_eval_episodes: Count = 20
@@ -37,3 +38,14 @@ class RunSettings:
     def num_eval_envs(self) -> int | None:
         """Return `eval_envs`, or None for "auto"."""
         return None if self.eval_envs == "auto" else self.eval_envs
+
+    @property
+    def prefill_limit(self) -> int:
+        """Return the environment step at which episodes of the prefill are cut.
+
+        Parallel episodes are cut when the prefill has its steps, because all of them may be long.
+        A single episode goes on until two thirds of the steps that were meant for learning.
+        """
+        if self.num_envs > 1:
+            return self.prefill_steps
+        return self.prefill_steps + 2 * max(0, self.total_steps - self.prefill_steps) // 3

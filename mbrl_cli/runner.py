@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,12 @@ from mbrl_cli.errors import Diverged, printable
 from mbrl_cli.evaluation import Evaluation, evaluate
 from mbrl_cli.evaluation_envs import EvaluationEnvs
 from mbrl_cli.logger import Logger
-from mbrl_cli.optimism_gap import optimism_gap
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.run_settings import RunSettings
 from mbrl_cli.seeding import child_seed, torch_generator
 from mbrl_cli.signals import raise_if_stop_requested
 from mbrl_cli.stopwatch import Stopwatch
+from mbrl_cli.training_episode import TrainingEpisode
 
 # The known functions are compared with at least this many transitions after a start or resume.
 CHECKED_TRANSITIONS = 200
@@ -41,14 +42,15 @@ CHECKED_TRANSITIONS = 200
 class Runner:
     """One run: collects data in the real environment while the agent learns from it.
 
-    A checkpoint is taken between two episodes. At that moment this object holds the whole state of
+    One episode starts in each environment at the same time, and the next ones when all have ended.
+    A checkpoint is taken between these rounds. At that moment this object holds the whole state of
     the run: the reset seed of episode k depends on (seed, k) alone, and an evaluation changes
     nothing. So a resumed run is equal to the bit to one that was never interrupted.
     """
 
     def __init__(
         self,
-        env: Env,
+        envs: Sequence[Env],
         eval_envs: EvaluationEnvs,
         agent: Agent,
         settings: RunSettings,
@@ -61,7 +63,8 @@ class Runner:
         self.callbacks = callbacks or CallbackList({})
         self.end_step = settings.total_steps  # a callback may end the run before
         self.stop_reason = ""  # of a run that a callback ended
-        self.env = env
+        self.envs = list(envs)
+        self.spec = envs[0].spec
         self.eval_envs = eval_envs
         self.agent = agent
         self.settings = settings
@@ -69,7 +72,7 @@ class Runner:
         self.store = CheckpointStore(folder, settings.keep_checkpoints, config)
         self.env_step = 0
         self.stopwatch = Stopwatch()
-        episode_limit = env.spec.max_episode_steps or STEPS_WITHOUT_LIMIT
+        episode_limit = self.spec.max_episode_steps or STEPS_WITHOUT_LIMIT
         self.progress = RunProgress(
             RemainingTime.of_run(settings, episode_limit),
             self.stopwatch,
@@ -79,11 +82,11 @@ class Runner:
         self._generators = {
             name: torch_generator(settings.seed, name) for name in ("prefill", "policy")
         }
-        prefill = Random(env.spec)
-        self._prefill_policy = prefill.policy([env], True, self._generators["prefill"])
-        self._policy = agent.policy([env], True, self._generators["policy"])
-        self._snapshot: dict[str, Any] = {}  # state of the run before the current episode
-        self._evaluation_waits = False  # for the end of the training episode
+        prefill = Random(self.spec)
+        self._prefill_policy = prefill.policy(envs, True, self._generators["prefill"])
+        self._policy = agent.policy(envs, True, self._generators["policy"])
+        self._snapshot: dict[str, Any] = {}  # state of the run before the current episodes
+        self._evaluation_waits = False  # for the end of the training episodes
         self._shown_notices: set[str] = set()
         self._checked_rows = range(0)  # rows of the replay that the known functions agreed with
         self._saved_time = time.monotonic()
@@ -91,7 +94,7 @@ class Runner:
     def run(self) -> Evaluation:
         """Take `total_steps` environment steps; return the final evaluation.
 
-        If the run is interrupted by any exception, the state before the current episode is saved.
+        If the run is interrupted by any exception, the state before the current episodes is saved.
         """
         settings = self.settings
         self._show_notices()
@@ -103,7 +106,7 @@ class Runner:
                 # The prefill ends with the episode in which it reaches `prefill_steps`.
                 prefilled = self.env_step >= settings.prefill_steps
                 policy = self._policy if prefilled else self._prefill_policy
-                self._play_episode(policy, prefilled)
+                self._play_round(policy, prefilled)
                 self._check_known_functions()
                 if self._evaluation_waits and self.env_step < self.end_step:
                     self._evaluate(settings.eval_episodes)
@@ -141,7 +144,7 @@ class Runner:
 
     def _make_replay(self, transitions: dict[str, np.ndarray], episodes: int) -> None:
         """Create the replay buffer with these transitions and space for the remaining steps."""
-        spec, settings = self.env.spec, self.settings
+        spec, settings = self.spec, self.settings
         rows = len(transitions["reward"]) if transitions else 0
         self.replay = ReplayBuffer(
             rows + settings.total_steps - self.env_step,
@@ -156,7 +159,7 @@ class Runner:
             )
 
     def _take_snapshot(self) -> None:
-        """Copy the state of the run between two episodes.
+        """Copy the state of the run between two rounds of episodes.
 
         Raises:
             Diverged: if weights are not finite; the previous copy is kept.
@@ -210,74 +213,81 @@ class Runner:
             self._shown_notices.add(line)
             print(f"mbrl: {printable(line)}", file=sys.stderr)
 
-    def _play_episode(self, policy: Policy, prefilled: bool) -> None:
-        """Play one training episode; it ends early if the run reaches `total_steps`.
+    def _play_round(self, policy: Policy, prefilled: bool) -> None:
+        """Play one training episode in each environment; all end early at `total_steps`.
 
-        An episode of the prefill is cut when it has taken two thirds of the steps that were meant
-        for learning.
+        The agent learns before each environment step. The B environments share a decision, which is
+        taken before the first of their B steps. Episodes of the prefill are cut at
+        `prefill_limit`.
         """
-        settings, env, replay = self.settings, self.env, self.replay
+        settings, replay = self.settings, self.replay
         learn = prefilled and not settings.model_from_frozen
-        cuts_prefill = not prefilled and not isinstance(self.agent, Random)
-        steps_to_learn = max(0, settings.total_steps - settings.prefill_steps)
-        last_prefill_step = settings.prefill_steps + 2 * steps_to_learn // 3
-        seed = child_seed(settings.seed, "episode", replay.num_episodes)
-        rewards: list[float] = []
-        predicted: list[float] = []
-        terminated = truncated = False
-        obs = env.reset(seed)
+        is_cut = not prefilled and not isinstance(self.agent, Random)
+        running = [
+            TrainingEpisode(env, index, child_seed(settings.seed, "episode", index))
+            for index, env in enumerate(self.envs, start=replay.num_episodes)
+        ]
         policy.reset()
         self.progress.start_episode(is_prefill=not prefilled)
-        while not (terminated or truncated) and self.env_step < self.end_step:
+        while running and self.env_step < self.end_step:
             if learn:
-                self.progress.start_update()
-                with self.stopwatch("fit"):
-                    metrics = self.agent.update(replay, self.env_step)
-                    self.logger.scalars(self.env_step, metrics)
-                    refuse_nonfinite_losses(metrics, self.agent.divergence_advice)
-                self.progress.end_update()
+                self._update()
             with self.stopwatch("plan"):
-                decision = policy.act(obs[None])
+                decision = policy.act(np.stack([episode.obs for episode in running]))  # B rows
                 refuse_nonfinite_action(decision.action, self.agent.divergence_advice)
-            with self.stopwatch("env"):
-                next_obs, reward, terminated, truncated = env.step(decision.action[0])
-            raise_if_stop_requested()
-            if cuts_prefill and self.env_step + 1 == last_prefill_step and not terminated:
-                truncated = True
-            replay.add(obs, decision.action[0], reward, next_obs, terminated, truncated)
-            obs = next_obs
-            self.env_step += 1
-            self.progress.end_step(self.env_step)
-            self._show(self.progress.long_run_notice(self.agent.cost_advice))
-            rewards.append(reward)
-            if decision.predicted_return is not None:
-                predicted.append(float(decision.predicted_return[0]))
-            if terminated or truncated:
-                self.progress.end_episode(len(rewards))
-                self._log_episode(policy, rewards, predicted, terminated)
-            self._evaluate_and_log_if_due()
+            goes_on = np.ones(len(running), bool)
+            for row, episode in enumerate(running):
+                if self.env_step >= self.end_step:  # a callback may end the run before the others
+                    return
+                if row and learn:
+                    self._update()
+                action = decision.action[row]
+                with self.stopwatch("env"):
+                    next_obs, reward, terminated, truncated = episode.env.step(action)
+                raise_if_stop_requested()
+                if is_cut and self.env_step + 1 >= settings.prefill_limit and not terminated:
+                    truncated = True
+                episode.transitions.append(replay.total_added)
+                replay.add(
+                    episode.obs, action, reward, next_obs, terminated, truncated, episode.index
+                )
+                episode.obs = next_obs
+                self.env_step += 1
+                self.progress.end_step(self.env_step)
+                self._show(self.progress.long_run_notice(self.agent.cost_advice))
+                episode.rewards.append(reward)
+                if decision.predicted_return is not None:
+                    episode.predicted.append(float(decision.predicted_return[row]))
+                if terminated or truncated:
+                    goes_on[row] = False
+                    self._log_episode(policy, episode, terminated)
+                self._evaluate_and_log_if_due()
+            if not goes_on.all():
+                running = [running[row] for row in np.flatnonzero(goes_on)]
+                if running:
+                    policy.retain(np.flatnonzero(goes_on))
+
+    def _update(self) -> None:
+        """Let the agent learn before the next environment step."""
+        self.progress.start_update()
+        with self.stopwatch("fit"):
+            metrics = self.agent.update(self.replay, self.env_step)
+            self.logger.scalars(self.env_step, metrics)
+            refuse_nonfinite_losses(metrics, self.agent.divergence_advice)
+        self.progress.end_update()
 
     def _check_known_functions(self) -> None:
         """Compare the known functions with the first transitions of this process."""
         if self.settings.check_known and len(self._checked_rows) < CHECKED_TRANSITIONS:
             rows = range(self._checked_rows.stop, self.replay.total_added)
-            check_known_functions(self.env.spec, self.replay.batch(np.asarray(rows)))
+            check_known_functions(self.spec, self.replay.batch(np.asarray(rows)))
             self._checked_rows = range(self._checked_rows.start, rows.stop)
 
-    def _log_episode(
-        self, policy: Policy, rewards: list[float], predicted: list[float], terminated: bool
-    ) -> None:
-        metrics = {"train/return": sum(rewards), "train/length": float(len(rewards))}
-        gap = optimism_gap(
-            predicted, rewards, terminated, policy.prediction_horizon, policy.discount
-        )
-        if gap is not None:
-            metrics["planner/optimism_gap"] = gap
-            metrics["planner/predicted_return"] = float(np.nanmean(predicted))
-        self.logger.scalars(self.env_step, metrics | policy.metrics())
+    def _log_episode(self, policy: Policy, episode: TrainingEpisode, terminated: bool) -> None:
+        self.progress.end_episode(len(episode.rewards))
+        self.logger.scalars(self.env_step, episode.metrics(policy, terminated))
         if self.callbacks:
-            last = self.replay.total_added
-            fields = self.replay.transitions(last - len(rewards), last)
+            fields = self.replay.transitions_at(np.array(episode.transitions))
             self.logger.scalars(self.env_step, self.callbacks.after_episode(self.env_step, fields))
             self._stop_if_asked()
 
@@ -294,7 +304,7 @@ class Runner:
         settings, step = self.settings, self.env_step
         is_last = step == settings.total_steps  # `run` does the final evaluation
         if settings.eval_every and step % settings.eval_every == 0 and not is_last:
-            self._evaluation_waits = self.eval_envs.uses_training_env()
+            self._evaluation_waits = self.eval_envs.uses_training_envs()
             if not self._evaluation_waits:
                 self._evaluate(settings.eval_episodes)
         if step % settings.log_every == 0:

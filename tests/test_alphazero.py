@@ -80,7 +80,7 @@ def test_a_return_ends_before_an_action_that_the_search_would_hardly_take(make_s
         )
         agent.network.target_value = lambda obs: 8.0 * obs[:, 0]
         for agent.next_row, policy in policies.items():
-            agent.store_policy(np.array(policy))
+            agent.store_policies(np.array([policy]))
         (targets,) = agent.targets(replay)
         assert targets.policy[0, 0].tolist() == pytest.approx(policies[int(targets.obs[0, 0, 0])])
         wanted = {0.25: [0, 1, 0], 0.1: [0, 1, 1]}[ratio]  # the search never takes action 0 at 0
@@ -101,7 +101,7 @@ def test_random_steps_whose_states_were_never_searched_are_no_value_targets(make
         replay.add(obs, np.array([1, 0]), 2.0**place, next_obs, False, place == 2)
     agent = make_agent(spec, make_muzero(spec), reanalyse=0.0, td_steps=3, min_policy_ratio=ratio)
     agent.network.target_value = lambda obs: 8.0 * obs[:, 0]
-    agent.store_policy(np.array([0.7, 0.3]))
+    agent.store_policies(np.array([[0.7, 0.3]]))
     (targets,) = agent.targets(replay)
     # With ratio 0 all actions count: three rewards from place 0.
     first = {0.25: 1 + 8 / 2, 0.0: 1 + 2 / 2 + 4 / 4 + 24 / 8}[ratio]

@@ -73,7 +73,7 @@ def run(parts, folder):
     """Run to the end; return the runner and the rows of its metrics as {tag: [(step, value)]}."""
     settings = parts.settings
     with Logger(folder, console=False) as logger:
-        runner = Runner(parts.env, parts.eval_envs, parts.agent, settings, logger, folder)
+        runner = Runner(parts.envs, parts.eval_envs, parts.agent, settings, logger, folder)
         runner.run()
     logged = {}
     with (folder / METRICS_CSV).open(encoding="utf-8", newline="") as file:

@@ -54,7 +54,7 @@ def test_close_that_fails_in_several_instances_prints_one_line(capsys):
         def close(self):
             raise RuntimeError("no socket")
 
-    envs = EvaluationEnvs(lambda: Env(Fails()), Env(Fails()), None)
+    envs = EvaluationEnvs(lambda: Env(Fails()), [Env(Fails())], None)
     envs.take(3)
     envs.close()
     says = "mbrl: env.id=Fails: close failed (RuntimeError: no socket), in 4 of 4 instances\n"
@@ -147,8 +147,8 @@ def test_evaluation_uses_the_training_environment_if_there_can_be_no_other(capsy
         raise EnvironmentFault("env.id=Toy: the port is in use")
 
     training = Env(Toy(length=3))
-    envs = EvaluationEnvs(fails, training, None)
-    assert envs.uses_training_env()
+    envs = EvaluationEnvs(fails, [training], None)
+    assert envs.uses_training_envs()
     assert envs.take(4) == [training]
     assert "the port is in use" in capsys.readouterr().err
     result = evaluate(Random(training.spec), envs.take(4), seed=0, episodes=4)
@@ -157,10 +157,10 @@ def test_evaluation_uses_the_training_environment_if_there_can_be_no_other(capsy
 
 def test_a_limit_of_evaluation_environments_is_kept():
     training = Env(Toy(length=3))
-    envs = EvaluationEnvs(lambda: Env(Toy(length=3)), training, 2)
+    envs = EvaluationEnvs(lambda: Env(Toy(length=3)), [training], 2)
     assert len(envs.take(5)) == 2
-    assert not envs.uses_training_env()
-    everything = EvaluationEnvs(lambda: Env(Toy(length=3)), training, None)
+    assert not envs.uses_training_envs()
+    everything = EvaluationEnvs(lambda: Env(Toy(length=3)), [training], None)
     assert len(everything.take(5)) == 5
 
 

@@ -39,7 +39,7 @@ def returns_of(compose_run, tmp_path):
         settings = parts.settings
         eval_envs = parts.eval_envs
         with Logger(tmp_path, console=False) as logger:
-            runner = Runner(parts.env, eval_envs, parts.agent, settings, logger, tmp_path)
+            runner = Runner(parts.envs, eval_envs, parts.agent, settings, logger, tmp_path)
             return runner.run().returns
 
     return run

@@ -121,6 +121,24 @@ def test_every_agent_can_be_resumed_and_evaluated(mbrl, raise_at_call, tmp_path,
     assert mbrl("eval", "interrupted", "eval_episodes=1").code == 0
 
 
+@pytest.mark.parametrize("agent", ["dreamer", "tdmpc2", "alphazero", "mpc with a perfect model"])
+def test_parallel_episodes_are_resumed(mbrl, raise_at_call, tmp_path, agent):
+    # The prefill ends at 20; the rounds of 4 episodes end at 40 and 60.
+    words = [
+        "train", *RUN, *AGENTS[agent], "num_envs=4", "env.max_episode_steps=5", "total_steps=60",
+    ]  # fmt: skip
+    assert mbrl(*words, "hydra.run.dir=uninterrupted").code == 0
+    raise_at_call(Env, "step", 50, StopRequested(signal.SIGTERM))
+    assert mbrl(*words, "hydra.run.dir=interrupted").code == 128 + signal.SIGTERM
+    done = mbrl("resume", "interrupted")
+    assert done.code == 0, done.err
+    assert "from step 40\n" in done.out
+    assert_same_outcome(tmp_path / "uninterrupted", tmp_path / "interrupted")
+    # Another number of environments can take over.
+    done = mbrl("resume", "interrupted", "num_envs=2", "total_steps=80")
+    assert done.code == 0, done.err
+
+
 def test_a_finished_run_is_reported_and_can_be_extended(mbrl, tiny_run, tmp_path):
     words = ["train", "env=cartpole", *tiny_run]
     assert mbrl(*words, "total_steps=90", "hydra.run.dir=long").code == 0

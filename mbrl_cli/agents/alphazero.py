@@ -137,7 +137,7 @@ class AlphaZero(Agent):
             explore=explore,
             generator=generator,
             discount=self.discount,
-            store_policy=self.store_policy,
+            store_policies=self.store_policies,
         )
 
     def world(self, generator: torch.Generator) -> World:
@@ -151,9 +151,9 @@ class AlphaZero(Agent):
             value_after_plans=False,
         )
 
-    def store_policy(self, policy: np.ndarray) -> None:
-        """Store the search policy [A] of the environment step that is taken next."""
-        self.policies.put(np.array([self.next_row]), policy)
+    def store_policies(self, policies: np.ndarray) -> None:
+        """Store the search policies [B, A] of the B environment steps that are taken next."""
+        self.policies.put(self.next_row + np.arange(len(policies)), policies)
 
     def update(self, replay: ReplayBuffer, env_step: int) -> dict[str, float]:
         """Fit a Markov model if a fit is due, then take the gradient steps that are due.

@@ -31,8 +31,8 @@ class AlphaZeroPolicy(ModelPolicy):
         explore: whether data are collected.
         generator: source of all random numbers.
         discount: of the search, per step.
-        store_policy: called with the search policy [A] of the first environment at each decision
-            while data are collected.
+        store_policies: called with the search policies [B, A] at each decision while data are
+            collected.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class AlphaZeroPolicy(ModelPolicy):
         explore: bool,
         generator: torch.Generator,
         discount: float,
-        store_policy: Callable[[np.ndarray], None],
+        store_policies: Callable[[np.ndarray], None],
     ) -> None:
         super().__init__(model, envs, planner)
         self.planner: MCTS = planner
@@ -52,7 +52,7 @@ class AlphaZeroPolicy(ModelPolicy):
         self.explore = explore
         self.generator = generator
         self.discount = discount
-        self.store_policy = store_policy
+        self.store_policies = store_policies
         self.nonfinite = 0
         self.reset()
 
@@ -67,7 +67,7 @@ class AlphaZeroPolicy(ModelPolicy):
         self.nonfinite += result.nonfinite
         action = torch.from_numpy(result.action)  # [B] index of the root's actions
         if self.explore:
-            self.store_policy(result.policy[0])
+            self.store_policies(result.policy)
             if self.planner.select == "puct":
                 policy = torch.from_numpy(result.policy)  # [B, A]
                 action = torch.multinomial(policy, 1, generator=self.generator)[:, 0]

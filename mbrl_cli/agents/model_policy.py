@@ -26,11 +26,12 @@ class ModelPolicy(Policy):
 
     def __init__(self, model: Model, envs: Sequence[Env], planner: Planner | None = None) -> None:
         self.model = model
-        self.envs = list(envs)
+        self.all_envs = self.envs = list(envs)
         self.planner = planner
 
     def reset(self) -> None:
         """Start new episodes: initial state and memory, no previous action."""
+        self.envs = self.all_envs
         num_envs = len(self.envs)
         self.memory = {} if self.planner is None else self.planner.initial_memory(num_envs)
         self.state = self.model.initial(num_envs)

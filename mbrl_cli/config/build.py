@@ -53,7 +53,7 @@ TRAINERS = {
 class RunObjects:
     """The objects of one run."""
 
-    env: Env
+    envs: list[Env]  # of the training, `num_envs` instances
     eval_envs: EvaluationEnvs
     model: Model | None
     planner: Planner | None
@@ -61,6 +61,11 @@ class RunObjects:
     settings: RunSettings
     device: torch.device
     threads: int
+
+    @property
+    def env(self) -> Env:
+        """Return the first environment of the training."""
+        return self.envs[0]
 
 
 def build(cfg: DictConfig, restored: bool = False) -> RunObjects:
@@ -92,6 +97,7 @@ def build(cfg: DictConfig, restored: bool = False) -> RunObjects:
             check_rendering(new_eval_env, settings)
     spec = env.spec
     check_memory(settings, spec, {name: group.arguments for name, group in groups.items()}, device)
+    envs = [env, *_further_envs(new_env, settings.num_envs)]
     objects: dict[str, Any] = {"spec": spec, "action": spec.action, "device": device}
     for group in ("model", "planner", "agent"):
         objects["generator"] = torch_generator(settings.seed, group)
@@ -119,8 +125,8 @@ def build(cfg: DictConfig, restored: bool = False) -> RunObjects:
     if not restored:
         _check_steps(settings, objects["agent"], model)
     return RunObjects(
-        env=env,
-        eval_envs=EvaluationEnvs(new_eval_env, env, settings.num_eval_envs),
+        envs=envs,
+        eval_envs=EvaluationEnvs(new_eval_env, envs, settings.num_eval_envs),
         model=model,
         planner=objects["planner"],
         agent=objects["agent"],
@@ -150,6 +156,16 @@ def _new_env(group: _Group, settings: RunSettings) -> Env:
         env: Env = group.build({})
     env.timeout = settings.env_timeout
     return env
+
+
+def _further_envs(new_env: Callable[[], Env], num_envs: int) -> list[Env]:
+    """Build the instances that parallel training episodes need beside the first one."""
+    try:
+        return [new_env() for _ in range(num_envs - 1)]
+    except UserError as error:
+        raise UserError(
+            f"num_envs={num_envs}: a further instance cannot be built; use num_envs=1 ({error})"
+        ) from error
 
 
 def _build_group(group: _Group, objects: Mapping[str, Any]) -> Any:

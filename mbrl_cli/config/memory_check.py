@@ -89,7 +89,7 @@ def _control_group_bytes() -> float:
 def _host_estimates(settings: RunSettings, spec: EnvSpec) -> Iterator[tuple[str, Any, float]]:
     """Yield (key, value, bytes) of the run-level keys."""
     yield "total_steps", settings.total_steps, replay_bytes(settings.total_steps, spec)
-    for key in ("eval_episodes", "final_eval_episodes"):
+    for key in ("num_envs", "eval_episodes", "final_eval_episodes"):
         episodes = getattr(settings, key)
         yield key, episodes, float(episodes) * (BYTES_PER_ENV + FLOAT * spec.obs_dim)
 

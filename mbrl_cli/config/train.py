@@ -274,7 +274,7 @@ def _run_to_end(
             hparams = run_hparams(folder, resolved)
             logger.describe(*hparams, readable_config(resolved), is_latent)
             runner = Runner(
-                run_objects.env,
+                run_objects.envs,
                 eval_envs,
                 run_objects.agent,
                 settings,

@@ -106,7 +106,8 @@ class RunCheck:
                 report.add("run", "fault", str(error))
                 return
             finally:
-                objects.env.close()
+                for env in objects.envs:
+                    env.close()
         chosen = [f"{group}={run.choices[group]}" for group in ("agent", "model", "planner")
                   if run.choices[group] != "none"]  # fmt: skip
         report.add("run", "", f"{' '.join(chosen)}, {objects.settings.total_steps:,} steps; "
