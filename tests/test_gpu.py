@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from mbrl_cli.agents.random import random_actions
 from mbrl_cli.config.build import build
+from mbrl_cli.logger import Logger
 from mbrl_cli.planners.cuda_graph import CudaGraphPlanner
+from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.runner import Runner
 from mbrl_cli.seeding import torch_generator
 
 pytestmark = [
@@ -65,3 +69,41 @@ def test_a_policy_records_a_new_graph_after_a_fit(compose_run):
     agent.load_state_dict(agent.state_dict())
     policy.act(obs[None])
     assert policy.graph is not first
+
+
+@pytest.mark.parametrize("env", ["pendulum", "cartpole"])
+def test_a_recorded_update_of_tdmpc2_learns_as_its_operations_one_by_one(compose_run, env):
+    learned = []
+    for recorded in (False, True):
+        words = [f"env={env}", "agent=tdmpc2", "model.size=small", "planner.population=32"]
+        parts = build(compose_run("device=cuda", *words))
+        agent, spec = parts.agent, parts.env.spec
+        if not recorded:
+            agent.gradient_step = agent._gradient_step
+        replay, generator = (
+            ReplayBuffer(300, spec.obs_dim, spec.action.dim),
+            torch_generator(0, "x"),
+        )
+        for step in range(300):
+            obs, next_obs = torch.randn(2, spec.obs_dim, generator=generator).numpy()
+            action = random_actions(spec.action, 1, generator)[0]
+            replay.add(obs, action, float(obs[0]), next_obs, step % 10 == 9, False)
+        agent.model.refit_scales(replay)
+        for _ in range(8):
+            agent.learn(replay)
+        if recorded:
+            assert agent.gradient_step._graph is not None
+        learned.append([*agent.actor.network.detached(), *agent.model.slow_critics])
+    for one, other in zip(*learned, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_tdmpc2_trains_in_four_environments(compose_run, tmp_path):
+    words = [
+        "env=pendulum", "agent=tdmpc2", "num_envs=4", "total_steps=400", "prefill_steps=200",
+        "env.max_episode_steps=25", "eval_every=0", "final_eval_episodes=2", "device=cuda",
+    ]  # fmt: skip
+    parts = build(compose_run(*words))
+    with Logger(tmp_path, console=False) as logger:
+        runner = Runner(parts.envs, parts.eval_envs, parts.agent, parts.settings, logger, tmp_path)
+        assert np.isfinite(runner.run().returns).all()

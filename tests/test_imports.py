@@ -26,7 +26,7 @@ LAYERS = (
     ("models",),
     ("planners", "episode_video", "grid_figure"),
     ("agents",),
-    ("evaluation_envs", "episode_steps", "logger", "checkpoint"),
+    ("evaluation_envs", "episode_steps", "training_episode", "logger", "checkpoint"),
     ("evaluation",),
     ("checkpoint_store", "callbacks"),
     ("runner",),

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mbrl_cli.agents.policy_prior import PolicyPrior
-from mbrl_cli.agents.tdmpc2_agent import TDMPC2Agent
+from mbrl_cli.agents.tdmpc2_agent import TDMPC2Agent, chosen_critics
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.tdmpc2 import TDMPC2
 from mbrl_cli.planners.mcts import MCTS
@@ -191,7 +191,7 @@ def test_the_paper_s_size_draws_two_of_five_critics(make_spec, generator):
     spec = make_spec(3, 2)
     model = make_model(spec, size="5M")
     agent = make_agent(spec, model)
-    two = agent._two_critics(model.slow_critics)
+    two = chosen_critics(model.slow_critics, agent._random_critics())
     assert {len(parameter) for parameter in model.slow_critics} == {5}
     assert {len(parameter) for parameter in two} == {2}
     # Parameters without the policy; the paper's 5M counts tasks with larger observations.
@@ -214,9 +214,11 @@ def test_proposals_are_rollouts_of_the_policy(make_spec, generator):
 def test_the_entropy_of_the_policy_by_hand(make_spec, generator):
     """Standard deviation exp(-4) at first: the density of tanh(u) at u = 0 is that of u."""
     actor = PolicyPrior(make_spec(1, 1).action, 16, 8, generator, CPU, 1e-3, 0.0, 20.0)
-    _, entropy = actor._value_and_entropy(
-        torch.rand(4000, 16, generator=generator), lambda z, a: a[:, 0], generator
+    latent, noise = (
+        torch.rand(4000, 16, generator=generator),
+        torch.randn(4000, 1, generator=generator),
     )
+    _, entropy = actor._value_and_entropy(latent, lambda z, a: a[:, 0], noise)
     assert float(entropy.mean().detach()) == pytest.approx(
         0.5 * np.log(2.0 * np.pi * np.e) - 4.0, abs=0.05
     )

@@ -63,6 +63,7 @@ class PolicyPrior:
             1, latent_dim, self.distribution.num_outputs, generator, (hidden,) * 2, "silu",
             layer_norm=True, device=device,
         )  # fmt: skip
+        self.noise_dim = self.distribution.noise_dim  # 0 for a discrete action
         self.network.zero_outputs(slice(None))
         self.optimiser = AdamW(self.network.parameters)
         self.value_range = ValueRange(device)
@@ -81,33 +82,31 @@ class PolicyPrior:
         """Return the probabilities [n, A] of the choices of a discrete action."""
         return self._outputs(latent).softmax(-1)
 
-    def value(
-        self, latent: Tensor, critic: Critic, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def value(self, latent: Tensor, critic: Critic, noise: Tensor | None = None) -> Tensor:
         """Return the critic's value [n] of the policy at latent [n, D].
 
         For a discrete action it is the expectation over the choices. For continuous actions it is
-        the value of a sample, or of the mode if there is no generator.
+        the value of a sample with the normal random numbers [n, A], or of the mode without them.
         """
         if self.is_discrete:
             return (self.probabilities(latent) * critic(latent, None)).sum(-1)
-        return critic(latent, self.act(latent, generator))
+        if noise is None or isinstance(self.distribution, Categorical):
+            return critic(latent, self.act(latent, None))
+        return critic(latent, self.distribution.sample_with_noise(self._outputs(latent), noise))
 
-    def learn(
-        self, latent: Tensor, weight: Tensor, critic: Critic, generator: torch.Generator
-    ) -> Tensor:
+    def learn(self, latent: Tensor, weight: Tensor, critic: Critic, noise: Tensor) -> Tensor:
         """Take one gradient step towards higher values.
 
         Args:
             latent: imagined states [H + 1, n, D], without gradient.
             weight: of the states [H + 1, n].
             critic: differentiable in the action.
-            generator: for the samples of continuous actions.
+            noise: normal random numbers [(H + 1) * n, `noise_dim`] of the samples.
 
         Returns:
             the `STATISTICS`.
         """
-        value, entropy = self._value_and_entropy(latent.flatten(0, 1), critic, generator)
+        value, entropy = self._value_and_entropy(latent.flatten(0, 1), critic, noise)
         value, entropy = value.view(weight.shape), entropy.view(weight.shape)
         self.value_range.update(value[0].detach())
         loss = policy_loss(value, entropy, weight, self.value_range.range, self.entropy_scale)
@@ -117,15 +116,13 @@ class PolicyPrior:
         return torch.stack([number.detach() for number in statistics])
 
     def _value_and_entropy(
-        self, latent: Tensor, critic: Critic, generator: torch.Generator
+        self, latent: Tensor, critic: Critic, noise: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return the value and the entropy [n] of the policy, differentiable in its weights."""
         out = self._outputs(latent)
         if isinstance(self.distribution, Categorical):
             return self.distribution.expectation_and_entropy(out, critic(latent, None))
-        shape = len(latent), self.distribution.noise_dim
-        noise = torch.randn(shape, generator=generator, device=generator.device)
-        action, log_density = self.distribution.sample_with_log_density(out, noise.to(out.device))
+        action, log_density = self.distribution.sample_with_log_density(out, noise)
         return critic(latent, action), -log_density
 
     def _outputs(self, latent: Tensor) -> Tensor:

@@ -29,10 +29,14 @@ class SquashedGaussian:
 
     def sample(self, out: Tensor, generator: torch.Generator) -> Tensor:
         """Return random actions [n, A]."""
+        shape = len(out), self.noise_dim
+        noise = torch.randn(shape, generator=generator, device=generator.device)
+        return self.sample_with_noise(out, noise.to(out.device))
+
+    def sample_with_noise(self, out: Tensor, noise: Tensor) -> Tensor:
+        """Return the actions [n, A] for standard normal random numbers [n, A]."""
         mean, log_std = out.chunk(2, -1)
-        noise = torch.randn(mean.shape, generator=generator, device=generator.device)
-        std = log_std.clamp(*LOG_STD_RANGE).exp()
-        return torch.addcmul(mean, std, noise.to(out.device)).tanh()
+        return torch.addcmul(mean, log_std.clamp(*LOG_STD_RANGE).exp(), noise).tanh()
 
     def sample_with_log_density(self, out: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Return actions [n, A] and their log density [n], differentiable in `out`.

@@ -3,6 +3,8 @@
 Every gradient step trains the model along real sequences with the TD targets of the policy, then
 the policy at the latents that the model imagined. A planner proposes plans with the policy and adds
 the value of a plan's last state.
+
+The file has more than 300 lines because acting and learning share the model's values.
 """
 
 from __future__ import annotations
@@ -25,8 +27,10 @@ from mbrl_cli.divergence import all_finite
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.base import Model
+from mbrl_cli.models.episodes import Episodes
 from mbrl_cli.models.tdmpc2 import LOSSES, TDMPC2
 from mbrl_cli.models.tdmpc2_losses import step_weights, td_target
+from mbrl_cli.nets.cuda_graph_update import CudaGraphUpdate
 from mbrl_cli.planners.base import Planner
 from mbrl_cli.planners.trajectory import TrajectoryPlanner
 from mbrl_cli.planners.world import World
@@ -122,6 +126,9 @@ class TDMPC2Agent(Agent):
             entropy_scale,
             self.model.max_grad_norm,
         )
+        self.gradient_step = CudaGraphUpdate(
+            self._gradient_step, lambda: self.model.graph_version, device
+        )
         self.schedule = GradientSchedule(updates_per_step, pretrain_steps)
         self.means = RunningMeans((*LOSSES, *STATISTICS), log_every, device)
         self.cost_advice = cost_advice(planner, model)
@@ -143,8 +150,7 @@ class TDMPC2Agent(Agent):
             model=self.model,
             planner=self.planner,
             make_world=self.world,
-            # Weights change in place, so a CUDA graph stays valid until a head is added.
-            model_version=lambda: int(self.model.has_ends),
+            model_version=lambda: self.model.graph_version,
             envs=envs,
             exploration=self.exploration if explore else Exploration(),
             reward_scale=RewardScale(),
@@ -207,14 +213,33 @@ class TDMPC2Agent(Agent):
 
     def learn(self, replay: ReplayBuffer) -> None:
         """Take one gradient step of the model and one of the policy."""
+        data = self.model.sample(replay, self.batch_size, self.generator)
+        num_steps, num = data.reward.shape  # H, n
+        of_targets = self._random_critics(), self._noise(num_steps * num)
+        of_policy = self._random_critics(), self._noise((num_steps + 1) * num)
+        self.means.add(self.gradient_step(*data, *of_targets, *of_policy))
+        self.schedule.num_updates += 1
+
+    def _gradient_step(self, *inputs: Tensor) -> Tensor:
+        """Take one gradient step of the model and one of the policy.
+
+        Args:
+            inputs: the fields of `Episodes`; then the critics that the targets are the lower value
+                of [2], noise of the targets' actions [H * n, A], critics whose mean the policy
+                increases [2], noise of its actions [(H + 1) * n, A].
+
+        Returns:
+            `LOSSES` and `STATISTICS`.
+        """
         model = self.model
-        data = model.sample(replay, self.batch_size, self.generator)
+        data = Episodes(*inputs[:-4])
+        target_critics, target_noise, critics, noise = inputs[-4:]
         shape = data.reward.shape  # [H, n]
         next_latent = model.encode(data.next_obs)  # [H, n, D]
         with torch.no_grad():
-            slow = self._two_critics(model.slow_critics)
+            slow = chosen_critics(model.slow_critics, target_critics)
             next_value = self.actor.value(
-                next_latent.flatten(0, 1), lambda z, a: model.q(z, a, slow).amin(0), self.generator
+                next_latent.flatten(0, 1), lambda z, a: model.q(z, a, slow).amin(0), target_noise
             )
             target = td_target(
                 model.reward_scale.normalize(data.reward),
@@ -225,23 +250,26 @@ class TDMPC2Agent(Agent):
         latent, losses = model.learn(data, next_latent, target)
         # States after a termination, or after the end of the episode, have no value.
         mask = torch.cat([torch.ones_like(data.mask[:1]), data.mask * (1.0 - data.terminated)])
-        current = self._two_critics(model.nets.critics.detached())
+        current = chosen_critics(model.nets.critics.detached(), critics)
         statistics = self.actor.learn(
             latent,
             step_weights(mask, model.rho),
             lambda z, a: model.q(z, a, current).mean(0),
-            self.generator,
+            noise,
         )
-        self.means.add(torch.cat([losses, statistics]))
-        self.schedule.num_updates += 1
+        return torch.cat([losses, statistics])
 
-    def _two_critics(self, parameters: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Return the parameters of two random critics (section 3.1, as in REDQ)."""
-        num_critics = len(parameters[0])
-        if num_critics <= 2:
-            return parameters
-        chosen = torch.randperm(num_critics, generator=self.generator)[:2]
-        return [parameter[chosen] for parameter in parameters]
+    def _random_critics(self) -> Tensor:
+        """Return the indices [2] of two random critics (section 3.1, as in REDQ)."""
+        num_critics = self.model.nets.size.critics
+        if num_critics == 2:
+            return torch.arange(2, device=self.model.device)
+        return torch.randperm(num_critics, generator=self.generator)[:2].to(self.model.device)
+
+    def _noise(self, num: int) -> Tensor:
+        """Return normal random numbers for `num` actions of the policy."""
+        shape = num, self.actor.noise_dim
+        return torch.randn(shape, generator=self.generator).to(self.model.device)
 
     def is_finite(self) -> bool:
         """Return whether all weights are finite."""
@@ -278,6 +306,13 @@ def discount_for(max_episode_steps: int | None) -> float:
     if max_episode_steps is None:
         return high
     return min(max(1.0 - EFFECTIVE_HORIZONS / max_episode_steps, low), high)
+
+
+def chosen_critics(parameters: Sequence[Tensor], critics: Tensor) -> Sequence[Tensor]:
+    """Return the parameters of the chosen critics [2]; without a copy if there are only two."""
+    if len(parameters[0]) == len(critics):
+        return parameters
+    return [parameter[critics] for parameter in parameters]
 
 
 def _checked_proposals(planner: Planner, proposals: int) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from torch import Tensor
 from mbrl_cli.errors import UserError
 from mbrl_cli.models import tdmpc2_losses
 from mbrl_cli.models.base import Model, Trajectories
+from mbrl_cli.models.episodes import Episodes
 from mbrl_cli.models.observation_scaling import scale_images
 from mbrl_cli.nets.adamw import AdamW
 from mbrl_cli.nets.gradient_clipping import clip_gradients
@@ -44,20 +45,6 @@ if TYPE_CHECKING:
     from mbrl_cli.envs.env import Env
 
 LOSSES = ("train_loss", "consistency_loss", "reward_loss", "value_loss", "continue_loss")
-
-
-class Episodes(NamedTuple):
-    """Parts of episodes: H real steps of each of n sequences.
-
-    Where the mask is 0 the episode has ended before, and the other fields are arbitrary.
-    """
-
-    first_obs: Tensor  # [n, O]
-    action: Tensor  # [H, n, A]
-    reward: Tensor  # [H, n]
-    next_obs: Tensor  # [H, n, O]
-    terminated: Tensor  # [H, n]
-    mask: Tensor  # [H, n] 1 while the step belongs to the episode
 
 
 class TDMPC2(Model):
@@ -117,7 +104,8 @@ class TDMPC2(Model):
         self.learning_rate = learning_rate
         self.encoder_rate = encoder_rate
         self.max_grad_norm = max_grad_norm
-        self.loss_weights = (consistency_weight, reward_weight, value_weight, continue_weight)
+        weights = consistency_weight, reward_weight, value_weight, continue_weight
+        self.loss_weights = torch.tensor(weights, device=device)
         self.target_rate = target_rate
         self.normalizer = ReplayNormalizer(spec.obs_dim, device)
         self.reward_scale = RewardScale(device)
@@ -133,6 +121,16 @@ class TDMPC2(Model):
         self.optimiser = AdamW(self.nets.other_parameters)
         self.has_ends = False
         self.seen = 0  # transitions that were searched for terminations
+
+    @property
+    def graph_version(self) -> int:
+        """Return a number that changes when a recorded CUDA graph is out of date.
+
+        Weights change in place. A graph is out of date when the probability to continue is used
+        for the first time, and when the scale of the observations is fitted again, because the
+        clipping of constant entries may begin or end.
+        """
+        return 2 * self.normalizer.fitted_rows + int(self.has_ends)
 
     def initial(self, num_rows: int) -> State:
         """Return zeros; a latent depends on the last observation alone."""
@@ -283,7 +281,7 @@ class TDMPC2(Model):
             logits = nets.continue_logits(after.flatten(0, 1)).view(shape)
             losses[3] = tdmpc2_losses.continue_loss(logits, data.terminated, data.mask)
         each = torch.stack(losses)
-        loss = (each * each.new_tensor(self.loss_weights)).sum()
+        loss = (each * self.loss_weights).sum()
         self._update(loss)
         self.is_fitted = True
         return latent.detach(), torch.cat([loss[None], each]).detach()

@@ -32,6 +32,7 @@ class RewardScale:
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self.scale = torch.ones((), device=device)
+        self._size = 1.0  # the scale on the CPU: reading it from a GPU would wait for all updates
         self.is_set = False  # whether there was a reward
         self.seen = 0  # transitions in the sums
         self.count = 0  # of these, rewards that are not zero
@@ -59,11 +60,12 @@ class RewardScale:
         self.count += int((rewards != 0.0).sum())
         self.sum_of_squares += float((rewards * rewards).sum())
         typical = math.sqrt(self.sum_of_squares / max(self.count, 1))
-        old = float(self.scale)
+        old = self._size
         if typical == 0.0 or (self.is_set and 1.0 / MAX_DRIFT <= typical / old <= MAX_DRIFT):
             return 1.0
         self.scale.fill_(typical)
-        factor = old / float(self.scale) if self.is_set else 1.0
+        self._size = float(self.scale)
+        factor = old / self._size if self.is_set else 1.0
         self.is_set = True
         return factor
 
@@ -80,6 +82,7 @@ class RewardScale:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the values that `state_dict` returned."""
         self.scale.copy_(state["scale"])
+        self._size = float(self.scale)
         self.is_set = state["is_set"]
         self.seen, self.count = state["seen"], state["count"]
         self.sum_of_squares = state["sum_of_squares"]
