@@ -8,9 +8,8 @@ writes its new transitions to one more segment file and lists all segments that 
     checkpoint.safetensors                     agent and result of the finished run
 
 Every checkpoint holds the config of its run as text, see `saved_config.config_record`: a resumed
-run must not continue with another config. The files may come from another person. So everything in
-them is checked before it is used, apart from the agent's state, which is compared with the state of
-a new agent later.
+run must not continue with another config. The files may come from another person, so everything in
+them is checked before use, apart from the agent's state, which is compared with a new agent later.
 """
 
 from __future__ import annotations
@@ -78,14 +77,14 @@ class CheckpointStore:
         rows = checkpoint["rows"]
         if rows > saved_rows:
             segment = replay.transitions(saved_rows, rows)
-            save_checkpoint(self.folder / REPLAY, _segment_name(saved_rows, rows), segment)
+            save_checkpoint(self.folder / REPLAY, segment_name(saved_rows, rows), segment)
             self._segments.append([saved_rows, rows])
         name = f"{checkpoint['env_step']:010d}"
         segments = [list(segment) for segment in self._segments]
         state = checkpoint | {"segments": segments} | self._configs
         save_checkpoint(self.folder / CHECKPOINTS, name, state)
         self.saved_step = checkpoint["env_step"]
-        for old in _newest_first(self.folder)[self.num_kept :]:
+        for old in newest_first(self.folder)[self.num_kept :]:
             old.unlink()
 
     def record_stop(self, reason: str) -> None:
@@ -110,9 +109,9 @@ def load_newest_checkpoint(
         UserError: if there are checkpoints, but none is intact.
     """
     damaged: dict[Path, str] = {}
-    for path in _newest_first(folder):
+    for path in newest_first(folder):
         try:
-            checkpoint = _load_checked(path)
+            checkpoint = load_checked(path)
             return checkpoint, load_replay(folder, checkpoint), damaged
         except UserError as error:
             damaged[path] = str(error)
@@ -137,7 +136,7 @@ def load_final_checkpoint(folder: Path) -> tuple[dict[str, Any] | None, str]:
     if not path.exists() and not path.is_symlink():
         return None, ""
     try:
-        return _load_checked(path), ""
+        return load_checked(path), ""
     except UserError as error:
         return None, str(error)
 
@@ -154,7 +153,7 @@ def load_newest_agent_state(folder: Path) -> tuple[dict[str, Any], list[str]]:
     final, reason = load_final_checkpoint(folder)
     errors = [reason] if reason else []
     checkpoints = [final] if final is not None else []
-    checkpoints += islice(_intact(_newest_first(folder), errors), 1)
+    checkpoints += islice(_intact(newest_first(folder), errors), 1)
     if not checkpoints:
         no_file = f"{folder}: has no checkpoint yet; to continue the run type: mbrl resume {folder}"
         raise UserError(errors[0] if errors else no_file)
@@ -167,7 +166,7 @@ def accept_config(folder: Path, config: str) -> None:
     Called before the config of a run changes. If the process is killed in between, both the old and
     the new config fit.
     """
-    for path in [folder / f"{FINAL_CHECKPOINT}{SUFFIX}", *_newest_first(folder)]:
+    for path in [folder / f"{FINAL_CHECKPOINT}{SUFFIX}", *newest_first(folder)]:
         for checkpoint in _intact([path] if path.exists() else [], []):
             configs = checkpoint.get(CONFIGS, [])
             if configs and config not in configs:
@@ -182,7 +181,7 @@ def load_newest_replay(folder: Path) -> tuple[dict[str, np.ndarray], int]:
         UserError: if no intact checkpoint has transitions, or if a segment is damaged.
     """
     errors: list[str] = []
-    for checkpoint in _intact(_newest_first(folder), errors):
+    for checkpoint in _intact(newest_first(folder), errors):
         if checkpoint["segments"]:
             return load_replay(folder, checkpoint), checkpoint["episodes"]
     raise UserError(f"{folder}: has no replay ({'; '.join(errors) or 'no checkpoints'})")
@@ -197,7 +196,7 @@ def load_replay(folder: Path, checkpoint: dict[str, Any]) -> dict[str, np.ndarra
     check_subfolder(folder / REPLAY)
     segments: list[dict[str, np.ndarray]] = []
     for start, stop in checkpoint["segments"]:
-        path = folder / REPLAY / f"{_segment_name(start, stop)}{SUFFIX}"
+        path = folder / REPLAY / f"{segment_name(start, stop)}{SUFFIX}"
         segment = load_checkpoint(path)
         _check_segment(path, segment, stop - start, segments[0] if segments else None)
         segments.append(segment)
@@ -235,12 +234,12 @@ def _intact(paths: list[Path], errors: list[str]) -> Iterator[dict[str, Any]]:
     """Yield the checkpoints at `paths` that can be read; append the errors of the others."""
     for path in paths:
         try:
-            yield _load_checked(path)
+            yield load_checked(path)
         except UserError as error:
             errors.append(str(error))
 
 
-def _load_checked(path: Path) -> dict[str, Any]:
+def load_checked(path: Path) -> dict[str, Any]:
     """Load a checkpoint and check its keys: a correct checksum does not imply that they exist."""
     checkpoint = load_checkpoint(path)
     resumable = path.parent.name == CHECKPOINTS
@@ -289,11 +288,13 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value <= LARGEST_COUNT
 
 
-def _newest_first(folder: Path) -> list[Path]:
+def newest_first(folder: Path) -> list[Path]:
+    """Return the files of the checkpoints between two episodes, by falling step."""
     check_subfolder(folder / CHECKPOINTS)
     return sorted((folder / CHECKPOINTS).glob(f"[0-9]*{SUFFIX}"), reverse=True)
 
 
-def _segment_name(start: int, stop: int) -> str:
+def segment_name(start: int, stop: int) -> str:
+    """Return the name, without suffix, of the file with the rows from `start` to `stop` - 1."""
     # The format accepts integers only, so a tampered checkpoint cannot name another path.
     return f"{start:010d}-{stop:010d}"

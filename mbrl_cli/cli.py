@@ -23,6 +23,7 @@ mbrl: experiments in model-based reinforcement learning
   mbrl train [key=value ...]            run an experiment: mbrl train env=cartpole planner=cem
   mbrl train -m key=a,b ...             a sweep: one run for each combination
   mbrl resume RUN_DIR [key=value ...]   continue an interrupted run, or extend it: total_steps=...
+  mbrl fork RUN_DIR at=STEP [key=value] a new run from a checkpoint: planner=icem seed=1
   mbrl eval RUN_DIR [key=value ...]     run evaluation episodes with a saved run
   mbrl play RUN_DIR [--video FILE]      watch a saved run, or write a GIF or MP4
   mbrl check env=NAME [key=value ...]   check an environment: does it fit, how long is a run?
@@ -65,7 +66,7 @@ def main() -> None:
     commands: dict[str, Callable[[list[str]], None]] = {
         "train": _train, "resume": _resume, "eval": _eval, "list": _list, "runs": _runs,
         "compare": _compare, "play": _play, "check": _check, "reproduce": _reproduce,
-        "diagnose": _diagnose,
+        "diagnose": _diagnose, "fork": _fork,
     }  # fmt: skip
     protect_standard_streams()
     argv = sys.argv[1:]
@@ -103,6 +104,12 @@ def _resume(argv: list[str]) -> None:
     from mbrl_cli.config.resume_command import resume_saved_run
 
     resume_saved_run(words.run_dir, words.overrides, words.trust, words.config_dir)
+
+
+def _fork(argv: list[str]) -> None:
+    from mbrl_cli.commands.fork import run
+
+    run(argv)
 
 
 def _eval(argv: list[str]) -> None:

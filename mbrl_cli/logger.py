@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -30,7 +31,9 @@ class Logger:
 
     A resumed run passes the step and the `position` that its checkpoint holds. Everything logged
     after that position is deleted, so the files equal those of a run that was never interrupted.
-    If the event file does not reach that position, it is rebuilt from metrics.csv.
+    If the event file does not reach that position, it is rebuilt from metrics.csv. The `position`
+    of a fork has the key "shared": the bytes of metrics.csv that are those of another run. Of them
+    the event file has the last value of each tag alone, from which the curves of the fork go on.
 
     `events` is false without TensorBoard. `trackers` get the scalars, too.
 
@@ -54,13 +57,14 @@ class Logger:
             trackers.start(-1 if position is None else last_env_step(folder))
         self._csv = MetricsCsv(folder, start["csv"])
         self._events = EventFile(folder, start["events"]) if events else None
+        self._shared = start.get("shared", 0)
         if position is not None and self._events is not None and self._events.is_new:
-            print(
-                f"mbrl: {folder}: the event file is damaged or missing; it is rebuilt from "
-                f"{METRICS_CSV}, without its videos"
-            )
-            for env_step, tag, value in self._csv.read():
-                self._events.add_scalar(env_step, tag, value)
+            if start["events"]:
+                print(
+                    f"mbrl: {folder}: the event file is damaged or missing; it is rebuilt from "
+                    f"{METRICS_CSV}, without its videos"
+                )
+            self._rebuild_events(self._events)
         self._view = make_console_view(folder.name, in_sweep) if console else None
         self._result_view = self._view or PlainLines(folder.name if in_sweep else "")
         self._last: dict[str, float] = {}  # last value of each tag
@@ -153,7 +157,17 @@ class Logger:
             "csv": self._csv.position,
             "csv_crc": self._csv.crc,
             "events": 0 if self._events is None else self._events.position,
+            **({"shared": self._shared} if self._shared else {}),
         }
+
+    def _rebuild_events(self, events: EventFile) -> None:
+        """Write the rows of metrics.csv to a new event file."""
+        shared = list(self._csv.read(self._shared))
+        last = {tag: (env_step, value) for env_step, tag, value in shared}
+        for tag, (env_step, value) in last.items():
+            events.add_scalar(env_step, tag, value)
+        for env_step, tag, value in islice(self._csv.read(), len(shared), None):
+            events.add_scalar(env_step, tag, value)
 
     def sync(self) -> None:
         """Write everything to the disk, so that it survives a power cut.

@@ -40,9 +40,9 @@ class MetricsCsv:
         """Append one row for each tag; the rows survive if the process is killed afterwards."""
         self._append([(env_step, tag, value) for tag, value in values.items()])
 
-    def read(self) -> Iterator[tuple[int, str, float]]:
-        """Yield (env_step, tag, value) of every row."""
-        for _, row in _rows(self._path, self.position):
+    def read(self, stop: int | None = None) -> Iterator[tuple[int, str, float]]:
+        """Yield (env_step, tag, value) of every row in the first `stop` bytes; None: of all."""
+        for _, row in _rows(self._path, self.position if stop is None else stop):
             if row is not None:
                 yield int(row[0]), row[1], float(row[2])
 

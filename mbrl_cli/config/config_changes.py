@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,22 @@ def find_changes(before: dict[Any, Any], now: dict[Any, Any]) -> Changes:
     }
 
 
-def refuse_fixed_keys(changes: Changes, folder: Path) -> None:
-    """Raise UserError for a changed key that a resumed run must keep."""
+def refuse_fixed_keys(
+    changes: Changes, folder: Path, kind: str = "a resumed run", free: Sequence[str] = ()
+) -> None:
+    """Raise UserError for a changed key that a resumed run must keep.
+
+    Args:
+        changes: the changed keys.
+        folder: the run folder.
+        kind: "a resumed run" or "a fork", for the error text.
+        free: keys that may change.
+    """
     for key, (before, now) in changes.items():
-        if key.startswith("env.") or key in FIXED_KEYS:
+        if key not in free and (key.startswith("env.") or key in FIXED_KEYS):
             raise UserError(
-                f"{key}={now}: cannot change in a resumed run; {folder} has {key}={before}; to "
-                f"start a new run from its model type: mbrl train model_from={folder}"
+                f"{key}={now}: cannot change in {kind}; {folder} has {key}={before}; to start a "
+                f"new run from its model type: mbrl train model_from={folder}"
             )
 
 

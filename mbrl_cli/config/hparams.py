@@ -51,14 +51,18 @@ def readable_config(config: dict[str, Any]) -> str:
     )
 
 
-def _given_keys(folder: Path) -> list[str]:
-    """Return the keys that the command line gives."""
+def typed_words(folder: Path) -> list[str]:
+    """Return the words of the command line that started the run; none if there is no record."""
     try:
-        overrides = yaml.safe_load(_text(folder / OVERRIDES_FILE))
+        words = yaml.safe_load(_text(folder / OVERRIDES_FILE))
     except yaml.YAMLError:
         return []
-    words = overrides if isinstance(overrides, list) else []
-    return [str(word).lstrip("+~").partition("=")[0] for word in words]
+    return [str(word) for word in words] if isinstance(words, list) else []
+
+
+def _given_keys(folder: Path) -> list[str]:
+    """Return the keys that the command line gives."""
+    return [word.lstrip("+~").partition("=")[0] for word in typed_words(folder)]
 
 
 def _text(path: Path) -> str:

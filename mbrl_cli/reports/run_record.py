@@ -10,7 +10,7 @@ import numpy as np
 
 from mbrl_cli.api.run import Run
 from mbrl_cli.config.config_changes import flatten
-from mbrl_cli.config.hparams import OVERRIDES_FILE
+from mbrl_cli.config.hparams import typed_words
 from mbrl_cli.config.versions import VERSIONS
 from mbrl_cli.errors import UserError
 from mbrl_cli.reports.comparison import RunRecord
@@ -25,7 +25,7 @@ MAX_BYTES = 2**19
 def read_settings(run: Run) -> RunSettings:
     """Return the settings of a run, and the keys that were typed on its command line."""
     env = run.config["env"]
-    typed = [word.partition("=")[0].lstrip("+~") for word in _typed_words(run.folder)]
+    typed = [word.partition("=")[0].lstrip("+~") for word in typed_words(run.folder)]
     return RunSettings(
         env=str(env.get("id", run.choices["env"])),
         choices=run.choices,
@@ -48,7 +48,7 @@ def read_record(run: Run, state: str, env: str, group: str, metric: str) -> RunR
     phases = [clean_curve(series["env_step"], series["value"]) for series in timed]
     if phases and all(len(phase.steps) == len(phases[0].steps) for phase in phases):
         seconds = Curve(phases[0].steps, np.sum([phase.values for phase in phases], axis=0))
-    words = _typed_words(run.folder)
+    words = typed_words(run.folder)
     return RunRecord(
         folder=run.folder,
         env=env,
@@ -61,17 +61,6 @@ def read_record(run: Run, state: str, env: str, group: str, metric: str) -> RunR
         command=shlex.join(["mbrl", "train", *words]) if words else "",
         commit=_commit(run.folder),
     )
-
-
-def _typed_words(folder: Path) -> list[str]:
-    """Return the words of the command line that Hydra recorded; none if there is no record."""
-    import yaml
-
-    try:
-        words = yaml.safe_load(read_regular(folder / OVERRIDES_FILE, MAX_BYTES))
-    except (OSError, UserError, yaml.YAMLError):
-        return []
-    return [str(word) for word in words] if isinstance(words, list) else []
 
 
 def _commit(folder: Path) -> str:
