@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mbrl_cli.api.metrics_file import last_step_and_return, read_metrics
 from mbrl_cli.api.run_summary import RunSummary, State
 from mbrl_cli.config.choice_record import choice_names
+from mbrl_cli.config.fork_record import ForkRecord, read_fork
 from mbrl_cli.config.run_config import read_run_config
 from mbrl_cli.config.saved_config import CONFIG
 from mbrl_cli.errors import UserError
@@ -74,6 +75,14 @@ class Run:
         A choice that is not recorded is given by the name of its class.
         """
         return choice_names(self.folder, self._config)
+
+    @cached_property
+    def fork(self) -> ForkRecord | None:
+        """How `mbrl fork` made the run: the step, the words, the runs before it; None: it did not.
+
+        Raises UserError if the record is damaged.
+        """
+        return read_fork(self.folder)
 
     @property
     def name(self) -> str:

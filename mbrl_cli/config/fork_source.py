@@ -46,7 +46,8 @@ def describe_checkpoints(folder: Path, steps: Sequence[int], near: int | None = 
         shown = sorted(sorted(steps, key=lambda step: abs(step - (near or 0)))[:MAX_LISTED])
     more = len(steps) - len(shown)
     listed = ", ".join(map(str, shown)) + (f" and {more} more" if more else "")
+    has = "has checkpoints at" if near is None else "has no checkpoint at this step, only at"
     return (
-        f"{folder} has checkpoints at {listed}; for more of them train with "
+        f"{folder} {has} {listed}; for more of them train with "
         "checkpoint_every=STEPS keep_checkpoints=NUMBER"
     )

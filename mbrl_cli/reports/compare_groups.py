@@ -22,6 +22,7 @@ from mbrl_cli.reports.comparison import (
 from mbrl_cli.reports.curves import align, first_step_at, value_at
 from mbrl_cli.reports.improvement import probability_of_improvement
 from mbrl_cli.reports.return_bounds import Bounds
+from mbrl_cli.reports.shared_past import draw_shared_past_once, drawn_curve
 
 MIN_SEEDS = 5  # runs of each group; fewer are too few for a conclusion
 SEED = 0  # of the bootstrap: the same runs give the same intervals
@@ -50,7 +51,7 @@ def compare_environment(
     finals: dict[str, list[np.ndarray]] = {}
     results = []
     seeds: dict[str, list[list[int]]] = {}
-    notes = []
+    groups, notes = draw_shared_past_once(groups)
     for name, all_runs in groups.items():
         values = {run.folder: value_at(run.curve, at) for run in all_runs}
         runs = [run for run in all_runs if values[run.folder] is not None]
@@ -114,7 +115,7 @@ def _group(
         scores = [_score(values, bounds) for values in final]
         gap = _estimate(scores, aggregates.optimality_gap, Bounds(0.0, 1.0))
     if len(final) == 1:
-        grid, values = align([run.curve for run in runs])
+        grid, values = align([drawn_curve(run) for run in runs])
     else:
         grid, values = np.empty(0), np.empty((0, len(runs)))  # scores have no curve
     band = Interval(np.empty(0), np.empty(0))

@@ -115,12 +115,17 @@ def _without_repeats(
     states: Mapping[Path, str],
     notes: list[str],
 ) -> tuple[list[Run], list[RunSettings]]:
-    """Keep the last folder of runs with equal settings and equal seeds; a finished one if any is.
+    """Keep the last folder of runs with equal settings and equal seeds.
 
-    The same settings and seed give the same numbers, so a second run adds no information.
+    One that is finished has priority, and then one that is no fork. The same settings and seed give
+    the same numbers, so a second run adds no information.
     """
     newest: dict[Any, int] = {}
-    for index in sorted(range(len(runs)), key=lambda i: states[runs[i].folder] == "finished"):
+
+    def priority(index: int) -> tuple[bool, bool]:
+        return states[runs[index].folder] == "finished", runs[index].fork is None
+
+    for index in sorted(range(len(runs)), key=priority):
         newest[settings[index].env, runs[index].seed, comparable(settings[index])] = index
     kept = sorted(newest.values())
     if len(kept) < len(runs):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mbrl_cli.config.fork_record import Origin
 from mbrl_cli.reports.baseline import Baseline
 from mbrl_cli.reports.bootstrap import Interval
 from mbrl_cli.reports.curves import Curve
@@ -29,6 +30,8 @@ class RunRecord:
     seconds: Curve | None  # total seconds, as far as the run logged times
     command: str  # that starts the same run
     commit: str
+    origins: Sequence[Origin] = ()  # of a fork: the runs that it shares its past with
+    drawn_from: int = 0  # first point of the curve that is drawn; those before are of another run
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from mbrl_cli.run_files import read_regular
 from mbrl_cli.stopwatch import PHASES
 
 MAX_BYTES = 2**19
+FORK = "fork"  # key of the step at which a run was forked
 
 
 def read_settings(run: Run) -> RunSettings:
@@ -29,9 +30,17 @@ def read_settings(run: Run) -> RunSettings:
     return RunSettings(
         env=str(env.get("id", run.choices["env"])),
         choices=run.choices,
-        values=flatten(run.config),
+        values=flatten(run.config) | {FORK: _fork_step(run)},
         typed=typed,
     )
+
+
+def _fork_step(run: Run) -> int | str:
+    """Return the step of a fork with changed settings; "no" for other runs.
+
+    A fork without changes gives the numbers of its origin.
+    """
+    return "no" if run.fork is None or not run.fork.words else run.fork.env_step
 
 
 def read_record(run: Run, state: str, env: str, group: str, metric: str) -> RunRecord | None:
@@ -48,7 +57,6 @@ def read_record(run: Run, state: str, env: str, group: str, metric: str) -> RunR
     phases = [clean_curve(series["env_step"], series["value"]) for series in timed]
     if phases and all(len(phase.steps) == len(phases[0].steps) for phase in phases):
         seconds = Curve(phases[0].steps, np.sum([phase.values for phase in phases], axis=0))
-    words = typed_words(run.folder)
     return RunRecord(
         folder=run.folder,
         env=env,
@@ -58,9 +66,19 @@ def read_record(run: Run, state: str, env: str, group: str, metric: str) -> RunR
         steps=run.steps,
         curve=curve,
         seconds=seconds,
-        command=shlex.join(["mbrl", "train", *words]) if words else "",
+        command=_command(run),
         commit=_commit(run.folder),
+        origins=run.fork.origins if run.fork is not None else (),
     )
+
+
+def _command(run: Run) -> str:
+    """Return the command that starts the same run; empty if it is not known."""
+    if run.fork is not None:
+        source, step = run.fork.origins[0].run, run.fork.env_step
+        return shlex.join(["mbrl", "fork", source, f"at={step}", *run.fork.words])
+    words = typed_words(run.folder)
+    return shlex.join(["mbrl", "train", *words]) if words else ""
 
 
 def _commit(folder: Path) -> str:
