@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from mbrl_cli.agents.base import Agent, Decision, Policy
 from mbrl_cli.callbacks.base import Callback, Episode
+from mbrl_cli.config.config_changes import find_changes, refuse_fixed_keys
+from mbrl_cli.config.fork_command import FREE_KEYS
 from mbrl_cli.config.groups import GROUPS, choices
+from mbrl_cli.config.overrides import apply_overrides
 from mbrl_cli.config.published import read_published
 from mbrl_cli.models.base import Model, Trajectories
 from mbrl_cli.models.markov import MarkovModel, Prediction
@@ -193,3 +197,18 @@ def test_keys_that_the_text_names_exist(path):
     named = re.findall(r"`(?:[^`\n]* )?(env|model|planner|agent)\.([a-z_]+)(?=[=.` ,])", text)
     allowed = {group: keys_of(group) for group in ("env", "model", "planner", "agent")}
     assert [f"{group}.{key}" for group, key in named if key not in allowed[group]] == []
+
+
+FORKS = [words for path in DOCUMENTS for words in commands(path, "fork") if len(words) > 1]
+
+
+@pytest.mark.parametrize("words", FORKS, ids=" ".join)
+def test_a_fork_changes_settings_that_can_change(compose_run, words):
+    folder, at, *settings = words
+    config = compose_run("env=cartpole")
+    before = OmegaConf.to_container(config, resolve=True)
+    apply_overrides(config, [word for word in settings if not word.startswith("hydra.")])
+    changes = find_changes(before, OmegaConf.to_container(config, resolve=True))
+    refuse_fixed_keys(changes, Path(folder), "a fork", FREE_KEYS)
+    assert re.fullmatch(r"at=\d+", at)
+    assert changes or settings == [word for word in settings if word.startswith("hydra.")]
