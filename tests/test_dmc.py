@@ -33,6 +33,14 @@ def test_an_episode_of_cartpole_swingup():
     assert np.allclose(observations[:, 1] ** 2 + observations[:, 2] ** 2, 1.0, atol=1e-5)
 
 
+def test_the_time_limit_of_dm_control_counts_decisions():
+    for repeat, limit in ((1, 1000), (2, 500)):
+        env = make_env("dm_control/walker-walk-v0", action_repeat=repeat)
+        assert env.spec.max_episode_steps == limit
+        assert env.has_limit
+        env.close()
+
+
 def test_the_seed_determines_the_episode():
     one, same, other = (episode(seed)[0] for seed in (3, 3, 4))
     assert np.array_equal(one, same)

@@ -194,6 +194,8 @@ def test_the_smallest_time_limit_is_used():
     twice = gymnasium.wrappers.TimeLimit(gymnasium.make("CartPole-v1", max_episode_steps=5), 8)
     assert Env(twice).spec.max_episode_steps == 5
     assert Env(Fake()).spec.max_episode_steps is None
+    # An action is repeated for two steps: the third decision sees the limit after five steps.
+    assert make_env("CartPole-v1", max_episode_steps=5, action_repeat=2).spec.max_episode_steps == 3
 
 
 def test_a_time_limit_truncates_and_a_seed_repeats_the_first_observation():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from gymnasium import spaces
 from gymnasium.wrappers import TimeLimit
 from numpy.typing import NDArray
 
+from mbrl_cli.envs.action_repeat import ActionRepeat
 from mbrl_cli.envs.checked_values import flag, flatten_obs, scalar_reward
 from mbrl_cli.envs.described_error import described_error
 from mbrl_cli.envs.global_random import seed_global_generators
@@ -229,14 +231,24 @@ def _is_sparse_goal_env(gym_env: gymnasium.Env[Any, Any]) -> bool:
 
 
 def _max_episode_steps(gym_env: gymnasium.Env[Any, Any]) -> int | None:
-    """Return the smallest limit of the registration, the TimeLimit wrappers and the env itself."""
-    limits = [
-        gym_env.spec.max_episode_steps if gym_env.spec else None,
-        getattr(gym_env.unwrapped, "max_episode_steps", None),
-    ]
+    """Return the smallest known limit in steps of the outermost environment, which repeat actions.
+
+    Limits are those of the registration, the TimeLimit wrappers and the environment itself.
+    """
+    limits: list[float] = []
+    repeats = 1  # steps that a layer takes for one step of the outermost environment
     layer = gym_env
     while isinstance(layer, gymnasium.Wrapper):
+        if isinstance(layer, ActionRepeat):
+            repeats *= layer.times
         if isinstance(layer, TimeLimit):
-            limits.append(layer._max_episode_steps)
+            limits.append(layer._max_episode_steps / repeats)
         layer = layer.env
-    return min((limit for limit in limits if isinstance(limit, int)), default=None)
+    own = (
+        gym_env.spec.max_episode_steps if gym_env.spec else None,
+        getattr(layer, "max_episode_steps", None),
+        getattr(getattr(layer, "_env", None), "_step_limit", None),  # DeepMind Control
+    )
+    limits += [limit / repeats for limit in own if isinstance(limit, int | float)]
+    smallest = min(limits, default=math.inf)
+    return math.ceil(smallest) if math.isfinite(smallest) else None
