@@ -25,11 +25,16 @@ from torch import Tensor
 from mbrl_cli.checkpoint import SUFFIX, load_checkpoint, save_checkpoint
 from mbrl_cli.errors import UserError
 from mbrl_cli.replay.buffer import ReplayBuffer
-from mbrl_cli.run_files import FINAL_FILE, STOPPED_FILE, check_subfolder, write_atomically
+from mbrl_cli.run_files import (
+    CHECKPOINTS,
+    FINAL_FILE,
+    STOPPED_FILE,
+    check_subfolder,
+    write_atomically,
+)
 from mbrl_cli.stopwatch import PHASES
 
 FINAL_CHECKPOINT = FINAL_FILE.removesuffix(SUFFIX)
-CHECKPOINTS = "checkpoints"
 REPLAY = "replay"
 DAMAGED = ".damaged"
 # Keys and types of every checkpoint, and of those between two episodes.

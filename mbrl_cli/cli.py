@@ -22,7 +22,7 @@ mbrl: experiments in model-based reinforcement learning
 
   mbrl train [key=value ...]            run an experiment: mbrl train env=cartpole planner=cem
   mbrl train -m key=a,b ...             a sweep: one run for each combination
-  mbrl resume RUN_DIR [key=value ...]   continue an interrupted run, or extend it: total_steps=...
+  mbrl resume FOLDER [key=value ...]    continue an interrupted run or sweep, or extend it
   mbrl fork RUN_DIR at=STEP [key=value] a new run from a checkpoint: planner=icem seed=1
   mbrl eval RUN_DIR [key=value ...]     run evaluation episodes with a saved run
   mbrl play RUN_DIR [--video FILE]      watch a saved run, or write a GIF or MP4
@@ -38,12 +38,6 @@ mbrl: experiments in model-based reinforcement learning
   mbrl --version
 
 Runs are written to outputs/; to see their curves type: tensorboard --logdir outputs
-"""
-RESUME_EPILOG = """\
-examples:
-  mbrl resume outputs/RUN                      continue an interrupted run
-  mbrl resume outputs/RUN total_steps=5000     extend a finished run
-  mbrl resume outputs/RUN planner.horizon=30   change a setting from here on
 """
 EVAL_EPILOG = """\
 examples:
@@ -93,17 +87,15 @@ def main() -> None:
 
 
 def _train(argv: list[str]) -> None:
-    from mbrl_cli.config.train_command import launch
+    from mbrl_cli.commands.train import run
 
-    launch(argv)
+    run(argv)
 
 
 def _resume(argv: list[str]) -> None:
-    description = "Continue an interrupted run, or extend a finished one."
-    words = SavedRunParser("resume", description, RESUME_EPILOG).parse(argv)
-    from mbrl_cli.config.resume_command import resume_saved_run
+    from mbrl_cli.commands.resume import run
 
-    resume_saved_run(words.run_dir, words.overrides, words.trust, words.config_dir)
+    run(argv)
 
 
 def _fork(argv: list[str]) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from mbrl_cli.console.job_in_sweep import JobInSweep
 from mbrl_cli.console.plain_lines import PlainLines
 from mbrl_cli.console.run_progress import RunProgress
 from mbrl_cli.console.view import make_console_view
@@ -35,7 +36,8 @@ class Logger:
     of a fork has the key "shared": the bytes of metrics.csv that are those of another run. Of them
     the event file has the last value of each tag alone, from which the curves of the fork go on.
 
-    `events` is false without TensorBoard. `trackers` get the scalars, too.
+    `job` is the run's place in a sweep. `events` is false without TensorBoard. `trackers` get the
+    scalars, too.
 
     Raises UserError if metrics.csv does not reach that position.
     """
@@ -44,7 +46,7 @@ class Logger:
         self,
         folder: Path,
         console: bool = True,
-        in_sweep: bool = False,
+        job: JobInSweep | None = None,
         position: Mapping[str, int] | None = None,
         events: bool = True,
         trackers: TrackerSet | None = None,
@@ -65,8 +67,8 @@ class Logger:
                     f"{METRICS_CSV}, without its videos"
                 )
             self._rebuild_events(self._events)
-        self._view = make_console_view(folder.name, in_sweep) if console else None
-        self._result_view = self._view or PlainLines(folder.name if in_sweep else "")
+        self._view = make_console_view(folder.name, job) if console else None
+        self._result_view = self._view or PlainLines("" if job is None else job.label)
         self._last: dict[str, float] = {}  # last value of each tag
         self._evaluated = False
         self._end_record: Any = None  # TensorBoard's record that the run finished

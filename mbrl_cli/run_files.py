@@ -22,6 +22,7 @@ _SAFE_FLAGS = (
     | getattr(os, "O_BINARY", 0)
 )
 SPARSE_SIZE = 2**26  # bytes; holes in smaller files do no harm
+CHECKPOINTS = "checkpoints"  # folder of the states from which a run is resumed
 FINAL_FILE = "checkpoint.safetensors"  # the agent of a finished run
 STOPPED_FILE = "stopped.txt"  # why a run finished before its total_steps
 FAULT_FILE = "fault.txt"  # the trace of a run that failed

@@ -58,6 +58,11 @@ def prepare_words(argv: Sequence[str], user_dir: Path | None = None) -> list[str
     return options + [quote_path(word, is_sweep) for word in overrides]
 
 
+def key_of(word: str) -> str:
+    """Return the key of an override: `planner.horizon` of `++planner.horizon=3`."""
+    return word.lstrip("+~").partition("=")[0]
+
+
 def allow_new_group_key(argument: str) -> str:
     """Return `++planner.key=1` for `planner.key=1`, so that Hydra accepts a key that YAML omits.
 

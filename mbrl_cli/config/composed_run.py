@@ -9,8 +9,8 @@ from typing import Any
 
 from omegaconf import open_dict
 
-from mbrl_cli.config.before_run import check_run
 from mbrl_cli.config.build import RunObjects, build, build_env, run_level_settings
+from mbrl_cli.config.check_run import check_run
 from mbrl_cli.config.command_words import allow_new_group_key, prepare_words
 from mbrl_cli.config.composition import compose_with_hydra
 from mbrl_cli.config.groups import check_user_dir, config_dirs

@@ -13,8 +13,9 @@ from mbrl_cli.run_files import check_regular, check_subfolder
 # What mbrl and Hydra write into a run folder or into the folder of a sweep.
 FILES = (
     ".lock", "metrics.csv", "events.out.tfevents.*", "fault.txt", "stopped.txt", "config*.yaml",
-    "versions.json", "origin.json", "choices.json", "fork.json", "tracker_id.json",
-    "checkpoint.safetensors", "*.log", "multirun.yaml", ".hydra/*", "checkpoints/*", "replay/*",
+    "versions.json", "origin.json", "choices.json", "fork.json", "tracker_id.json", "job.json",
+    "checkpoint.safetensors", "*.log", "multirun.yaml", "sweep.json", ".hydra/*",
+    "checkpoints/*", "replay/*",
 )  # fmt: skip
 FOLDERS = (".hydra", "checkpoints", "replay", "wandb")
 

@@ -6,7 +6,6 @@ The file has more than 300 lines because starting and resuming share the way to 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 import time
@@ -18,12 +17,9 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from mbrl_cli.checkpoint_store import (
-    CHECKPOINTS,
     CONFIGS,
     REPLAY,
     accept_config,
@@ -43,7 +39,7 @@ from mbrl_cli.config.config_changes import (
 from mbrl_cli.config.disk_faults import disk_faults
 from mbrl_cli.config.hparams import readable_config, run_hparams
 from mbrl_cli.config.loggers import make_trackers, writes_events
-from mbrl_cli.config.model_from import load_source_replay, make_source_absolute
+from mbrl_cli.config.model_from import load_source_replay
 from mbrl_cli.config.output_folder import check_output_folder, check_run_folder
 from mbrl_cli.config.own_runs import record_origin, training_folder
 from mbrl_cli.config.saved_config import (
@@ -58,6 +54,7 @@ from mbrl_cli.config.state_errors import state_errors
 from mbrl_cli.config.state_shapes import refuse_other_shapes
 from mbrl_cli.config.stopped_run import report_stopped
 from mbrl_cli.config.versions import VERSIONS, collect_versions
+from mbrl_cli.console.job_in_sweep import JobInSweep
 from mbrl_cli.console.run_summary import run_summary
 from mbrl_cli.errors import (
     Diverged,
@@ -73,6 +70,7 @@ from mbrl_cli.metrics_csv import check_metrics_csv
 from mbrl_cli.models.markov import MarkovModel
 from mbrl_cli.return_text import format_return
 from mbrl_cli.run_files import (
+    CHECKPOINTS,
     FAULT_FILE,
     STOPPED_FILE,
     read_regular,
@@ -86,32 +84,8 @@ from mbrl_cli.threads_and_malloc import set_threads_and_malloc
 NOTHING_SAVED = "no episode had ended, so nothing is saved and it starts again from step 0"
 
 
-def train(cfg: DictConfig) -> float:
-    """Train to the end and return the mean return of the final evaluation, for sweepers.
-
-    A job of a sweep whose folder holds a run resumes that run. So a sweep that was interrupted is
-    completed by starting it again with the same `hydra.sweep.dir`.
-    """
-    hydra = HydraConfig.get()
-    folder = Path(hydra.runtime.output_dir)
-    make_source_absolute(cfg)
-    if hydra.mode != RunMode.MULTIRUN:
-        return start_run(cfg, folder, hydra.runtime.choices)
-    try:
-        if not (folder / CONFIG).exists():
-            return start_run(cfg, folder, hydra.runtime.choices, is_job=True)
-        return resume_run(folder, cfg, is_job=True)
-    except UserError as error:
-        logging.getLogger(__name__).error("this job failed: %s", error)
-        raise
-    except Exception:
-        # The other jobs of the sweep continue, so the trace goes to the log of this job.
-        logging.getLogger(__name__).exception("this job failed")
-        raise
-
-
 def start_run(
-    cfg: DictConfig, folder: Path, choices: Mapping[str, Any], is_job: bool = False
+    cfg: DictConfig, folder: Path, choices: Mapping[str, Any], job: JobInSweep | None = None
 ) -> float:
     """Train a new run in an existing folder; return its final mean return.
 
@@ -119,7 +93,7 @@ def start_run(
         cfg: the composed config, without Hydra's part.
         folder: where the run is written.
         choices: the names of the choices by group.
-        is_job: whether the run is a job of a sweep.
+        job: its place in a sweep; None: the run is no job of a sweep.
     """
     run_objects = build(cfg)
     with locked(folder):
@@ -133,7 +107,7 @@ def start_run(
             record_choices(folder, choices)
             record_origin(folder, [parse_config_record(config, folder / CONFIG)], os.getcwd())
             write_atomically(folder / CONFIG, config)
-        return _run_to_end(run_objects, resolved, folder, None, {}, is_job)
+        return _run_to_end(run_objects, resolved, folder, None, {}, job)
 
 
 def resume_run(
@@ -141,7 +115,7 @@ def resume_run(
     cfg: DictConfig,
     trust: bool = True,
     user_dir: Path | None = None,
-    is_job: bool = False,
+    job: JobInSweep | None = None,
     new_choices: Mapping[str, Any] = MappingProxyType({}),
 ) -> float:
     """Resume the run in `folder` with the settings in `cfg`; return its final mean return.
@@ -151,7 +125,7 @@ def resume_run(
         cfg: the settings from now on.
         trust: whether the folder's own config may name any code.
         user_dir: the folder of `--config-dir`; its YAML files name code that is allowed.
-        is_job: whether a sweep was started again, whose other settings are those of the run.
+        job: its place in a sweep that was started again, whose settings must be those of the run.
         new_choices: names by group of the choices from now on; the others stay.
 
     Raises:
@@ -165,7 +139,7 @@ def resume_run(
         before = _resolved(load_saved_config(folder, trust, user_dir))
         changes = find_changes(before, now)
         refuse_fixed_keys(changes, folder)
-        if is_job:
+        if job is not None:
             refuse_other_job(changes, folder)
         total = run_level_settings(cfg)[0].total_steps
         finished, reason = load_final_checkpoint(folder)
@@ -205,7 +179,7 @@ def resume_run(
         if changes:
             _record_changes(changes, folder, now, state["env_step"] if state else 0)
             record_choices(folder, recorded_choices(folder) | dict(new_choices))
-        return _run_to_end(run_objects, now, folder, state, stored, is_job)
+        return _run_to_end(run_objects, now, folder, state, stored, job)
 
 
 def _remove_unfinished(folder: Path) -> None:
@@ -239,7 +213,7 @@ def _run_to_end(
     folder: Path,
     state: dict[str, Any] | None,
     stored: dict[str, np.ndarray],
-    is_job: bool,
+    job: JobInSweep | None,
 ) -> float:
     """Run from `state`, or from the start, to the end; return the final mean return.
 
@@ -249,7 +223,7 @@ def _run_to_end(
         folder: the run folder.
         state: a saved state of the run, None to start.
         stored: the replay that belongs to `state`: arrays by field.
-        is_job: whether the run is a job of a sweep.
+        job: its place in a sweep; None: the run is no job of a sweep.
     """
     start_time = time.monotonic()
     set_threads_and_malloc(run_objects.threads)
@@ -267,7 +241,7 @@ def _run_to_end(
         with (
             stop_on_signals(),
             disk_faults(folder, f"then type: mbrl resume {folder}"),
-            Logger(folder, settings.console, is_job, position, events, trackers) as logger,
+            Logger(folder, settings.console, job, position, events, trackers) as logger,
         ):
             logger.result(f"folder    {folder}")
             is_latent = not isinstance(run_objects.model, MarkovModel | None)
@@ -305,6 +279,8 @@ def _run_to_end(
                 logger.result(line)
     except (EnvironmentFault, Diverged) as fault:
         write_atomically(folder / FAULT_FILE, traceback.format_exc().encode())
+        if job is not None:
+            raise  # the sweep prints what to type
         saved = (
             f"{'the state before the episode is saved' if _is_saved(runner) else NOTHING_SAVED}, "
             f"the trace is in {FAULT_FILE}; "
@@ -313,7 +289,10 @@ def _run_to_end(
         raise type(fault)(f"{fault}; {saved}") from fault
     except StopRequested:
         stopped = "stopped and saved" if _is_saved(runner) else f"stopped; {NOTHING_SAVED}"
-        print(f"mbrl: {stopped}; to resume type: mbrl resume {folder}", file=sys.stderr)
+        if job is None:
+            print(f"mbrl: {stopped}; to resume type: mbrl resume {folder}", file=sys.stderr)
+        else:  # the sweep prints what to type
+            print(f"mbrl: {job.label}: {stopped}", file=sys.stderr)
         raise
     except Exception:
         with suppress(OSError):  # the disk may be full

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,13 +28,20 @@ from mbrl_cli.config.hydra_errors import explain_hydra_error
 from mbrl_cli.config.override_check import check_choices, check_group_keys
 from mbrl_cli.config.resolved_config import resolved_config
 from mbrl_cli.config.resolvers import register_resolvers
+from mbrl_cli.config.sweep_end import SweepEnd
+from mbrl_cli.config.sweep_record import resume_command
+from mbrl_cli.config.sweeper import ResumableSweeper
 from mbrl_cli.config.targets import make_importable
 from mbrl_cli.config.train_help import train_help
 from mbrl_cli.errors import disk_fault, printable
 
 
-def launch(argv: Sequence[str]) -> None:
-    """Run `mbrl train ARGV`; print a mistake in one line and exit with code 2."""
+def launch(argv: Sequence[str]) -> SweepEnd | None:
+    """Run `mbrl train ARGV`; print a mistake in one line and exit with code 2.
+
+    Returns:
+        How a sweep ended, None for everything else. Jobs that failed are not reported here.
+    """
     register_resolvers()
     make_importable(os.getcwd())
     options, _ = _hydra_options(argv)
@@ -43,7 +49,7 @@ def launch(argv: Sequence[str]) -> None:
         check_user_dir(options.config_dir)
     if options.help:
         print(train_help(options.config_dir), end="")
-        return
+        return None
     if "-sc" not in argv:
         argv = [*map(allow_new_group_key, prepare_words(argv, options.config_dir))]
     overrides = [word for word in argv if "=" in word and not word.startswith("-")]
@@ -52,13 +58,14 @@ def launch(argv: Sequence[str]) -> None:
         check_group_keys(overrides, options.config_dir)
         if options.cfg == "job" and options.resolve and not options.package:
             print(resolved_config(overrides, options.config_dir), end="")
-            return
+            return None
     argv = [*argv, *_subfolder_override(argv, overrides)]
     # Hydra's shell completion knows commands of one word only.
     sys.argv = ["mbrl" if "-sc" in argv else "mbrl train", *argv]
     shows_trace = "HYDRA_FULL_ERROR" in os.environ
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them
     main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(task)
+    ResumableSweeper.install()
     JobReturn.return_value = property(_result_of_job, _set_result)  # type: ignore[assignment]
     try:
         main()
@@ -72,18 +79,23 @@ def launch(argv: Sequence[str]) -> None:
         if fault is not None:
             raise fault from error
         raise  # not a mistake in the words: `exit_on_user_error` explains it or shows the trace
+    return ResumableSweeper.end
 
 
 def task(cfg: DictConfig) -> float:
     """Run one job. It is a module-level function so that Hydra's launchers can pickle it."""
     # Importing torch takes seconds, which `--cfg` and shell completion do not need.
-    from mbrl_cli.config.train import train
+    from mbrl_cli.config.model_from import make_source_absolute
+    from mbrl_cli.config.sweep_job import run_sweep_job
+    from mbrl_cli.config.train import start_run
 
     register_resolvers()  # a worker process of a launcher starts without them
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
-        return train(cfg)  # a UserError of one job must not end the other jobs
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.MULTIRUN:
+        return run_sweep_job(cfg)
     with exit_on_user_error():  # if it reached Hydra, Hydra would print all overrides before it
-        return train(cfg)
+        make_source_absolute(cfg)
+        return start_run(cfg, Path(hydra.runtime.output_dir), hydra.runtime.choices)
 
 
 def _result_of_job(job: JobReturn) -> Any:
@@ -104,8 +116,8 @@ def _folder_and_remedy() -> tuple[Path | None, str]:
     config = HydraConfig.get()
     if config.mode != RunMode.MULTIRUN:
         return Path(config.run.dir), "then type the command again"
-    again = f"then type the command again with hydra.sweep.dir={shlex.quote(config.sweep.dir)}"
-    return Path(config.sweep.dir), f"{again} to go on with its jobs"
+    folder = Path(config.sweep.dir)
+    return folder, f"then type: {resume_command(folder)}"
 
 
 def _hydra_options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:

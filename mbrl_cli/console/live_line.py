@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mbrl_cli.console.job_in_sweep import JobInSweep
 from mbrl_cli.console.live_text import LiveText
 from mbrl_cli.console.progress_line import progress_line
 from mbrl_cli.console.run_progress import RunProgress
@@ -14,10 +15,12 @@ class LiveLine:
 
     Args:
         name: of the job, empty if there is only one.
+        job: the run's place in a sweep.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, job: JobInSweep | None = None) -> None:
         self._name = name
+        self._job = job
         self._shown: tuple[RunProgress, Mapping[str, float]] | None = None
         self._text = LiveText(self._line)
 
@@ -43,4 +46,4 @@ class LiveLine:
         if self._shown is None:
             return "starting"
         progress, last = self._shown
-        return progress_line(progress, last, width, self._name)
+        return progress_line(progress, last, width, self._name, self._job)

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
+from mbrl_cli.console.job_in_sweep import JobInSweep
 from mbrl_cli.console.progress_line import progress_line
 from mbrl_cli.console.run_progress import RunProgress
 
@@ -28,6 +29,7 @@ class PlainLines:
         beside_live_line: whether another process draws a live line on this terminal, which must be
             cleared before a line is printed.
         clock: returns the time in seconds.
+        job: the run's place in a sweep.
     """
 
     def __init__(
@@ -35,7 +37,9 @@ class PlainLines:
         name: str,
         beside_live_line: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        job: JobInSweep | None = None,
     ) -> None:
+        self._job = job
         self._name = f"[{name}] " if name else ""
         self._clear = CLEAR_LINE if beside_live_line else ""
         self._is_terminal = sys.stdout.isatty()
@@ -61,7 +65,7 @@ class PlainLines:
         if not (evaluated or prefill_ends or due or is_last):
             return
         self._line_step, self._line_time = step, now
-        self.message(progress_line(progress, last, self._width()))
+        self.message(progress_line(progress, last, self._width(), job=self._job))
 
     def message(self, text: str) -> None:
         """Print a line in one piece, so that those of parallel jobs do not mix."""

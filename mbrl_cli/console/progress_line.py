@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from mbrl_cli.console.job_in_sweep import JobInSweep
 from mbrl_cli.console.run_progress import RunProgress
 
 # Label on the console -> tags whose last value it may show; the first tag that was logged is used.
@@ -18,7 +19,11 @@ MIN_NAME = 8  # characters of the job's name that are always shown
 
 
 def progress_line(
-    progress: RunProgress, last: Mapping[str, float], width: int, name: str = ""
+    progress: RunProgress,
+    last: Mapping[str, float],
+    width: int,
+    name: str = "",
+    job: JobInSweep | None = None,
 ) -> str:
     """Return phase, remaining time, step and last values; the least important parts are left out.
 
@@ -28,12 +33,14 @@ def progress_line(
         width: largest number of characters.
         name: of the job, where several jobs print to one terminal; its middle is left
             out if necessary.
+        job: the run's place in a sweep, whose remaining time is shown, too.
     """
     step, total = progress.env_step, progress.total_steps
     phase = progress.phase()
     without_detail = phase.partition(",")[0]
     short = {"left": _time_left(progress), "phase": without_detail}
     wanted = {  # by importance
+        "all": "" if job is None else _time_of_all(progress, job),
         "percent": f"{100 * step / total:.0f} %".rjust(5),
         "steps": f"{step:,}/{total:,}",
         "name": name,
@@ -63,7 +70,7 @@ def _shortened(name: str, length: int) -> str:
 
 def _join(parts: Mapping[str, str]) -> str:
     """Return the parts in the order of the line."""
-    order = ("name", "percent", "steps", "phase", *SHOWN_TAGS, "left")
+    order = ("name", "percent", "steps", "phase", *SHOWN_TAGS, "left", "all")
     return GAP.join(parts[key] for key in order if parts.get(key))
 
 
@@ -88,6 +95,14 @@ def _time_left(progress: RunProgress) -> str:
         return "estimating"
     at_least = "> " if progress.is_lower_bound() else ""
     return f"{at_least}{duration(seconds)} left" if seconds else ""
+
+
+def _time_of_all(progress: RunProgress, job: JobInSweep) -> str:
+    """Return the remaining time of all jobs, for example 'all jobs 0:12:00'; empty if unknown."""
+    seconds = job.seconds_of_all(progress)
+    if seconds is None or not math.isfinite(seconds):
+        return ""
+    return f"all jobs {'> ' if progress.is_lower_bound() else ''}{duration(seconds)}"
 
 
 def duration(seconds: float) -> str:

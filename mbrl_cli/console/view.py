@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from mbrl_cli.console.job_in_sweep import JobInSweep
 from mbrl_cli.console.live_line import LiveLine
 from mbrl_cli.console.live_text import LiveText
 from mbrl_cli.console.plain_lines import PlainLines
@@ -32,15 +33,15 @@ class ConsoleView(Protocol):
         ...
 
 
-def make_console_view(folder_name: str, in_sweep: bool) -> ConsoleView:
+def make_console_view(folder_name: str, job: JobInSweep | None = None) -> ConsoleView:
     """Return the view that fits standard output.
 
     Args:
         folder_name: name of the run folder.
-        in_sweep: whether other jobs print to the same output, so that each line needs the name.
+        job: the run's place in a sweep, whose other jobs may print to the same output.
     """
-    name = folder_name if in_sweep else ""
+    name = "" if job is None else job.label
     if not LiveText.is_possible():
-        return PlainLines(name)
-    live = LiveLine(name)
-    return live if live.start() else PlainLines(folder_name, beside_live_line=True)
+        return PlainLines(name, job=job)
+    live = LiveLine(name, job)
+    return live if live.start() else PlainLines(name or folder_name, beside_live_line=True, job=job)
