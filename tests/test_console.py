@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from timed_run import TimedRun, evaluating
 
+from mbrl_cli.console.job_in_sweep import JobInSweep
 from mbrl_cli.console.plain_lines import PlainLines
 from mbrl_cli.console.progress_line import progress_line
 from mbrl_cli.console.run_summary import run_summary
@@ -94,7 +95,7 @@ def test_plain_lines_of_a_slow_run_come_every_30_seconds(capsys):
 
 def test_a_pipe_gets_no_control_characters(capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
-    view = make_console_view("1_cem", in_sweep=True)
+    view = make_console_view("1_cem", JobInSweep("1_cem"))
     view.message("hello [b]not markup[/b]")
     view.update(evaluating().progress, LAST, evaluated=True)
     view.stop(finished=True)
@@ -146,7 +147,7 @@ def test_a_live_line_has_no_colours(monkeypatch, no_color):
     terminal = use_terminal(monkeypatch)
     if no_color:
         monkeypatch.setenv("NO_COLOR", "1")
-    view = make_console_view("run", in_sweep=False)
+    view = make_console_view("run")
     view.update(evaluating().progress, LAST)
     view.stop(finished=False)
     assert not re.search(r"\x1b\[[\d;]*m", terminal.getvalue())
@@ -162,14 +163,14 @@ def test_two_jobs_on_one_terminal_do_not_overwrite_each_other(monkeypatch):
         os.fdopen(os.dup(theirs), "w", buffering=1) as of_other_process,
     ):
         monkeypatch.setattr("sys.stdout", stdout)
-        first = make_console_view("0_cem", in_sweep=True)
+        first = make_console_view("0_cem", JobInSweep("0_cem"))
         monkeypatch.setattr("sys.stdout", of_other_process)
-        second = make_console_view("1_mppi", in_sweep=True)
+        second = make_console_view("1_mppi", JobInSweep("1_mppi"))
         first.update(evaluating().progress, LAST)
         second.update(evaluating().progress, LAST, evaluated=True)
         first.stop(finished=False)
         second.message("end")
-        third = make_console_view("2_icem", in_sweep=True)  # the terminal is free again
+        third = make_console_view("2_icem", JobInSweep("2_icem"))  # the terminal is free again
         third.stop(finished=True)
     shown = b""
     with suppress(OSError):  # at the end, because no descriptor of the terminal is open any more
@@ -267,8 +268,9 @@ def test_console_false_prints_folder_and_result(mbrl, tmp_path):
 def test_each_line_of_a_sweep_names_its_job(mbrl):
     done = mbrl("train", "-m", "agent=random", *SHORT, "seed=0,1", "hydra.sweep.dir=sweep")
     assert (done.code, done.err) == (0, "")
-    lines = [line for line in done.out.splitlines() if "[HYDRA]" not in line]
-    assert {line.partition(" ")[0] for line in lines} == {"[s0]", "[s1]"}
+    first, *lines = done.out[: done.out.index("\n\n")].splitlines()
+    assert first == "sweep     sweep: 2 runs: 2 to start"
+    assert {line.partition("]")[0] for line in lines} == {"[1/2 s0", "[2/2 s1"}
     assert sum("next      mbrl eval" in line for line in lines) == 2
 
 

@@ -234,8 +234,9 @@ def test_a_restarted_sweep_skips_finished_jobs_and_resumes_the_others(
     before = (first / "metrics.csv").read_bytes()
     done = mbrl(*words, "hydra.sweep.dir=sweep")
     assert done.code == 0, done.err
-    assert "finished its 60 steps already" in done.out
-    assert "from step" in done.out
+    assert done.out.startswith(
+        "sweep     sweep: 2 runs: 1 finished, 1 interrupted\n[2/2 s1] resuming"
+    )
     assert (first / "metrics.csv").read_bytes() == before
     for job in ("s0", "s1"):
         assert_same_outcome(tmp_path / "uninterrupted" / job, tmp_path / "sweep" / job)

@@ -39,12 +39,14 @@ def report_sweep(end: SweepEnd) -> None:
             print(f"next      mbrl compare {word} --html report.html")
     if not end.failures:
         return
+    again = f"to try again type: {resume_command(end.folder)}"
+    is_one = len(end.failures) == 1
     for name, failure in end.failures.items():
         text = f"mbrl: {name} failed: {failure}{_more(end.folder / name)}"
+        text += f"; {again}" if is_one else ""
         print(printable(" ".join(text.split())), file=sys.stderr)
-    number = "1 job" if len(end.failures) == 1 else f"{len(end.failures)} jobs"
-    again = resume_command(end.folder)
-    print(f"mbrl: {number} failed; to try again type: {again}", file=sys.stderr)
+    if not is_one:
+        print(f"mbrl: {len(end.failures)} jobs failed; {again}", file=sys.stderr)
     raise SystemExit(end.exit_code)
 
 

@@ -9,12 +9,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from mbrl_cli.config.check_run import check_run
 from mbrl_cli.config.disk_faults import disk_faults
 from mbrl_cli.config.error_exit import exit_on_user_error
 from mbrl_cli.config.groups import config_dir
 from mbrl_cli.config.output_folder import check_output_folder
-from mbrl_cli.config.sweep_check import check_jobs
 from mbrl_cli.config.sweep_jobs import plan_sweep
 from mbrl_cli.console.waiting import waiting
 from mbrl_cli.errors import printable
@@ -30,6 +28,9 @@ class CheckBeforeRun(Callback):
         """Check a single run."""
         HydraConfig.instance().set_config(config)  # `launch` names its folder if the disk is full
         with exit_on_user_error(), waiting("checking the run"):
+            # This imports torch, which takes seconds: `waiting` is on the terminal by then.
+            from mbrl_cli.config.check_run import check_run
+
             check_run(config, _folders(config))
             check_output_folder(Path(config.hydra.run.dir))
 
@@ -47,6 +48,8 @@ class CheckBeforeRun(Callback):
             jobs = [job for job in record.jobs if job.saved_step is not None]
             with waiting("checking the jobs of the sweep"):
                 if jobs:
+                    from mbrl_cli.config.sweep_check import check_jobs
+
                     check_jobs(jobs, folder, _folders(config))
             with disk_faults(folder, "then type the command again"):
                 record.write(folder)

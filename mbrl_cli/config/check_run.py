@@ -6,17 +6,15 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from mbrl_cli.config.build import build
 from mbrl_cli.config.callbacks import make_callbacks
 from mbrl_cli.config.loggers import check_loggers
 from mbrl_cli.config.recommended import check_recommended
+from mbrl_cli.config.rehearsal import has_plugins, rehearse, rehearse_saving
 
 
 def check_run(config: DictConfig, folders: list[Path], with_rehearsal: bool = True) -> None:
     """Check one run; a rehearsal of each combination of classes is enough for a sweep."""
-    # These import torch, which takes seconds: `waiting` is on the terminal by then.
-    from mbrl_cli.config.build import build
-    from mbrl_cli.config.rehearsal import has_plugins, rehearse, rehearse_saving
-
     raw = OmegaConf.to_container(config, resolve=False)
     assert isinstance(raw, dict)
     if isinstance(raw.get("env"), dict):

@@ -9,6 +9,7 @@ import yaml
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
+from mbrl_cli.config.argument_check import check_value
 from mbrl_cli.config.check_run import check_run
 from mbrl_cli.config.command_words import key_of
 from mbrl_cli.config.composition import hydra_errors_as_user_errors
@@ -16,6 +17,7 @@ from mbrl_cli.config.config_changes import find_changes, refuse_fixed_keys, refu
 from mbrl_cli.config.groups import GROUPS, LISTED
 from mbrl_cli.config.saved_config import CONFIG, load_saved_config
 from mbrl_cli.config.sweep_record import RecordedJob
+from mbrl_cli.types import CountOrZero
 
 # Jobs that are built for their values; building one takes 0.15 s of one core.
 MAX_BUILT = 24
@@ -76,10 +78,6 @@ def refuse_other_words(folder: Path, config: DictConfig) -> None:
 
 
 def _check_seeds(jobs: Sequence[RecordedJob]) -> None:
-    # These import torch: `waiting` is on the terminal by then.
-    from mbrl_cli.config.argument_check import check_value
-    from mbrl_cli.types import CountOrZero
-
     words = dict.fromkeys(word for job in jobs for word in job.overrides if key_of(word) == "seed")
     for word in words:
         text = word.partition("=")[2]

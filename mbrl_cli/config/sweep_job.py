@@ -17,10 +17,10 @@ from mbrl_cli.config.job_failed import JobFailed
 from mbrl_cli.config.model_from import make_source_absolute
 from mbrl_cli.config.saved_config import CONFIG
 from mbrl_cli.config.sweep_record import read_sweep, record_finished_job
-from mbrl_cli.config.sweep_stop import is_worker, stop_signal_of_worker
+from mbrl_cli.config.sweep_stop import is_worker, start_no_further_job, stop_signal_of_worker
 from mbrl_cli.config.train import resume_run, start_run
 from mbrl_cli.console.job_in_sweep import JobInSweep
-from mbrl_cli.errors import StopRequested, UserError
+from mbrl_cli.errors import DiskFault, StopRequested, UserError
 from mbrl_cli.run_files import FAULT_FILE, write_atomically
 
 # Durations of the jobs that ran from step 0 to their end in this process, in seconds.
@@ -61,6 +61,8 @@ def run_sweep_job(cfg: DictConfig) -> float:
             raise JobFailed("stopped", stop.exit_code, stop.signal_number) from None
         raise
     except Exception as error:
+        if isinstance(error, DiskFault):  # every further job would fail, too
+            start_no_further_job()
         failed = _failure(error, folder)
         print(f"[{job.label if job else folder.name}] failed: {failed.text}", flush=True)
         raise failed from error

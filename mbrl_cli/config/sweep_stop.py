@@ -27,19 +27,26 @@ class _StopState:
 
     main_process: int | None = None  # id of the process that started the sweep, in that process
     signal_number: int | None = None
+    starts_no_job: bool = False
 
 
 _state = _StopState()
 
 
 class JobsUntilStop(list[Sequence[str]]):
-    """Words of jobs. Iteration ends when a stop signal arrives, so no further job starts."""
+    """Words of jobs. Iteration ends at a stop signal or a full disk, so no further job starts."""
 
     def __iter__(self) -> Iterator[Sequence[str]]:
+        _state.starts_no_job = False
         for job in super().__iter__():
-            if _state.signal_number is not None:
+            if _state.signal_number is not None or _state.starts_no_job:
                 return
             yield job
+
+
+def start_no_further_job() -> None:
+    """Let the sweep of this process end after the present job."""
+    _state.starts_no_job = True
 
 
 def is_worker() -> bool:

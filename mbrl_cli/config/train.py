@@ -101,7 +101,7 @@ def start_run(
         _remove_unfinished(folder)
         resolved = _resolved(cfg)
         versions = json.dumps(collect_versions(), indent=2) + "\n"
-        with disk_faults(folder, "then type the command again"):
+        with disk_faults(folder, "" if job else "then type the command again"):
             write_atomically(folder / VERSIONS, versions.encode())
             config = OmegaConf.to_yaml(resolved).encode()
             record_choices(folder, choices)
@@ -175,7 +175,8 @@ def resume_run(
         for path, reason in damaged.items():
             print(f"mbrl: {printable(reason)}; the checkpoint before it is used")
             mark_as_damaged(path)
-        print(f"resuming    {folder} from step {state['env_step'] if state else 0:,}")
+        name = "" if job is None else f"[{job.label}] "
+        print(f"{name}resuming    {folder} from step {state['env_step'] if state else 0:,}")
         if changes:
             _record_changes(changes, folder, now, state["env_step"] if state else 0)
             record_choices(folder, recorded_choices(folder) | dict(new_choices))
@@ -240,7 +241,7 @@ def _run_to_end(
     try:
         with (
             stop_on_signals(),
-            disk_faults(folder, f"then type: mbrl resume {folder}"),
+            disk_faults(folder, "" if job else f"then type: mbrl resume {folder}"),
             Logger(folder, settings.console, job, position, events, trackers) as logger,
         ):
             logger.result(f"folder    {folder}")
