@@ -26,10 +26,12 @@ def check_run(config: DictConfig, folders: list[Path], with_rehearsal: bool = Tr
         if with_rehearsal:
             rehearse(run.env, run.model, run.planner, run.agent, run.settings.check_known)
     finally:
-        run.env.close()  # the run itself reports a failing `close`
+        for env in run.envs:
+            env.close()  # the run itself reports a failing `close`
     if with_rehearsal:
         # A plug-in must restore its state in a new object, as `mbrl resume` and `mbrl eval` do.
         loaded = build(config) if has_plugins(run.model, run.agent) else run
         rehearse_saving(run.agent, loaded.agent)
         if loaded is not run:
-            loaded.env.close()
+            for env in loaded.envs:
+                env.close()

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from mbrl_cli.checkpoint import SUFFIX, save_checkpoint
-from mbrl_cli.checkpoint_store import CHECKPOINTS, CONFIGS, REPLAY, load_replay, segment_name
+from mbrl_cli.checkpoint_store import CONFIGS, REPLAY, load_replay, segment_name
 from mbrl_cli.config.build import build
 from mbrl_cli.config.choice_record import record_choices, recorded_choices
 from mbrl_cli.config.config_changes import Changes, find_changes, refuse_fixed_keys
@@ -47,7 +47,7 @@ from mbrl_cli.config.train import resume_run
 from mbrl_cli.config.versions import VERSIONS, collect_versions
 from mbrl_cli.errors import UserError, printable
 from mbrl_cli.metrics_csv import METRICS_CSV, check_metrics_csv
-from mbrl_cli.run_files import read_regular, write_atomically
+from mbrl_cli.run_files import CHECKPOINTS, read_regular, write_atomically
 from mbrl_cli.seeding import torch_generator
 
 FREE_KEYS = ("seed",)  # a resumed run keeps them, a fork does not

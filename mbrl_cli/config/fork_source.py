@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mbrl_cli.checkpoint import SUFFIX
-from mbrl_cli.checkpoint_store import CHECKPOINTS, load_checked, newest_first
+from mbrl_cli.checkpoint_store import load_checked, newest_first
 from mbrl_cli.errors import UserError
+from mbrl_cli.run_files import CHECKPOINTS
 
 MAX_LISTED = 8  # steps that an error text names
 
