@@ -91,7 +91,9 @@ def test_every_tag_of_the_text_is_documented(path):
 COMMANDS = [
     pytest.param(command, id=f"{path.stem}: {command}")
     for path in sorted(TUTORIALS.glob("*.md"))
-    for command in re.findall(r"^mbrl train .*|(?<=`)mbrl train [^`]*", path.read_text("utf-8"), re.M)
+    for command in re.findall(
+        r"^mbrl train .*|(?<=`)mbrl train [^`]*", path.read_text("utf-8"), re.M
+    )
 ]
 
 
