@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from mbrl_cli.diagnosis.accuracy.trajectory import stored_trajectories
+from mbrl_cli.diagnosis.data_checks.transitions import Transitions
 from mbrl_cli.replay.buffer import ReplayBuffer
 
 
@@ -161,3 +163,13 @@ def test_parallel_episodes_do_not_overwrite_transitions():
     add_step(replay, 2, 0, 3)
     with pytest.raises(ValueError, match="capacity above 5"):
         add_step(replay, 3, 0, 3)
+
+
+def test_a_diagnosis_reads_parallel_episodes_one_after_the_other(make_spec):
+    replay = parallel([3, 1, 2])
+    read = Transitions.of_replay(replay, make_spec(1, 1))
+    assert read.obs[:, 0].tolist() == [0, 1, 2, 10, 20, 21]
+    assert read.starts.tolist() == [True, False, False, True, True, False]
+    found = stored_trajectories(replay, np.array([0, 2, 3, 4, 5]))  # without the second episode
+    assert [part.obs[:, 0].tolist() for part in found] == [[0, 1, 2, 3], [20, 21, 22]]
+    assert [part.number for part in found] == [0, 2]

@@ -25,3 +25,9 @@ class EpisodeOrder:
         # A stable sort keeps the time order within an episode.
         self.row[start:stop] = start + np.argsort(episode, kind="stable")
         self.place[self.row[start:stop]] = np.arange(start, stop)
+
+
+def in_episode_order(transitions: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return transitions [n], by field, one episode after the other, each in its time order."""
+    order = np.argsort(transitions["episode"], kind="stable")
+    return {name: values[order] for name, values in transitions.items()}

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mbrl_cli.diagnosis.episode import Episode
 from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.replay.episode_order import in_episode_order
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,11 @@ class Trajectory:
 
 
 def stored_trajectories(replay: ReplayBuffer, rows: NDArray[np.int64]) -> list[Trajectory]:
-    """Return the episodes of a replay whose transitions lie at `rows`, which are in time order."""
+    """Return the episodes of a replay whose transitions lie at `rows`."""
     if not len(rows):
         return []
     numbers = replay.numbers(rows)
-    stored = replay.transitions(int(numbers[0]), int(numbers[-1]) + 1)
-    taken = {name: values[numbers - numbers[0]] for name, values in stored.items()}
+    taken = in_episode_order(replay.transitions_at(numbers) | {"number": numbers})
     starts = np.flatnonzero(np.diff(taken["episode"], prepend=-1) != 0)
     found = []
     for first, last in zip(starts, [*starts[1:], len(rows)], strict=True):
@@ -57,7 +57,7 @@ def stored_trajectories(replay: ReplayBuffer, rows: NDArray[np.int64]) -> list[T
                 action=taken["action"][part],
                 reward=taken["reward"][part].astype(np.float64),
                 terminated=bool(taken["terminated"][last - 1]),
-                number=int(numbers[first]),
+                number=int(taken["number"][first]),
             )
         )
     return found

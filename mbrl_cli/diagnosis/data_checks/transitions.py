@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.replay.episode_order import in_episode_order
 from mbrl_cli.types import EnvSpec
 
 # Steps of a unit. Errors of neighbouring steps depend on each other, so tests compare units.
@@ -41,9 +42,9 @@ class Transitions:
 
     @classmethod
     def of_replay(cls, replay: ReplayBuffer, spec: EnvSpec) -> Transitions:
-        """Return all transitions of a replay."""
+        """Return all transitions of a replay, one episode after the other."""
         total = replay.total_added
-        stored = replay.transitions(total - len(replay), total)
+        stored = in_episode_order(replay.transitions(total - len(replay), total))
         return cls(
             spec=spec,
             obs=stored["obs"].astype(np.float64),
