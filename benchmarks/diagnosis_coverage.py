@@ -2,16 +2,20 @@
 
 The true gain of a variant is its mean over 1,000 pairs of episodes. 200 times 16 of the pairs are
 drawn, as a diagnosis plays them, and the 95 % interval of their mean difference is compared with
-it. Train a small run first, then measure it:
+it. A small model and few plans make the episodes cheap. Train a run first, then measure it:
 
-    mbrl train env=cartpole agent=pets planner=icem planner.horizon=10 env.max_episode_steps=60 \
-        total_steps=120 prefill_steps=80 hydra.run.dir=/tmp/small_run
-    python benchmarks/diagnosis_coverage.py /tmp/small_run
+    mbrl train env=pendulum agent=mpc model=mlp model.hidden=[16] planner=icem \
+        planner.population=30 planner.horizon=10 env.max_episode_steps=100 total_steps=800 \
+        hydra.run.dir=/tmp/pendulum
+    python benchmarks/diagnosis_coverage.py /tmp/pendulum --variants "true model" \
+        "2 times the horizon" --save /tmp/pendulum.npz
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -28,25 +32,22 @@ AT_ONCE = 250  # episodes that are played in parallel
 
 def main() -> None:
     """Print one row for each variant."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("run", type=Path, help="run folder, or the file of --save")
+    parser.add_argument("--variants", nargs="+", help="names of variants; default: all")
     parser.add_argument("--episodes", type=int, default=1000)
     parser.add_argument("--drawn", type=int, nargs="+", default=[8, 16, 32])
     parser.add_argument("--repetitions", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0, help="of the repetitions")
+    parser.add_argument("--save", type=Path, help="file for the returns of all episodes")
     words = parser.parse_args()
-    torch.set_num_threads(1)
-    run = DiagnosedRun(load_run(words.run))
-    truth = Truth(run.objects.env, run.new_env, run.objects.device)
-    returns = {}
-    for variant in first_variants(run, truth, model_parts(run, truth)):
-        agent = variant.make()
-        episodes = [
-            episode
-            for first in range(0, words.episodes, AT_ONCE)
-            for episode in run.play(run.seeds(min(AT_ONCE, words.episodes - first), first), agent)
-        ]
-        returns[variant.name] = np.array([episode.total for episode in episodes])
-    rng = np.random.default_rng(0)
+    if words.run.is_file():
+        returns = dict(np.load(words.run))
+    else:
+        returns = played_returns(words.run, words.episodes, words.variants)
+    if words.save:
+        np.savez(words.save, **returns)
+    rng = np.random.default_rng(words.seed)
     print("| variant | return | true gain | " + " | ".join(f"n={n}" for n in words.drawn) + " |")
     print("|---" * (3 + len(words.drawn)) + "|")
     base = returns.pop(AS_IS)
@@ -55,12 +56,36 @@ def main() -> None:
         difference = values - base
         cells = []
         for n in words.drawn:
-            inside = 0
-            for _ in range(words.repetitions):
-                interval = paired_interval(rng.choice(difference, n, replace=False))
-                inside += interval.low <= difference.mean() <= interval.high
-            cells.append(f"{inside / words.repetitions:.1%}")
+            draws = [rng.choice(difference, n, replace=False) for _ in range(words.repetitions)]
+            cells.append(f"{coverage(draws, difference.mean()):.1%}")
         print(f"| {name} | {values.mean():.1f} | {difference.mean():+.2f} | {' | '.join(cells)} |")
+
+
+def coverage(draws: list[np.ndarray], truth: float) -> float:
+    """Return the fraction of draws [n] whose interval contains the truth."""
+    intervals = [paired_interval(draw) for draw in draws]
+    return float(np.mean([interval.low <= truth <= interval.high for interval in intervals]))
+
+
+def played_returns(folder: Path, count: int, variants: list[str] | None) -> dict[str, np.ndarray]:
+    """Return the returns of `count` episodes of each variant, from the same first states."""
+    torch.set_num_threads(1)
+    run = DiagnosedRun(load_run(folder))
+    truth = Truth(run.objects.env, run.new_env, run.objects.device)
+    returns = {}
+    for variant in first_variants(run, truth, model_parts(run, truth)):
+        if variants is not None and variant.name not in {AS_IS, *variants}:
+            continue
+        start, agent = time.process_time(), variant.make()
+        episodes = [
+            episode
+            for first in range(0, count, AT_ONCE)
+            for episode in run.play(run.seeds(min(AT_ONCE, count - first), first), agent)
+        ]
+        returns[variant.name] = np.array([episode.total for episode in episodes])
+        seconds = time.process_time() - start
+        print(f"{variant.name}: {seconds:.0f} s of one core", file=sys.stderr, flush=True)
+    return returns
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -68,7 +69,20 @@ def load_saved_env(
     Raises:
         UserError: if the folder holds no run, or its environment cannot be built.
     """
+    return saved_env_builder(folder, render_mode, trust, user_dir)()
+
+
+def saved_env_builder(
+    folder: Path,
+    render_mode: str | None = None,
+    trust: bool = False,
+    user_dir: Path | None = None,
+) -> Callable[[], Env]:
+    """Return a function that builds environments of a saved run; the config is read once.
+
+    Arguments and errors are those of `load_saved_env`.
+    """
     config = load_saved_config(folder, trust, user_dir)
     if render_mode is not None and config.env.get("obs") != "pixels":
         OmegaConf.update(config, "env.kwargs.render_mode", render_mode, force_add=True)
-    return build_env(config)
+    return partial(build_env, config)

@@ -12,7 +12,7 @@ from mbrl_cli.agents.base import Agent
 from mbrl_cli.api.run import Run
 from mbrl_cli.checkpoint_store import load_newest_replay
 from mbrl_cli.config.build import RunObjects
-from mbrl_cli.config.saved_run import load_saved_env, load_saved_run
+from mbrl_cli.config.saved_run import load_saved_run, saved_env_builder
 from mbrl_cli.diagnosis.episode import Episode
 from mbrl_cli.envs.env import Env
 from mbrl_cli.envs.global_random import restored_global_generators
@@ -69,7 +69,12 @@ class DiagnosedRun:
 
     def new_env(self) -> Env:
         """Return a new environment of the run."""
-        return load_saved_env(self.run.folder, None, self.run.trust, self.run.config_dir)
+        return self._env_builder()
+
+    @cached_property
+    def _env_builder(self) -> Callable[[], Env]:
+        run = self.run
+        return saved_env_builder(run.folder, None, run.trust, run.config_dir)
 
     @cached_property
     def replay(self) -> ReplayBuffer:

@@ -25,7 +25,7 @@ from mbrl_cli.diagnosis.accuracy.measured import Measured
 from mbrl_cli.diagnosis.accuracy.observation_errors import shown_entries
 from mbrl_cli.diagnosis.accuracy.training_data import TrainingData
 from mbrl_cli.diagnosis.curve import Curve
-from mbrl_cli.diagnosis.finding import Finding
+from mbrl_cli.diagnosis.finding import Finding, Severity
 from mbrl_cli.diagnosis.section import Section
 from mbrl_cli.diagnosis.table import Cell, Table
 from mbrl_cli.models.base import Model
@@ -182,8 +182,8 @@ def _finding(
         harmful = uses_risk and coverage.value < HARMFUL
         limit = HARMFUL if harmful else OVERCONFIDENT
         sure = coverage.confidence(lambda values: values < limit)
-        severity = "problem" if harmful else "note"
-        return Finding("overconfident_model", severity, text, sure, more_data)  # type: ignore[arg-type]
+        severity: Severity = "problem" if harmful else "note"
+        return Finding("overconfident_model", severity, text, sure, more_data)
     if spread.value > UNDERCONFIDENT:
         sure = spread.confidence(lambda values: values > UNDERCONFIDENT)
         return Finding("underconfident_model", "note", text, sure, without_spread)

@@ -14,7 +14,7 @@ from mbrl_cli.models.markov import MarkovModel
 from mbrl_cli.types import State
 
 PARTICLES = 20  # imagined outcomes of one transition, whose mean is the prediction
-CHUNK = 1024  # transitions that are predicted at once, to bound the memory
+CHUNK = 256  # transitions that are predicted at once, with 20 outcomes each, to bound the memory
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from mbrl_cli.diagnosis.accuracy.trajectory import Trajectory, stored_trajectori
 from mbrl_cli.diagnosis.accuracy.visited_states import correlation_interval
 from mbrl_cli.diagnosis.diagnosed_run import DiagnosedRun
 from mbrl_cli.diagnosis.episode import Episode
-from mbrl_cli.diagnosis.finding import Finding
+from mbrl_cli.diagnosis.finding import Finding, Severity
 from mbrl_cli.diagnosis.section import Section
 from mbrl_cli.diagnosis.table import Table
 from mbrl_cli.models.base import Model
@@ -199,10 +199,14 @@ def _optimism(
         text += f"; of random actions in the training data it is {_gap(random).value:.2g}"
     text += "."
     relative = gap.value / size
-    for limit, severity in ((OPTIMISTIC_PROBLEM, "problem"), (OPTIMISTIC_NOTE, "note")):
+    grades: tuple[tuple[float, Severity], ...] = (
+        (OPTIMISTIC_PROBLEM, "problem"),
+        (OPTIMISTIC_NOTE, "note"),
+    )
+    for limit, severity in grades:
         if relative >= limit:
             sure = gap.confidence(lambda values, limit=limit: values >= limit * size)  # type: ignore[misc]
-            return Finding("optimistic_plans", severity, text, sure, more_data)  # type: ignore[arg-type]
+            return Finding("optimistic_plans", severity, text, sure, more_data)
     sure = gap.confidence(lambda values: values < OPTIMISTIC_NOTE * size)
     return Finding("optimistic_plans", "fine", text, sure)
 

@@ -15,7 +15,7 @@ from mbrl_cli.diagnosis.accuracy.episode_resamples import (
 )
 from mbrl_cli.diagnosis.accuracy.measured import Measured
 from mbrl_cli.diagnosis.accuracy.training_data import TrainingData
-from mbrl_cli.diagnosis.finding import Finding
+from mbrl_cli.diagnosis.finding import Finding, Severity
 from mbrl_cli.diagnosis.section import Section
 from mbrl_cli.diagnosis.table import Cell, Table
 from mbrl_cli.types import EnvSpec
@@ -103,8 +103,8 @@ def _reward_finding(
         text = f"The {source} is exact on {where}."
     if error.value >= limits[1]:
         sure = error.confidence(lambda values: values >= limits[1])
-        severity = "note" if data.reward_std == 0.0 else "problem"
-        return Finding("reward_model", severity, text, sure, command)  # type: ignore[arg-type]
+        severity: Severity = "note" if data.reward_std == 0.0 else "problem"
+        return Finding("reward_model", severity, text, sure, command)
     if error.value >= limits[0]:
         sure = error.confidence(lambda values: values >= limits[0])
         return Finding("reward_model", "note", text, sure, command)

@@ -17,7 +17,7 @@ from mbrl_cli.diagnosis.accuracy.episode_resamples import (
 from mbrl_cli.diagnosis.accuracy.measured import Measured
 from mbrl_cli.diagnosis.accuracy.rank_correlation import rank_correlation
 from mbrl_cli.diagnosis.accuracy.training_data import TrainingData
-from mbrl_cli.diagnosis.finding import Finding
+from mbrl_cli.diagnosis.finding import Finding, Severity
 from mbrl_cli.diagnosis.section import Section
 from mbrl_cli.diagnosis.table import Table
 from mbrl_cli.replay.buffer import ReplayBuffer
@@ -147,8 +147,8 @@ def _finding(share: Estimated, ratio: float, more_data: str) -> Finding:
     if share.value >= MANY and (not np.isfinite(ratio) or ratio >= LARGER_ERROR):
         sure = share.confidence(lambda values: values >= MANY)
         # Unknown states alone cost nothing: a model may generalize.
-        severity = "problem" if np.isfinite(ratio) else "note"
-        return Finding("visits_unknown_states", severity, text, sure, more_data)  # type: ignore[arg-type]
+        severity: Severity = "problem" if np.isfinite(ratio) else "note"
+        return Finding("visits_unknown_states", severity, text, sure, more_data)
     if share.value >= SOME:
         sure = share.confidence(lambda values: values >= SOME)
         return Finding("visits_unknown_states", "note", text, sure, more_data)
