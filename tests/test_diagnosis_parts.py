@@ -8,6 +8,7 @@ import torch
 
 from mbrl_cli.diagnosis.attribution import Attribution, Effect
 from mbrl_cli.diagnosis.finding import Finding
+from mbrl_cli.diagnosis.harmless_faults import mark_harmless
 from mbrl_cli.diagnosis.mixed_model import MixedModel
 from mbrl_cli.diagnosis.paired_interval import PairedInterval, paired_interval
 from mbrl_cli.diagnosis.section import Section
@@ -179,3 +180,32 @@ def test_other_problems_decide_only_what_the_gains_leave_open():
     unclear = attribution(effect(["planner"], 0.0, "note"))
     assert verdict(unclear, [bias]).fault == "value_bias"
     assert verdict(attribution(effect(["planner"], 9.0)), [bias]).fault == "planner"
+
+
+def test_wrong_predictions_whose_replacement_gains_nothing_are_notes():
+    def section():
+        text = "0 of 13 real terminations are predicted."
+        return Section("", "", [Finding("termination_model", "problem", text, 0.97, "more data")])
+
+    harmless = attribution(
+        effect(["dynamics", "reward", "termination"], 0.5, "fine"),
+        effect(["termination"], 0.25, "fine"),
+    )
+    changed = section()
+    notes = mark_harmless(harmless, [changed])
+    assert notes == changed.findings
+    assert (notes[0].severity, notes[0].confidence, notes[0].command) == ("note", 0.97, "more data")
+    assert "It costs no return now: the termination gains +0.25" in notes[0].text
+    found = verdict(harmless, [changed], notes)
+    assert found.fault == "healthy"
+    assert found.sentence.endswith(
+        "Wrong, but without a loss in the visited states: termination_model."
+    )
+    for severity in ("problem", "note"):  # a gain, or an interval that decides nothing
+        kept = section()
+        assert not mark_harmless(attribution(effect(["termination"], 9.0, severity)), [kept])
+        assert kept.findings[0].severity == "problem"
+    kept = section()  # the whole model was replaced together with a policy
+    assert not mark_harmless(
+        attribution(effect(["policy", "dynamics", "reward", "termination"], 0.0, "fine")), [kept]
+    )

@@ -16,6 +16,7 @@ from mbrl_cli.diagnosis.attribution import Attribution, attribute
 from mbrl_cli.diagnosis.data_check_section import data_checks
 from mbrl_cli.diagnosis.diagnosed_run import DiagnosedRun
 from mbrl_cli.diagnosis.diagnosis import Diagnosis, command_of
+from mbrl_cli.diagnosis.harmless_faults import mark_harmless
 from mbrl_cli.diagnosis.learning_health import learning_health
 from mbrl_cli.diagnosis.model_accuracy import model_accuracy
 from mbrl_cli.diagnosis.paired_interval import paired_interval
@@ -88,10 +89,11 @@ def diagnose(
     )
     report("model", ATTRIBUTION)
     model = costs.measure("model", lambda: _measured_model(run, found, generator))
+    harmless = mark_harmless(found, model)
     report("learning", 0.5 * (1.0 + ATTRIBUTION))
     learning = costs.measure("learning", lambda: learning_health(run, found.episodes, generator))
     sections = [found.section, data, *model, learning]
-    decided = verdict(found, sections)
+    decided = verdict(found, sections, harmless)
     totals = np.array([episode.total for episode in found.episodes])
     return Diagnosis(
         folder=str(run.folder),

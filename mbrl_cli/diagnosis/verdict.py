@@ -43,7 +43,9 @@ class Verdict(NamedTuple):
     finding: Finding | None
 
 
-def verdict(attribution: Attribution, others: Sequence[Section]) -> Verdict:
+def verdict(
+    attribution: Attribution, others: Sequence[Section], harmless: Sequence[Finding] = ()
+) -> Verdict:
     """Return the verdict of a diagnosis.
 
     Faults of the data come first, because everything is learned from them. Then comes the part
@@ -52,6 +54,7 @@ def verdict(attribution: Attribution, others: Sequence[Section]) -> Verdict:
     Args:
         attribution: the gains of the variants.
         others: the sections; that of the data is named "data".
+        harmless: notes about wrong predictions that cost no return now.
     """
     data = [finding for section in others if section.name == "data" for finding in section.findings]
     for finding in _problems(data):
@@ -66,6 +69,9 @@ def verdict(attribution: Attribution, others: Sequence[Section]) -> Verdict:
     is_open = any(finding.severity == "note" for finding in findings)
     if attribution.effects and not is_open:
         text = "No part loses the return: neither the truth nor a larger planning budget gains any."
+        if harmless:
+            faults = ", ".join(dict.fromkeys(finding.fault for finding in harmless))
+            text += f" Wrong, but without a loss in the visited states: {faults}."
         return Verdict(HEALTHY, text, None)
     rest = [
         finding
