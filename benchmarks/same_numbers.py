@@ -25,7 +25,9 @@ RENAMED_TAGS: dict[str, str] = {}
 # Tags that only one of the checkouts logs: their rows are not compared.
 OTHER_TAGS = (
     ",time/", ",model/holdout_loss/member_", ",model/holdout_loss_spread,",
-    ",model/termination_rate,", ",model/true_termination_rate,",
+    ",model/termination_rate,", ",model/true_termination_rate,", ",model/termination_precision,",
+    ",model/termination_recall,", ",model/coverage_90,", ",model/reward_error_k",
+    ",model/reward_baseline_k",
 )  # fmt: skip
 
 SHORT = (

@@ -46,6 +46,10 @@ TAGS: dict[str, Tag] = {
     "model/reward_error_k<k>": Tag(
         "Root mean squared error of the reward after k imagined steps, on held-out episodes", RETURN
     ),
+    "model/reward_baseline_k<k>": Tag(
+        "The same error as reward_error_k<k> for the prediction of the mean reward; a useful model "
+        "is well below it", RETURN,
+    ),
     "model/coverage_1sigma": Tag(
         "Fraction of one-step errors within one predicted standard deviation; 0.68 is calibrated, "
         "less is overconfident", FRACTION,
@@ -53,6 +57,10 @@ TAGS: dict[str, Tag] = {
     "model/coverage_2sigma": Tag(
         "Fraction of one-step errors within two predicted standard deviations; 0.95 is calibrated",
         FRACTION,
+    ),
+    "model/coverage_90": Tag(
+        "Fraction of one-step errors within the predicted central interval of 90 %; 0.9 is "
+        "calibrated", FRACTION,
     ),
     "model/disagreement": Tag(
         "How much the members of an ensemble differ in their predictions, mean over held-out data",
@@ -85,6 +93,14 @@ TAGS: dict[str, Tag] = {
     ),
     "model/true_termination_rate": Tag(
         "Fraction of the steps of held-out episodes at which the task terminated", FRACTION
+    ),
+    "model/termination_precision": Tag(
+        "Fraction of the terminations predicted on held-out episodes that are real; missing if "
+        "none is predicted", FRACTION,
+    ),
+    "model/termination_recall": Tag(
+        "Fraction of the real terminations of held-out episodes that are predicted with a "
+        "probability of at least 0.5", FRACTION,
     ),
     "model/obs_loss": Tag(
         "Squared error of decoded observations, summed over their entries", "symlog units squared"

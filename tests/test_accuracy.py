@@ -12,13 +12,16 @@ from mbrl_cli.replay.buffer import ReplayBuffer
 SCALE = math.sqrt(8.25)  # standard deviation of 0, 1, ..., 9: (10^2 - 1) / 12
 
 
-def counting_replay(lengths=(3, 10, 3)):
-    """Return episodes that count up by one from 0; only the second is held out."""
+def counting_replay(lengths=(3, 10, 3), reward=0.0):
+    """Return episodes that count up by one from 0; only the second is held out.
+
+    The reward is the observation times `reward`.
+    """
     replay = ReplayBuffer(100, 1, 1, 0.25)
     for length in lengths:
         for step in range(length):
             obs = np.array([float(step)])
-            replay.add(obs, np.zeros(1), 0.0, obs + 1, False, step == length - 1)
+            replay.add(obs, np.zeros(1), reward * step, obs + 1, False, step == length - 1)
     return replay
 
 
@@ -50,6 +53,20 @@ def test_errors_grow_with_the_number_of_imagined_steps(make_spec, make_hand_made
     assert not any(key.startswith("error_k") and key[7:] not in "15" for key in metrics)
 
 
+def test_reward_errors_are_those_of_the_last_step_of_each_window(
+    make_spec, make_hand_made, generator
+):
+    model = make_hand_made(  # predicts the reward 0
+        make_spec(), count_by(1.0), lambda obs, action: (obs + 1, torch.ones_like(obs))
+    )
+    metrics = measure_accuracy(model, counting_replay(reward=2.0), 0, generator).metrics
+    # After one step the rewards are 0, 2, ..., 18; after five 8, 10, ..., 18.
+    assert metrics["reward_error_k1"] == pytest.approx(2.0 * math.sqrt(28.5))
+    assert metrics["reward_baseline_k1"] == pytest.approx(2.0 * SCALE)
+    assert metrics["reward_error_k5"] == pytest.approx(2.0 * math.sqrt(271 / 6))
+    assert metrics["reward_baseline_k5"] == pytest.approx(2.0 * math.sqrt(35 / 12))
+
+
 def test_coverage_counts_errors_within_one_and_two_predicted_deviations(
     make_spec, make_hand_made, generator
 ):
@@ -60,6 +77,7 @@ def test_coverage_counts_errors_within_one_and_two_predicted_deviations(
     metrics = measure_accuracy(model, counting_replay(), 1, generator).metrics
     assert metrics["coverage_1sigma"] == pytest.approx(0.5)  # up to 2.0: five of ten
     assert metrics["coverage_2sigma"] == pytest.approx(0.9)  # up to 4.0: nine
+    assert metrics["coverage_90"] == pytest.approx(0.7)  # up to 3.29: seven
 
 
 def test_there_is_no_accuracy_without_long_enough_held_out_episodes(

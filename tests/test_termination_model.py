@@ -69,6 +69,28 @@ def test_predicted_terminations_are_as_frequent_as_true_ones(
     assert 1.0 - float(step.continues.mean()) == pytest.approx(expected, rel=0.3)
 
 
+def test_precision_and_recall_count_the_mean_of_the_members(make_spec, make_ensemble, monkeypatch):
+    model = make_ensemble(make_spec(), num_members=2, num_elites=2).termination
+    true = torch.tensor([[0.0, 0.0, 1.0, 1.0, 1.0]]).mT  # continues of five rows: two terminations
+    found = torch.tensor([[0.1, 0.9, 0.2, 0.9, 0.9], [0.3, 0.9, 0.7, 0.9, 0.8]])  # [E, n]
+
+    def metrics(continues, probability):
+        monkeypatch.setattr(
+            "mbrl_cli.models.termination_model.calibrated", lambda *_: probability.log()
+        )
+        return model._holdout_metrics(torch.zeros(5, 1), continues)
+
+    both = metrics(true, found)  # rows 0 and 2 are predicted to end, row 0 rightly
+    assert both["termination_precision"] == 0.5
+    assert both["termination_recall"] == 0.5
+    none = metrics(true, torch.full((2, 5), 0.9))
+    assert none["termination_recall"] == 0.0
+    assert "termination_precision" not in none
+    safe = metrics(torch.ones(5, 1), found)
+    assert safe["termination_precision"] == 0.0
+    assert "termination_recall" not in safe
+
+
 def test_a_restored_model_predicts_the_same_terminations(make_spec, make_ensemble, fill, generator):
     replay = fill(coin(0.2), 20, 50, lambda rng: rng.normal(size=1))
     model = make_ensemble(make_spec(), max_steps=1, termination_steps=20)

@@ -13,6 +13,7 @@ from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.replay.normalizer import scale_of
 from mbrl_cli.types import Batch
 
+QUANTILE_95 = 1.6448536269514722  # of the normal distribution
 MAX_WINDOWS = 256  # windows of one length that are imagined; more would cost time
 
 
@@ -34,8 +35,11 @@ def measure_accuracy(
       the held-out data.
     - `baseline_k1`, ...: the same error for the prediction that nothing changes. A model is useful
       for planning only if its error is well below this one.
+    - `reward_error_k1`, ...: of the reward at that step, in its own units.
+    - `reward_baseline_k1`, ...: the same error for the prediction of the mean reward.
     - `coverage_1sigma`, `coverage_2sigma`: fraction of one-step errors within 1 and 2 predicted
       standard deviations (0.683 and 0.954 for a calibrated Gaussian).
+    - `coverage_90`: fraction within the central interval of 90 %.
     - `disagreement`: mean of `Prediction.disagreement`.
 
     Args:
@@ -62,15 +66,20 @@ def measure_accuracy(
             ratio = (prediction.mean - start.next_obs).abs() / prediction.std  # [w, O]
             metrics["coverage_1sigma"] = float((ratio <= 1.0).float().mean())
             metrics["coverage_2sigma"] = float((ratio <= 2.0).float().mean())
+            metrics["coverage_90"] = float((ratio <= QUANTILE_95).float().mean())
             metrics["disagreement"] = float(prediction.disagreement.mean())
         state = model.branch({"obs": start.obs}, 1)  # [w, P, O]
         for step in range(length):
             action = replay.batch(windows[:, step], model.device).action
-            state = model.step(state, action, generator).state
+            imagined_step = model.step(state, action, generator)
+            state = imagined_step.state
         imagined = model.decode(state).mean(1)  # [w, O]
         errors[length] = _rms((imagined - last.next_obs) / scale)
         metrics[f"error_k{length}"] = errors[length]
         metrics[f"baseline_k{length}"] = _rms((start.obs - last.next_obs) / scale)
+        reward = imagined_step.reward.mean(1)  # [w]
+        metrics[f"reward_error_k{length}"] = _rms(reward - last.reward)
+        metrics[f"reward_baseline_k{length}"] = _rms(last.reward.mean() - last.reward)
     return Accuracy(errors, metrics)
 
 

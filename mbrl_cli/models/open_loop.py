@@ -25,6 +25,7 @@ def measure_open_loop(
       real actions, each entry in standard deviations of the held-out data.
     - `baseline_k<k>`: the same error of predicting no change.
     - `reward_error_k<k>`: of the reward at that step, in its own units.
+    - `reward_baseline_k<k>`: the same error of predicting the mean reward.
     """
     metrics: dict[str, float] = {}
     for length in sorted({1, 5, max(horizon, 1)}):
@@ -41,6 +42,7 @@ def measure_open_loop(
         metrics[f"error_k{length}"] = _rms((predicted[-1] - last.next_obs) / scale)
         metrics[f"baseline_k{length}"] = _rms((given - last.next_obs) / scale)
         metrics[f"reward_error_k{length}"] = _rms(reward[-1] - last.reward)
+        metrics[f"reward_baseline_k{length}"] = _rms(last.reward.mean() - last.reward)
     return metrics
 
 

@@ -20,6 +20,7 @@ from mbrl_cli.nets.termination import (
 from mbrl_cli.replay.normalizer import Normalizer
 from mbrl_cli.types import Batch, EnvSpec
 
+LIKELY = 0.5  # probability from which a termination counts as predicted
 MAX_TERMINATION_WEIGHT = 10.0  # a larger one is not more precise
 
 
@@ -121,18 +122,29 @@ class TerminationModel:
 
     @torch.no_grad()
     def _holdout_metrics(self, next_obs: Tensor, continues: Tensor) -> dict[str, float]:
-        """Return the loss and the termination rates on data of the form of `_data`."""
+        """Return loss, termination rates, precision and recall on data of the form of `_data`.
+
+        Precision is left out if no termination is predicted, recall if none occurred.
+        """
         next_obs, continues = (
             part.mT.expand(self.num_members, -1, -1) for part in (next_obs, continues)
         )  # [E, O, n], [E, 1, n]
         log_continues = calibrated(
             log_continue_probability(self.net(next_obs)), self.termination_weight
         )  # [E, n]
-        return {
+        metrics = {
             "termination_holdout_loss": float(cross_entropy(log_continues, continues[:, 0]).mean()),
             "termination_rate": -float(torch.expm1(log_continues).mean()),
             "true_termination_rate": 1.0 - float(continues.mean()),
         }
+        predicted = log_continues.exp().mean(0) <= LIKELY  # [n]
+        true = continues[0, 0] == 0.0  # [n]
+        hits = float((predicted & true).sum())
+        if bool(predicted.any()):
+            metrics["termination_precision"] = hits / float(predicted.sum())
+        if bool(true.any()):
+            metrics["termination_recall"] = hits / float(true.sum())
+        return metrics
 
     def _loss(self, next_obs: Tensor, continues: Tensor, weight: float) -> Tensor:
         """Return the loss [E] of normalized next_obs [E, O, n] and continues [E, 1, n]."""
