@@ -1,16 +1,27 @@
-"""Learning health: value bias by hand, falls of the return, dead units, one run end to end."""
+"""Learning health by hand: value bias, falls, units, gradients, imagined returns; whole runs."""
+
+import math
 
 import numpy as np
 import pytest
 import torch
 
+from mbrl_cli.agents.sac import SAC
 from mbrl_cli.api.run import Run
 from mbrl_cli.api.training import train
 from mbrl_cli.diagnosis.diagnosed_run import DiagnosedRun
 from mbrl_cli.diagnosis.episode import Episode
+from mbrl_cli.diagnosis.gradient_norms import GradientNorm, gradient_finding, gradient_norms
+from mbrl_cli.diagnosis.imagined_policy import (
+    ImaginedPolicy,
+    imagined_policy_finding,
+    imagined_policy_returns,
+    return_gap,
+)
 from mbrl_cli.diagnosis.learning_health import bias_finding, dead_units, learning_health
 from mbrl_cli.diagnosis.return_fall import changes, return_fall
 from mbrl_cli.diagnosis.value_bias import returns_to_go, value_bias
+from mbrl_cli.envs.make import make_env
 from mbrl_cli.nets.stacked_mlp import StackedMLP
 
 
@@ -111,6 +122,7 @@ def test_dead_units():
         ["agent=sac", "agent.hidden=[16]"],
         ["agent=mpc", "agent.terminal_value=true", "planner.population=20", "model.hidden=[16]"],
         ["agent=dreamer", "agent.pretrain_steps=1"],
+        ["agent=mbpo", "agent.rollouts=50", "model.hidden=[16]", "model.max_steps=20"],
         ["agent=tdmpc2", "planner.population=40"],
         ["agent=muzero", "env=cartpole", "planner.num_simulations=4"],
     ],
@@ -130,5 +142,52 @@ def test_learning_health_of_a_run(words, tmp_path, monkeypatch):
     section = learning_health(diagnosed, episodes, torch.Generator().manual_seed(0))
     assert section.name == "learning"
     # Thirty steps of a discount of 0.99 show 26 % of a bias: too little. 0.95 shows 79 %.
-    measured = any(finding.fault == "value_bias" for finding in section.findings)
-    assert measured or any(line.startswith("value bias") for line in section.skipped)
+    measured = {finding.fault for finding in section.findings}
+    assert "value_bias" in measured or any(x.startswith("value bias") for x in section.skipped)
+    assert "gradient_norms" in measured
+    acts_by_policy = words[0] in ("agent=dreamer", "agent=mbpo")
+    assert ("imagined_return" in measured) == acts_by_policy
+
+
+def test_gradient_norms_are_read_from_the_optimiser():
+    env = make_env("Pendulum-v1")
+    sac = SAC(env.spec, torch.device("cpu"), torch.Generator().manual_seed(0), hidden=(4,))
+    assert gradient_norms(sac) == []  # no update yet
+    for optimiser, size in ((sac.actor_optimiser, 2.0), (sac.critic_optimiser, 0.0)):
+        gradients = [torch.full_like(parameter, size) for parameter in optimiser.parameters]
+        for _ in range(3):
+            optimiser.step(gradients, 1e-3)
+    actor, critics = gradient_norms(sac)
+    numbers = sum(parameter.numel() for parameter in sac.actor_optimiser.parameters)
+    assert actor.norm == pytest.approx(2.0 * math.sqrt(numbers))
+    assert critics.norm == 0.0
+    found = gradient_finding([actor, critics])
+    assert found.severity == "note"
+    assert "gradients of critics were 0" in found.text
+
+
+def test_gradients_at_the_clipping_norm_are_a_note():
+    assert gradient_finding([GradientNorm("actor", 99.0, 100.0)]).severity == "note"
+    assert gradient_finding([GradientNorm("actor", 20.0, 100.0)]).severity == "fine"
+    assert gradient_finding([GradientNorm("actor", 500.0, None)]).severity == "fine"
+
+
+def test_the_imagined_return_of_a_policy_by_hand(make_spec, make_hand_made, generator):
+    # The model's reward is 1 in each step, the real one 0.5; two steps, discount 0.5.
+    model = make_hand_made(
+        make_spec(),
+        lambda obs, action: (obs, torch.ones(obs.shape[:2]), torch.ones(obs.shape[:2])),
+        lambda obs, action: (obs, torch.ones_like(obs)),
+    )
+    policy = ImaginedPolicy(lambda state: torch.zeros(*state["obs"].shape[:2], 1), 0.5)
+    episodes = [episode([0.5] * 4, False) for _ in range(3)]
+    returns = imagined_policy_returns(model, policy, episodes, 2, generator)
+    assert returns.predicted == pytest.approx([1.5] * 9)  # three starts of each episode
+    assert returns.true == pytest.approx([0.75] * 9)
+    found = imagined_policy_finding(returns, 2, "more")
+    assert (found.severity, found.command) == ("problem", "more")
+    assert return_gap(returns).value == pytest.approx(0.75)
+    far = returns._replace(predicted=np.full(9, 0.9))  # 20 % too high
+    assert imagined_policy_finding(far, 2, "more").severity == "note"
+    near = returns._replace(predicted=np.full(9, 0.7))
+    assert imagined_policy_finding(near, 2, "more").severity == "fine"

@@ -1,4 +1,7 @@
-"""Check what the agent has learned: values, critics, policy, units, and falls of the return."""
+"""Check what the agent has learned.
+
+Values, critics, policy, units, imagined returns, gradients, and falls of the return.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,14 @@ from mbrl_cli.agents.sac import SAC
 from mbrl_cli.diagnosis.diagnosed_run import DiagnosedRun
 from mbrl_cli.diagnosis.episode import Episode
 from mbrl_cli.diagnosis.finding import Finding, Severity
+from mbrl_cli.diagnosis.gradient_norms import gradient_finding, gradient_norms
+from mbrl_cli.diagnosis.imagined_policy import (
+    imagined_policy,
+    imagined_policy_finding,
+    imagined_policy_returns,
+    return_gap,
+)
+from mbrl_cli.diagnosis.model_accuracy import imagined_horizon
 from mbrl_cli.diagnosis.return_fall import changes, return_fall
 from mbrl_cli.diagnosis.saved_values import saved_values, soft_actor_critic
 from mbrl_cli.diagnosis.section import Section
@@ -53,7 +64,9 @@ def learning_health(
         _critics(sac, obs, action, bias, section, table)
         _policy(sac, sac is run.agent, obs, section, table)
         _units(sac, obs, action, section, table)
-    _logged(run, section, table)
+    _imagined(run, episodes, generator, section, table)
+    _gradients(run, section, table)
+    _logged(run, table)
     if table.rows:
         section.tables.insert(0, table)
     _fall(run, section)
@@ -119,6 +132,10 @@ def bias_finding(bias: ValueBias, command: str) -> Finding:
 def _help(run: DiagnosedRun) -> str:
     if isinstance(run.agent, MPC):
         return "mbrl eval RUN agent.terminal_value=false"
+    return _longer(run)
+
+
+def _longer(run: DiagnosedRun) -> str:
     return f"mbrl resume RUN total_steps={2 * run.run.total_steps}"
 
 
@@ -215,13 +232,62 @@ def dead_units(network: StackedNetwork, x: Tensor) -> float | None:
     return constant / max(1, total)
 
 
-def _logged(run: DiagnosedRun, section: Section, table: Table) -> None:
+def _imagined(
+    run: DiagnosedRun,
+    episodes: Sequence[Episode],
+    generator: torch.Generator,
+    section: Section,
+    table: Table,
+) -> None:
+    """Compare the policy's return in imagination with the one in the episodes."""
+    model, policy = run.model, imagined_policy(run.agent)
+    if policy is None or model is None or not model.is_fitted:
+        section.skipped.append(
+            "imagined return of the policy: the agent does not act by a policy that it imagines"
+        )
+        return
+    horizon = imagined_horizon(run)
+    returns = imagined_policy_returns(model, policy, episodes, horizon, generator)
+    if returns is None:
+        section.skipped.append(
+            f"imagined return of the policy: no episode has {horizon} steps after a state"
+        )
+        return
+    gap = return_gap(returns)
+    table.rows.extend(
+        [
+            [
+                f"return of the policy over {horizon} steps, imagined",
+                float(returns.predicted.mean()),
+            ],
+            ["return of the policy over these steps, real", float(returns.true.mean())],
+            ["imagined minus real", gap.value],
+            ["lower end of its 95 % interval", _finite(gap.low)],
+            ["upper end of its 95 % interval", _finite(gap.high)],
+        ]
+    )
+    section.findings.append(imagined_policy_finding(returns, horizon, _longer(run)))
+
+
+def _gradients(run: DiagnosedRun, section: Section, table: Table) -> None:
+    norms = gradient_norms(run.agent)
+    if not norms:
+        section.skipped.append(
+            "gradient norms: the agent has no network with an optimiser of its own"
+        )
+        return
+    for norm in norms:
+        clip = f", clipped at {norm.limit:g}" if norm.limit is not None else ""
+        table.rows.append([f"gradient norm of the {norm.name}{clip}", norm.norm])
+    section.findings.append(gradient_finding(norms))
+
+
+def _logged(run: DiagnosedRun, table: Table) -> None:
     """Add the last logged values that describe learning."""
     tags = ("agent/entropy", "agent/imagined_return", "agent/value", "agent/q_real")
     for tag, series in run.run.metrics(tags).items():
         if len(series["value"]):
             table.rows.append([f"{tag}, last logged", float(series["value"][-1])])
-    section.skipped.append("gradient norms: they are not logged")
 
 
 def _fall(run: DiagnosedRun, section: Section) -> None:
