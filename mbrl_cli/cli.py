@@ -22,6 +22,7 @@ mbrl: experiments in model-based reinforcement learning
 
   mbrl train [key=value ...]            run an experiment: mbrl train env=cartpole planner=cem
   mbrl train -m key=a,b ...             a sweep: one run for each combination
+  mbrl search key=value ... trials=20   search hyperparameters: mbrl search --help
   mbrl resume FOLDER [key=value ...]    continue an interrupted run or sweep, or extend it
   mbrl fork RUN_DIR at=STEP [key=value] a new run from a checkpoint: planner=icem seed=1
   mbrl eval RUN_DIR [key=value ...]     run evaluation episodes with a saved run
@@ -60,7 +61,7 @@ def main() -> None:
     commands: dict[str, Callable[[list[str]], None]] = {
         "train": _train, "resume": _resume, "eval": _eval, "list": _list, "runs": _runs,
         "compare": _compare, "play": _play, "check": _check, "reproduce": _reproduce,
-        "diagnose": _diagnose, "fork": _fork,
+        "diagnose": _diagnose, "fork": _fork, "search": _search,
     }  # fmt: skip
     protect_standard_streams()
     argv = sys.argv[1:]
@@ -148,6 +149,12 @@ def _reproduce(argv: list[str]) -> None:
     run(argv)
 
 
+def _search(argv: list[str]) -> None:
+    from mbrl_cli.commands.search import run
+
+    run(argv)
+
+
 def _list(argv: list[str]) -> None:
     parser = Parser(
         command="list",
@@ -159,7 +166,7 @@ def _list(argv: list[str]) -> None:
         "group",
         nargs="?",
         metavar="GROUP",
-        help="env, model, planner, agent, logger, callbacks or experiment",
+        help="env, model, planner, agent, logger, callbacks, experiment or hparams_search",
     )
     parser.add_argument("choice", nargs="?", metavar="CHOICE", help="a choice of the group")
     parser.add_argument(

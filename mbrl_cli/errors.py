@@ -71,6 +71,20 @@ def _contains(folder: Path, path: Path) -> bool:
     return folder.absolute() in (path.absolute(), *path.absolute().parents)
 
 
+class RunPaused(Exception):
+    """A callback pauses the run after an evaluation; its state is saved, and it can be resumed.
+
+    Attributes:
+        env_step: step of the evaluation.
+        mean_return: its mean return.
+    """
+
+    def __init__(self, env_step: int, mean_return: float) -> None:
+        super().__init__(env_step, mean_return)
+        self.env_step = env_step
+        self.mean_return = mean_return
+
+
 class StopRequested(KeyboardInterrupt):
     """A signal asked the run to stop; raised at whatever line is running."""
 

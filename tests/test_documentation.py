@@ -18,12 +18,14 @@ from mbrl_cli.config.fork_command import FREE_KEYS
 from mbrl_cli.config.groups import GROUPS, choices
 from mbrl_cli.config.overrides import apply_overrides
 from mbrl_cli.config.published import read_published
+from mbrl_cli.config.search_space import read_space
 from mbrl_cli.models.base import Model, Trajectories
 from mbrl_cli.models.markov import MarkovModel, Prediction
 from mbrl_cli.models.plan_evaluation import PlanEvaluation
 from mbrl_cli.planners.base import Plan, Planner
 from mbrl_cli.planners.trajectory import Scores, TrajectoryPlanner
 from mbrl_cli.planners.world import World
+from mbrl_cli.search.settings import Settings
 from mbrl_cli.types import ActionSpec, Batch, EnvSpec, Simulator, Step
 
 ROOT = Path(__file__).parent.parent
@@ -83,6 +85,20 @@ def test_a_command_names_a_recipe_with_a_stated_result(words):
     name, *settings = words
     assert read_published(name) is not None
     assert all(re.fullmatch(r"seeds=\d+(,\d+)+", setting) for setting in settings)
+
+
+SEARCH = [words for path in DOCUMENTS for words in commands(path, "search")]
+
+
+@pytest.mark.parametrize("words", SEARCH, ids=" ".join)
+def test_a_search_of_the_documentation_composes(compose_run, words):
+    given = dict(word.split("=", 1) for word in words)
+    own = {key: given.pop(key) for key in ("trials", "seeds") if key in given}
+    Settings.of_words(own)
+    name = given.pop("hparams_search", None)
+    space, fixed = read_space(name, [f"{key}={value}" for key, value in given.items()], None)
+    assert space
+    compose_run(*fixed)
 
 
 # Examples with a state of their own, which are also evaluated and resumed.

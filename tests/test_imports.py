@@ -33,7 +33,7 @@ LAYERS = (
     ("config",),
     ("api",),
     ("reports", "playback"),
-    ("diagnosis",),
+    ("diagnosis", "search"),
     ("commands",),
     ("cli",),
     ("__main__",),

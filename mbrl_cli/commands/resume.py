@@ -1,4 +1,4 @@
-"""`mbrl resume FOLDER`: continue a run or a sweep."""
+"""`mbrl resume FOLDER`: continue a run, a sweep or a search."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ examples:
   mbrl resume outputs/RUN planner.horizon=30   change a setting from here on
   mbrl resume outputs/SWEEP                    continue a sweep: the runs that have not finished
   mbrl resume outputs/SWEEP seed=0,1,2,3       the same sweep with more seeds
+  mbrl resume outputs/SEARCH trials=40         continue a search, with more trials
 """
 
 
@@ -25,6 +26,11 @@ def run(argv: list[str]) -> None:
         from mbrl_cli.config.resume_sweep import sweep_words
 
         train(sweep_words(words.run_dir, words.overrides, words.trust, words.config_dir))
+        return
+    if (words.run_dir / "search.json").is_file():
+        from mbrl_cli.commands.search import resume
+
+        resume(words.run_dir, words.overrides, words.trust)
         return
     from mbrl_cli.config.resume_command import resume_saved_run
 

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from mbrl_cli.callbacks.base import Callback
 from mbrl_cli.callbacks.callback_list import CallbackList
+from mbrl_cli.callbacks.pause_at import PauseAt
 from mbrl_cli.callbacks.stop_at_return import StopAtReturn
 from mbrl_cli.config.argument_check import check_arguments
 from mbrl_cli.config.failing_calls import failing_call
@@ -17,12 +18,13 @@ from mbrl_cli.errors import UserError
 from mbrl_cli.run_settings import RunSettings
 
 
-def make_callbacks(chosen: Any, settings: RunSettings) -> CallbackList:
+def make_callbacks(chosen: Any, settings: RunSettings, pause_at: int | None = None) -> CallbackList:
     """Build the callbacks of a run.
 
     Args:
         chosen: the value of `callbacks` in a config: name -> class and arguments.
         settings: of the run.
+        pause_at: the step of the evaluation at which the run is paused; None: it runs to its end.
 
     Raises:
         UserError: if a class cannot be imported or built, or is no callback.
@@ -48,4 +50,6 @@ def make_callbacks(chosen: Any, settings: RunSettings) -> CallbackList:
         values = check_arguments(f"callbacks.{name}", kind, arguments)
         with failing_call("callbacks", kind.__name__, "cannot be built"):
             callbacks[name] = kind(**values)
+    if pause_at is not None:
+        callbacks["pause_at"] = PauseAt(pause_at)
     return CallbackList(callbacks)

@@ -10,6 +10,7 @@ from mbrl_cli.errors import UserError, nearest
 GROUPS = ("env", "model", "planner", "agent")
 # Groups whose choices change no number of a run; several can be chosen: logger=[tensorboard,wandb].
 SIDE_GROUPS = ("logger", "callbacks")
+SPACES = "hparams_search"  # search spaces of `mbrl search`; no part of a run's config
 LISTED = (*GROUPS, *SIDE_GROUPS, "experiment")
 
 
@@ -34,7 +35,7 @@ def choices(group: str, user_dir: Path | None = None) -> dict[str, str]:
     Files whose name starts with an underscore are blocks that choices share, not choices.
 
     Args:
-        group: one of `LISTED`.
+        group: one of `LISTED`, or `SPACES`.
         user_dir: the folder of `--config-dir`, whose choices are listed too.
     """
     found: dict[str, str] = {}

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
-from mbrl_cli.config.groups import LISTED, SIDE_GROUPS, choices, unknown_choice
+from mbrl_cli.config.groups import LISTED, SIDE_GROUPS, SPACES, choices, unknown_choice
 from mbrl_cli.config.published import read_published
 from mbrl_cli.errors import UserError, nearest
 
+GROUPS_AND_SPACES = (*LISTED, SPACES)
 MAX_COLUMN = 44  # characters of every column but the last
 MIN_LAST_COLUMN = 40  # characters
 
@@ -21,7 +22,7 @@ def list_choices(group: str | None, user_dir: Path | None) -> str:
     if group is not None:
         _check_group(group)
     lines = []
-    for listed in LISTED if group is None else (group,):
+    for listed in GROUPS_AND_SPACES if group is None else (group,):
         found = _described(listed, user_dir)
         width = max(map(len, found))
         lines.append(listed)
@@ -45,15 +46,15 @@ def list_keys(group: str, name: str, env: str | None, user_dir: Path | None) -> 
     # Reading signatures imports torch, so it is done only where keys are listed.
     from mbrl_cli.config.choice_keys import file_keys, group_keys
 
-    is_file = group in (*SIDE_GROUPS, "experiment")  # no class gives types and defaults
+    is_file = group in (*SIDE_GROUPS, "experiment", SPACES)  # no class gives types and defaults
     keys = file_keys(group, name, user_dir) if is_file else group_keys(group, name, env, user_dir)
     head = f"{group}={name}: {found[name]}\n"
     if not keys:
         return f"{head}no keys\n"
-    prefix = "" if group == "experiment" else f"{group}."
+    prefix = "" if group in ("experiment", SPACES) else f"{group}."
     columns = {
         "key": [f"{prefix}{key.name}" for key in keys],
-        "default": [key.default for key in keys],
+        "space" if group == SPACES else "default": [key.default for key in keys],
         f"env={env}": [key.for_env for key in keys],
         "allowed": [key.allowed for key in keys],
         "meaning": [key.comment for key in keys],
@@ -81,10 +82,12 @@ def _described(group: str, user_dir: Path | None) -> dict[str, str]:
 
 
 def _check_group(group: str) -> None:
-    if group not in LISTED:
-        close = nearest(group, LISTED)
+    if group not in GROUPS_AND_SPACES:
+        close = nearest(group, GROUPS_AND_SPACES)
         hint = f"did you mean {', '.join(close)}? " if close else ""
-        raise UserError(f"list {group}: unknown group; {hint}allowed are {', '.join(LISTED)}")
+        raise UserError(
+            f"list {group}: unknown group; {hint}allowed are {', '.join(GROUPS_AND_SPACES)}"
+        )
 
 
 def _table(columns: Mapping[str, Sequence[str]]) -> str:

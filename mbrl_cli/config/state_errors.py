@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mbrl_cli.errors import UserError
+from mbrl_cli.errors import RunPaused, UserError
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def state_errors(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (UserError, OSError):
+    except (UserError, OSError, RunPaused):
         raise
     except Exception as error:
         if "HYDRA_FULL_ERROR" in os.environ:

@@ -59,6 +59,7 @@ from mbrl_cli.console.run_summary import run_summary
 from mbrl_cli.errors import (
     Diverged,
     EnvironmentFault,
+    RunPaused,
     StopRequested,
     UserError,
     printable,
@@ -85,7 +86,11 @@ NOTHING_SAVED = "no episode had ended, so nothing is saved and it starts again f
 
 
 def start_run(
-    cfg: DictConfig, folder: Path, choices: Mapping[str, Any], job: JobInSweep | None = None
+    cfg: DictConfig,
+    folder: Path,
+    choices: Mapping[str, Any],
+    job: JobInSweep | None = None,
+    pause_at: int | None = None,
 ) -> float:
     """Train a new run in an existing folder; return its final mean return.
 
@@ -94,6 +99,7 @@ def start_run(
         folder: where the run is written.
         choices: the names of the choices by group.
         job: its place in a sweep; None: the run is no job of a sweep.
+        pause_at: the step of the evaluation at which RunPaused is raised, None: never.
     """
     run_objects = build(cfg)
     with locked(folder):
@@ -107,7 +113,7 @@ def start_run(
             record_choices(folder, choices)
             record_origin(folder, [parse_config_record(config, folder / CONFIG)], os.getcwd())
             write_atomically(folder / CONFIG, config)
-        return _run_to_end(run_objects, resolved, folder, None, {}, job)
+        return _run_to_end(run_objects, resolved, folder, None, {}, job, pause_at)
 
 
 def resume_run(
@@ -117,6 +123,7 @@ def resume_run(
     user_dir: Path | None = None,
     job: JobInSweep | None = None,
     new_choices: Mapping[str, Any] = MappingProxyType({}),
+    pause_at: int | None = None,
 ) -> float:
     """Resume the run in `folder` with the settings in `cfg`; return its final mean return.
 
@@ -127,6 +134,7 @@ def resume_run(
         user_dir: the folder of `--config-dir`; its YAML files name code that is allowed.
         job: its place in a sweep that was started again, whose settings must be those of the run.
         new_choices: names by group of the choices from now on; the others stay.
+        pause_at: see `start_run`.
 
     Raises:
         UserError: if `cfg` changes a key that a run must keep, if no checkpoint is readable, or if
@@ -180,7 +188,7 @@ def resume_run(
         if changes:
             _record_changes(changes, folder, now, state["env_step"] if state else 0)
             record_choices(folder, recorded_choices(folder) | dict(new_choices))
-        return _run_to_end(run_objects, now, folder, state, stored, job)
+        return _run_to_end(run_objects, now, folder, state, stored, job, pause_at)
 
 
 def _remove_unfinished(folder: Path) -> None:
@@ -215,6 +223,7 @@ def _run_to_end(
     state: dict[str, Any] | None,
     stored: dict[str, np.ndarray],
     job: JobInSweep | None,
+    pause_at: int | None,
 ) -> float:
     """Run from `state`, or from the start, to the end; return the final mean return.
 
@@ -225,6 +234,7 @@ def _run_to_end(
         state: a saved state of the run, None to start.
         stored: the replay that belongs to `state`: arrays by field.
         job: its place in a sweep; None: the run is no job of a sweep.
+        pause_at: see `start_run`.
     """
     start_time = time.monotonic()
     set_threads_and_malloc(run_objects.threads)
@@ -237,7 +247,7 @@ def _run_to_end(
     seconds_before = sum(state["seconds"].values()) if state else 0.0
     trackers = make_trackers(resolved, folder)
     events = writes_events(resolved.get("logger"))
-    callbacks = make_callbacks(resolved.get("callbacks"), settings)
+    callbacks = make_callbacks(resolved.get("callbacks"), settings, pause_at)
     try:
         with (
             stop_on_signals(),
@@ -294,6 +304,8 @@ def _run_to_end(
             print(f"mbrl: {stopped}; to resume type: mbrl resume {folder}", file=sys.stderr)
         else:  # the sweep prints what to type
             print(f"mbrl: {job.label}: {stopped}", file=sys.stderr)
+        raise
+    except RunPaused:  # no fault: the caller decides whether it goes on
         raise
     except Exception:
         with suppress(OSError):  # the disk may be full

@@ -16,9 +16,10 @@ from mbrl_cli.config.composed_run import ComposedRun
 from mbrl_cli.config.disk_faults import disk_faults
 from mbrl_cli.config.model_from import make_source_absolute
 from mbrl_cli.config.output_folder import check_output_folder
-from mbrl_cli.config.train import start_run
+from mbrl_cli.config.saved_config import CONFIG
+from mbrl_cli.config.train import resume_run, start_run
 from mbrl_cli.envs.global_random import restored_global_generators
-from mbrl_cli.errors import UserError
+from mbrl_cli.errors import RunPaused, UserError
 
 
 def train_in_process(words: Sequence[str], user_dir: Path | None = None) -> Path:
@@ -48,6 +49,34 @@ def train_in_process(words: Sequence[str], user_dir: Path | None = None) -> Path
             run.folder.mkdir(parents=True, exist_ok=True)
         start_run(run.config, run.folder, run.choices)
     return run.folder
+
+
+def train_until(run: ComposedRun, folder: Path, pause_at: int | None) -> tuple[int, float]:
+    """Start the run, or continue it, up to an evaluation; return its step and its mean return.
+
+    A run that is continued later is equal to the bit to one that was never paused.
+
+    Args:
+        run: the composed run; it is not checked here.
+        folder: its folder, which may hold the run already.
+        pause_at: pause at the first evaluation at or after this step; None: run to the end.
+
+    Raises:
+        UserError: see `train_in_process`.
+        StopRequested: see `train_in_process`.
+    """
+    with _process_state_restored():
+        make_source_absolute(run.config)
+        try:
+            if (folder / CONFIG).exists():
+                mean = resume_run(folder, run.config, pause_at=pause_at)
+            else:
+                with disk_faults(folder):
+                    folder.mkdir(parents=True, exist_ok=True)
+                mean = start_run(run.config, folder, run.choices, pause_at=pause_at)
+        except RunPaused as paused:
+            return paused.env_step, paused.mean_return
+    return run.settings().total_steps, mean
 
 
 @contextmanager

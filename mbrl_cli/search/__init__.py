@@ -1,0 +1,1 @@
+"""Hyperparameter search: trials of several seeds, pruned and promoted, in one shared journal."""
