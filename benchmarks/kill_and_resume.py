@@ -40,13 +40,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from forked_mbrl import TOO_LONG, Done, import_everything, start_mbrl, wait_for
 from kill_cases import EXTENDED, KILLED_IN, LEARNERS, OBSERVATIONS, Case, all_cases
 from phase_recorder import PhaseRecorder, Visit
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-from mbrl_cli.checkpoint_store import load_newest_replay
+from run_outcome import outcome
 
 HERE = Path(__file__).parent
 TRIES = 4  # at most, until a kill hits the wanted phase
@@ -122,24 +119,6 @@ class Reference(NamedTuple):
 
     outcome: dict[str, Any]
     visits: list[Visit]
-
-
-def outcome(folder: Path) -> dict[str, Any]:
-    """Return the results of a run that must be equal."""
-    rows = (folder / "metrics.csv").read_bytes().splitlines(keepends=True)
-    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
-    stored, episodes = load_newest_replay(folder)
-    return {
-        "weights": (folder / "checkpoint.safetensors").read_bytes(),
-        "metrics.csv": b"".join(row for row in rows if b",time/" not in row),
-        "events": {
-            tag: repr([(point.step, point.value) for point in events.Scalars(tag)])
-            for tag in events.Tags()["scalars"]
-            if not tag.startswith("time/")
-        },
-        "replay": {name: np.asarray(part).tobytes() for name, part in stored.items()},
-        "episodes": episodes,
-    }
 
 
 def until_hit(phase: str, kill: Callable[[], str]) -> str:

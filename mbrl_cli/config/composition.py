@@ -16,6 +16,7 @@ from yaml import YAMLError
 from mbrl_cli.config.groups import config_dir
 from mbrl_cli.config.hydra_errors import explain_hydra_error
 from mbrl_cli.config.resolvers import register_resolvers
+from mbrl_cli.config.version_base import VERSION_BASE
 from mbrl_cli.errors import UserError
 
 
@@ -76,7 +77,7 @@ def _separate_hydra() -> Iterator[None]:
     active = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        with initialize_config_dir(str(config_dir()), **VERSION_BASE):
             yield
     finally:
         GlobalHydra.instance().hydra = active

@@ -1,9 +1,11 @@
-"""OmegaConf resolvers of the YAML files: for_env, eval_interval, run_token, job_name, dmc_id."""
+"""OmegaConf resolvers of the YAML files, such as for_env and job_name."""
 
 from __future__ import annotations
 
+import inspect
 import math
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -15,16 +17,22 @@ EVALUATIONS = 8  # of a run, the final one included
 
 def register_resolvers() -> None:
     """Register the resolvers; a second call has no effect."""
-    OmegaConf.register_new_resolver("for_env", _for_env, replace=True)
+    _register("for_env", _for_env)
     # The cache makes every use of the token in one config return the same value.
-    OmegaConf.register_new_resolver(
-        "run_token", lambda: secrets.token_hex(2), replace=True, use_cache=True
-    )
-    OmegaConf.register_new_resolver("eval_interval", _eval_interval, replace=True)
-    OmegaConf.register_new_resolver(
-        "dmc_id", lambda task, default: f"dm_control/{task or default}-v0", replace=True
-    )
-    OmegaConf.register_new_resolver("job_name", _job_name, replace=True)
+    _register("run_token", lambda: secrets.token_hex(2), use_cache=True)
+    _register("eval_interval", _eval_interval)
+    _register("dmc_id", lambda task, default: f"dm_control/{task or default}-v0")
+    _register("job_name", _job_name)
+    # CPUs that a launcher asks for: one per torch thread.
+    _register("cpus", lambda threads: 1 if threads == "auto" else threads)
+
+
+def _register(name: str, resolver: Callable[..., Any], use_cache: bool = False) -> None:
+    """Register a resolver; OmegaConf 2.4 warns about the name that the function has in 2.3."""
+    register: Callable[..., None] = OmegaConf.register_new_resolver
+    if "replace" in inspect.signature(OmegaConf.register_resolver).parameters:
+        register = OmegaConf.register_resolver
+    register(name, resolver, replace=True, use_cache=use_cache)
 
 
 def _for_env(key: str, default: Any, *, _root_: DictConfig) -> Any:

@@ -33,6 +33,7 @@ from mbrl_cli.config.sweep_record import resume_command
 from mbrl_cli.config.sweeper import ResumableSweeper
 from mbrl_cli.config.targets import make_importable
 from mbrl_cli.config.train_help import train_help
+from mbrl_cli.config.version_base import VERSION_BASE
 from mbrl_cli.errors import disk_fault, printable
 
 
@@ -64,7 +65,7 @@ def launch(argv: Sequence[str]) -> SweepEnd | None:
     sys.argv = ["mbrl" if "-sc" in argv else "mbrl train", *argv]
     shows_trace = "HYDRA_FULL_ERROR" in os.environ
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them
-    main = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(task)
+    main = hydra.main(config_path=str(config_dir()), config_name="train", **VERSION_BASE)(task)
     ResumableSweeper.install()
     JobReturn.return_value = property(_result_of_job, _set_result)  # type: ignore[assignment]
     try:

@@ -1,0 +1,8 @@
+"""The defaults of Hydra that mbrl uses: those of version 1.3."""
+
+from __future__ import annotations
+
+import hydra
+
+# Hydra 1.4 has the same defaults, and warns about the argument.
+VERSION_BASE: dict[str, str] = {"version_base": "1.3"} if hydra.__version__ < "1.4" else {}
