@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from mbrl_cli.config.disk_faults import disk_faults
 from mbrl_cli.config.error_exit import exit_on_user_error
 from mbrl_cli.config.groups import config_dir
+from mbrl_cli.config.launcher_check import check_launcher
 from mbrl_cli.config.output_folder import check_output_folder
 from mbrl_cli.config.sweep_jobs import plan_sweep
 from mbrl_cli.console.waiting import waiting
@@ -42,6 +43,7 @@ class CheckBeforeRun(Callback):
         HydraConfig.instance().set_config(config)
         folder = Path(config.hydra.sweep.dir)
         with exit_on_user_error():
+            check_launcher(config.hydra.launcher._target_)
             check_output_folder(folder)
             record, state = plan_sweep(config)
             print(printable(state), flush=True)

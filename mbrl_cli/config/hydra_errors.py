@@ -11,15 +11,17 @@ from mbrl_cli.config.groups import GROUPS, choices, unknown_choice
 from mbrl_cli.config.run_level_keys import keys_in_groups, run_level_keys
 from mbrl_cli.errors import install_extra, unknown_key
 
-# Sweepers and launchers -> the packages that add them to Hydra; those with an extra of mbrl.
+# Sweepers and launchers -> the packages that add them to Hydra.
 PLUGINS = {
     "sweeper/optuna": "hydra-optuna-sweeper", "sweeper/ax": "hydra-ax-sweeper",
     "sweeper/nevergrad": "hydra-nevergrad-sweeper",
-    "launcher/submitit_slurm": "hydra-submitit-launcher",
-    "launcher/submitit_local": "hydra-submitit-launcher", "launcher/ray": "hydra-ray-launcher",
     "launcher/rq": "hydra-rq-launcher",
 }  # fmt: skip
-EXTRAS = {"launcher/joblib": "joblib"}
+# Launchers with an extra of mbrl. The YAML of hydra/launcher=slurm includes submitit_slurm.
+EXTRAS = {
+    "launcher/joblib": "joblib", "launcher/submitit_slurm": "slurm",
+    "launcher/submitit_local": "slurm", "launcher/ray_aws": "ray",
+}  # fmt: skip
 
 MAX_LENGTH = 300  # characters of a message that Hydra wrote
 
@@ -84,7 +86,8 @@ def _explain_choice(error: MissingConfigException) -> str:
     allowed = [option for option in error.options or () if not option.startswith("_")]
     plugin = f"{group.removeprefix('hydra/')}/{name}"
     if plugin in EXTRAS:
-        return f"{group}={name}: is not installed; {install_extra(EXTRAS[plugin])}"
+        typed = "slurm" if name == "submitit_slurm" else name
+        return f"{group}={typed}: is not installed; {install_extra(EXTRAS[plugin])}"
     if plugin in PLUGINS:
         return f"{group}={name}: is not installed; type: pip install {PLUGINS[plugin]}"
     return unknown_choice(group, name, allowed or choices(group))
