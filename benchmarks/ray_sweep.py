@@ -1,0 +1,131 @@
+"""Plant faults in a sweep on a Ray cluster and compare its runs with runs without faults.
+
+    python benchmarks/ray_sweep.py [--scratch FOLDER]
+
+The cluster is on the loopback interface: a head node without CPUs and two workers with one CPU
+each. The faults:
+
+    killed        kill -9 of the process of a run
+    node failure  kill -9 of all processes of one worker; the other one does the rest
+
+The exit code is 1 if a run does not finish, or is not equal to the bit.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from fault_sweep import RUNS, FaultSweep, scratch_folder
+
+ADDRESS = "127.0.0.1:26379"
+
+
+class Cluster:
+    """A Ray cluster of processes on this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start the head node; `folder` holds its logs."""
+        self.folder = folder
+        self.nodes: list[subprocess.Popen[bytes]] = []
+        self._start("--head", "--port=26379", "--num-cpus=0", f"--temp-dir={folder}")
+
+    def add_worker(self) -> None:
+        """Start a node with one CPU."""
+        self._start(f"--address={ADDRESS}", "--num-cpus=1")
+
+    def processes(self, node: int) -> list[int]:
+        """Return a node's processes, children of its `ray start` first."""
+        return descendants(self.nodes[node].pid)
+
+    def stop(self) -> None:
+        """End all processes that this object started."""
+        for node in reversed(range(len(self.nodes))):
+            for pid in self.processes(node):
+                kill(pid)
+            self.nodes[node].wait()
+
+    def _start(self, *words: str) -> None:
+        command = [
+            str(Path(sys.executable).parent / "ray"), "start", "--block", *words,
+            "--node-ip-address=127.0.0.1", "--include-dashboard=false", "--disable-usage-stats",
+            "--object-store-memory=80000000",
+        ]  # fmt: skip
+        with (self.folder / f"node{len(self.nodes)}.log").open("wb") as log:
+            node = subprocess.Popen(command, stdout=log, stderr=log, env=ray_environ())
+        self.nodes.append(node)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the sweep with faults; return 1 if a run differs."""
+    with (
+        scratch_folder(arguments, __doc__) as root,
+        tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder,
+    ):
+        sweep = FaultSweep(root)
+        sweep.run_without_faults()
+        sweep.say("the sweep without faults is finished")
+        cluster = Cluster(Path(folder))
+        try:
+            sweep.wait_for("the head node is up", lambda: cluster_answers())
+            cluster.add_worker()
+            cluster.add_worker()
+            os.environ["RAY_ADDRESS"] = ADDRESS
+            sweep.launch("hydra/launcher=ray")
+            sweep.wait_for(f"{RUNS[0]} has a checkpoint", lambda: sweep.is_saved(RUNS[0]))
+            kill(sweep.process(RUNS[0]))
+            sweep.add_fault(RUNS[0], "killed")
+            sweep.wait_for(f"{RUNS[2]} has a checkpoint", lambda: sweep.is_saved(RUNS[2]))
+            fail_node(sweep, cluster, RUNS[2])
+            code = sweep.wait_for_launcher()
+        except BaseException:
+            sweep.stop_launcher()
+            raise
+        finally:
+            cluster.stop()
+        return int(sweep.compare({}) > 0 or code != 0)
+
+
+def fail_node(sweep: FaultSweep, cluster: Cluster, run: str) -> None:
+    """Kill all processes of the worker on which a run is."""
+    process = sweep.process(run)
+    node = next(n for n in (1, 2) if process in cluster.processes(n))
+    for pid in cluster.processes(node):
+        kill(pid)
+    sweep.add_fault(run, "node failure")
+
+
+def cluster_answers() -> bool:
+    """Return whether the head node accepts commands."""
+    words = [str(Path(sys.executable).parent / "ray"), "status", f"--address={ADDRESS}"]
+    return subprocess.run(words, capture_output=True, env=ray_environ()).returncode == 0
+
+
+def ray_environ() -> dict[str, str]:
+    """Return the environment of the nodes, whose workers import `mbrl_cli` from this clone."""
+    return os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+
+
+def descendants(pid: int) -> list[int]:
+    """Return a process and all processes below it, the deepest last."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [pid, *(below for child in children for below in descendants(int(child)))]
+
+
+def kill(pid: int) -> None:
+    """Kill a process that may have ended."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
