@@ -22,7 +22,8 @@ from pathlib import Path
 
 from fault_sweep import RUNS, FaultSweep, scratch_folder
 
-ADDRESS = "127.0.0.1:26379"
+HEAD = "127.0.0.2"  # Ray replaces 127.0.0.1 by the address of another interface
+ADDRESS = f"{HEAD}:26379"
 
 
 class Cluster:
@@ -32,11 +33,22 @@ class Cluster:
         """Start the head node; `folder` holds its logs."""
         self.folder = folder
         self.nodes: list[subprocess.Popen[bytes]] = []
-        self._start("--head", "--port=26379", "--num-cpus=0", f"--temp-dir={folder}")
+        self._start(
+            HEAD, "--head", "--port=26379", "--num-cpus=0", f"--temp-dir={folder}",
+            "--include-dashboard=false", "--ray-client-server-port=26380",
+        )  # fmt: skip
 
     def add_worker(self) -> None:
         """Start a node with one CPU."""
-        self._start(f"--address={ADDRESS}", "--num-cpus=1")
+        host = f"127.0.0.{2 + len(self.nodes)}"
+        self._start(host, f"--address={ADDRESS}", "--num-cpus=1")
+
+    def count(self) -> int:
+        """Return the number of nodes that have registered."""
+        for node in self.nodes:
+            if node.poll() is not None:
+                raise RuntimeError(f"a node has ended; its output is in {self.folder}")
+        return status().count("node_")
 
     def processes(self, node: int) -> list[int]:
         """Return a node's processes, children of its `ray start` first."""
@@ -49,11 +61,10 @@ class Cluster:
                 kill(pid)
             self.nodes[node].wait()
 
-    def _start(self, *words: str) -> None:
+    def _start(self, host: str, *words: str) -> None:
         command = [
             str(Path(sys.executable).parent / "ray"), "start", "--block", *words,
-            "--node-ip-address=127.0.0.1", "--include-dashboard=false", "--disable-usage-stats",
-            "--object-store-memory=80000000",
+            f"--node-ip-address={host}", "--disable-usage-stats", "--object-store-memory=80000000",
         ]  # fmt: skip
         with (self.folder / f"node{len(self.nodes)}.log").open("wb") as log:
             node = subprocess.Popen(command, stdout=log, stderr=log, env=ray_environ())
@@ -62,6 +73,7 @@ class Cluster:
 
 def main(arguments: list[str]) -> int:
     """Run the sweep with faults; return 1 if a run differs."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with (
         scratch_folder(arguments, __doc__) as root,
         tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder,
@@ -71,9 +83,10 @@ def main(arguments: list[str]) -> int:
         sweep.say("the sweep without faults is finished")
         cluster = Cluster(Path(folder))
         try:
-            sweep.wait_for("the head node is up", lambda: cluster_answers())
+            sweep.wait_for("the head node is up", lambda: cluster.count() == 1)
             cluster.add_worker()
             cluster.add_worker()
+            sweep.wait_for("both workers are up", lambda: cluster.count() == 3)
             os.environ["RAY_ADDRESS"] = ADDRESS
             sweep.launch("hydra/launcher=ray")
             sweep.wait_for(f"{RUNS[0]} has a checkpoint", lambda: sweep.is_saved(RUNS[0]))
@@ -99,10 +112,10 @@ def fail_node(sweep: FaultSweep, cluster: Cluster, run: str) -> None:
     sweep.add_fault(run, "node failure")
 
 
-def cluster_answers() -> bool:
-    """Return whether the head node accepts commands."""
+def status() -> str:
+    """Return the output of `ray status`, empty if the head node does not answer yet."""
     words = [str(Path(sys.executable).parent / "ray"), "status", f"--address={ADDRESS}"]
-    return subprocess.run(words, capture_output=True, env=ray_environ()).returncode == 0
+    return subprocess.run(words, capture_output=True, text=True, env=ray_environ()).stdout
 
 
 def ray_environ() -> dict[str, str]:

@@ -27,6 +27,7 @@ from fault_sweep import RUNS, FaultSweep, scratch_folder
 
 def main(arguments: list[str]) -> int:
     """Run the sweep with faults; return 1 if a run differs."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with scratch_folder(arguments, __doc__) as root:
         sweep = FaultSweep(root)
         sweep.run_without_faults()
