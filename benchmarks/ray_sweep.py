@@ -18,11 +18,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from fault_sweep import RUNS, FaultSweep, scratch_folder
 
 HEAD = "127.0.0.2"  # Ray replaces 127.0.0.1 by the address of another interface
+TRIES = 5  # to start a node
+RAY = Path(sys.executable).parent / "ray"
 ADDRESS = f"{HEAD}:26379"
 
 
@@ -30,25 +33,20 @@ class Cluster:
     """A Ray cluster of processes on this machine."""
 
     def __init__(self, folder: Path) -> None:
-        """Start the head node; `folder` holds its logs."""
+        """Use `folder` for logs and sockets."""
         self.folder = folder
         self.nodes: list[subprocess.Popen[bytes]] = []
-        self._start(
-            HEAD, "--head", "--port=26379", "--num-cpus=0", f"--temp-dir={folder}",
+
+    def add_head(self) -> None:
+        """Start the head node, which has no CPU for tasks."""
+        self._add(
+            HEAD, "--head", "--port=26379", "--num-cpus=0", f"--temp-dir={self.folder}",
             "--include-dashboard=false", "--ray-client-server-port=26380",
         )  # fmt: skip
 
     def add_worker(self) -> None:
         """Start a node with one CPU."""
-        host = f"127.0.0.{2 + len(self.nodes)}"
-        self._start(host, f"--address={ADDRESS}", "--num-cpus=1")
-
-    def count(self) -> int:
-        """Return the number of nodes that have registered."""
-        for node in self.nodes:
-            if node.poll() is not None:
-                raise RuntimeError(f"a node has ended; its output is in {self.folder}")
-        return status().count("node_")
+        self._add(f"127.0.0.{2 + len(self.nodes)}", f"--address={ADDRESS}", "--num-cpus=1")
 
     def processes(self, node: int) -> list[int]:
         """Return a node's processes, children of its `ray start` first."""
@@ -61,14 +59,23 @@ class Cluster:
                 kill(pid)
             self.nodes[node].wait()
 
-    def _start(self, host: str, *words: str) -> None:
+    def _add(self, host: str, *words: str) -> None:
+        """Start a node and wait for it; Ray gives up after 30 seconds, so try it several times."""
         command = [
-            str(Path(sys.executable).parent / "ray"), "start", "--block", *words,
-            f"--node-ip-address={host}", "--disable-usage-stats", "--object-store-memory=80000000",
+            str(RAY), "start", "--block", *words, f"--node-ip-address={host}",
+            "--disable-usage-stats", "--object-store-memory=80000000",
         ]  # fmt: skip
-        with (self.folder / f"node{len(self.nodes)}.log").open("wb") as log:
-            node = subprocess.Popen(command, stdout=log, stderr=log, env=ray_environ())
-        self.nodes.append(node)
+        log = self.folder / f"node{len(self.nodes)}.log"
+        for _ in range(TRIES):
+            with log.open("wb") as out:
+                node = subprocess.Popen(command, stdout=out, stderr=out, env=ray_environ())
+            self.nodes.append(node)
+            while node.poll() is None:
+                if status().count("node_") == len(self.nodes):
+                    return
+                time.sleep(1.0)
+            self.nodes.pop()
+        raise RuntimeError(log.read_text())
 
 
 def main(arguments: list[str]) -> int:
@@ -83,10 +90,10 @@ def main(arguments: list[str]) -> int:
         sweep.say("the sweep without faults is finished")
         cluster = Cluster(Path(folder))
         try:
-            sweep.wait_for("the head node is up", lambda: cluster.count() == 1)
+            cluster.add_head()
             cluster.add_worker()
             cluster.add_worker()
-            sweep.wait_for("both workers are up", lambda: cluster.count() == 3)
+            sweep.say("the head node and two workers are up")
             os.environ["RAY_ADDRESS"] = ADDRESS
             sweep.launch("hydra/launcher=ray")
             sweep.wait_for(f"{RUNS[0]} has a checkpoint", lambda: sweep.is_saved(RUNS[0]))
@@ -114,7 +121,7 @@ def fail_node(sweep: FaultSweep, cluster: Cluster, run: str) -> None:
 
 def status() -> str:
     """Return the output of `ray status`, empty if the head node does not answer yet."""
-    words = [str(Path(sys.executable).parent / "ray"), "status", f"--address={ADDRESS}"]
+    words = [str(RAY), "status", f"--address={ADDRESS}"]
     return subprocess.run(words, capture_output=True, text=True, env=ray_environ()).stdout
 
 
