@@ -109,9 +109,7 @@ def printable(text: object) -> str:
 
 def install_extra(extra: str) -> str:
     """Return the command that installs an extra of this package; no registry has the package."""
-    # Ray's launcher needs another version of Hydra than the one in constraints.txt.
-    constraints = "constraints-ray.txt" if extra == "ray" else "constraints.txt"
-    return f'in the clone of mbrl type: pip install -c {constraints} ".[{extra}]"'
+    return f'in the clone of mbrl type: pip install -c constraints.txt ".[{extra}]"'
 
 
 def nearest(

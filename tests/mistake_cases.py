@@ -48,7 +48,7 @@ COMMAND_LINE = [
     ("train experiment=foo", 2, "experiment=foo: unknown experiment; allowed are dreamer_cart"),
     ("train -m hydra/sweeper=optuna seed=0,1", 2, "type: pip install hydra-optuna-sweeper"),
     ("train hydra/launcher=joblib", 2, 'type: pip install -c constraints.txt ".[joblib]"'),
-    ("train hydra/launcher=ray -m seed=0,1", 2, 'pip install -c constraints-ray.txt ".[ray]"'),
+    ("train hydra/launcher=ray -m seed=0,1", 2, "type: pip install -r requirements-ray.txt"),
     ("train hydra/sweeper=optun", 2, "hydra/sweeper=optun: unknown hydra/sweeper; allowed are"),
     ("train experiment=muzero", 2, "experiment=muzero: unknown experiment; did you mean muzero_"),
     ("train planner=null", 2, "planner=null: unknown planner; allowed are cem"),

@@ -15,12 +15,12 @@ from mbrl_cli.errors import install_extra, unknown_key
 PLUGINS = {
     "sweeper/optuna": "hydra-optuna-sweeper", "sweeper/ax": "hydra-ax-sweeper",
     "sweeper/nevergrad": "hydra-nevergrad-sweeper",
-    "launcher/rq": "hydra-rq-launcher",
+    "launcher/rq": "hydra-rq-launcher", "launcher/ray_aws": "-r requirements-ray.txt",
 }  # fmt: skip
 # Launchers with an extra of mbrl. The YAML of hydra/launcher=slurm includes submitit_slurm.
 EXTRAS = {
     "launcher/joblib": "joblib", "launcher/submitit_slurm": "slurm",
-    "launcher/submitit_local": "slurm", "launcher/ray_aws": "ray",
+    "launcher/submitit_local": "slurm",
 }  # fmt: skip
 
 MAX_LENGTH = 300  # characters of a message that Hydra wrote

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from importlib.util import find_spec
 
-from mbrl_cli.errors import UserError, install_extra
+from mbrl_cli.errors import UserError
 
 PLUGINS = "hydra_plugins"  # the namespace package of Hydra's plug-ins
 
@@ -18,7 +18,10 @@ def check_launcher(target: str) -> None:
     """
     # Our YAML for Ray is complete, so Hydra composes it without the package.
     if target.startswith(f"{PLUGINS}.hydra_ray_launcher.") and not _has("hydra_ray_launcher"):
-        raise UserError(f"hydra/launcher=ray: is not installed; {install_extra('ray')}")
+        raise UserError(
+            "hydra/launcher=ray: is not installed; in the clone of mbrl type: "
+            "pip install -r requirements-ray.txt"
+        )
     if target.endswith(".SlurmLauncher") and shutil.which("srun") is None:
         raise UserError(
             "hydra/launcher=slurm: the command srun is not found; type the command on a machine "
