@@ -83,7 +83,7 @@ def test_a_missing_launcher_is_explained_with_the_command_that_installs_it(monke
         'in the clone of mbrl type: pip install -c constraints.txt ".[slurm]"'
     )
     monkeypatch.setattr("mbrl_cli.config.launcher_check.find_spec", lambda name: None)
-    with pytest.raises(UserError, match="pip install -r requirements-ray[.]txt"):
+    with pytest.raises(UserError, match=r"pip install -r requirements-ray[.]txt"):
         check_launcher(launcher("hydra/launcher=ray")._target_)
 
 
