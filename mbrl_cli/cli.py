@@ -166,7 +166,7 @@ def _list(argv: list[str]) -> None:
         "group",
         nargs="?",
         metavar="GROUP",
-        help="env, model, planner, agent, logger, callbacks, experiment or hparams_search",
+        help="env, model, planner, agent, logger, callbacks, debug, experiment or hparams_search",
     )
     parser.add_argument("choice", nargs="?", metavar="CHOICE", help="a choice of the group")
     parser.add_argument(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from itertools import islice
 from pathlib import Path
@@ -73,6 +74,7 @@ class Logger:
         self._evaluated = False
         self._end_record: Any = None  # TensorBoard's record that the run finished
         self._closed = False
+        self.seconds = 0.0  # in which scalars and videos were recorded
 
     def __enter__(self) -> Self:
         return self
@@ -111,6 +113,7 @@ class Logger:
 
     def scalars(self, env_step: int, values: Mapping[str, float]) -> None:
         """Record `values`, tag -> number, at `env_step`; NaN and infinities are recorded too."""
+        start = time.perf_counter()
         numbers = {tag: float(value) for tag, value in values.items()}
         self._csv.write(env_step, numbers)
         if self._events is not None:
@@ -120,6 +123,7 @@ class Logger:
             self._trackers.log(env_step, numbers)
         self._last |= numbers
         self._evaluated |= "eval/return" in values
+        self.seconds += time.perf_counter() - start
 
     def video(
         self, env_step: int, tag: str, frames: np.ndarray, frame_ms: int = VIDEO_FRAME_MS
@@ -128,8 +132,10 @@ class Logger:
 
         Videos are in the event file only: an event file rebuilt from metrics.csv has none.
         """
+        start = time.perf_counter()
         if self._events is not None:
             self._events.add_video(env_step, tag, frames, frame_ms)
+        self.seconds += time.perf_counter() - start
 
     def progress(self, progress: RunProgress) -> None:
         """Show the progress on the console; cheap enough to call at every step."""

@@ -272,8 +272,8 @@ class Runner:
         self.progress.start_update()
         with self.stopwatch("fit"):
             metrics = self.agent.update(self.replay, self.env_step)
-            self.logger.scalars(self.env_step, metrics)
-            refuse_nonfinite_losses(metrics, self.agent.divergence_advice)
+        self.logger.scalars(self.env_step, metrics)
+        refuse_nonfinite_losses(metrics, self.agent.divergence_advice)
         self.progress.end_update()
 
     def _check_known_functions(self) -> None:

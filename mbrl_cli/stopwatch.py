@@ -15,7 +15,9 @@ class Stopwatch:
     """Adds up the seconds that a run spends in each phase, and counts how often it was entered.
 
     Attributes:
-        seconds: total of each phase.
+        seconds: total of each phase, also from before the run was resumed.
+        process_seconds: total of each phase in this process.
+        calls: how often each phase was entered in this process.
         clock: returns the time in seconds.
         current: phase and start time of the block that runs now, or None. It is one object, so
             another thread reads a consistent pair.
@@ -24,6 +26,8 @@ class Stopwatch:
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.seconds = dict.fromkeys(PHASES, 0.0)
+        self.process_seconds = dict.fromkeys(PHASES, 0.0)
+        self.calls = dict.fromkeys(PHASES, 0)
         self.clock = clock
         self.current: tuple[str, float] | None = None
         self.last_seconds = 0.0
@@ -40,6 +44,8 @@ class Stopwatch:
             seconds = self.last_seconds = self.clock() - start
             self.current = None
             self.seconds[phase] += seconds
+            self.process_seconds[phase] += seconds
+            self.calls[phase] += 1
             if phase in self._since_row:
                 before, times = self._since_row[phase]
                 self._since_row[phase] = before + seconds, times + 1

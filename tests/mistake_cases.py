@@ -64,6 +64,12 @@ COMMAND_LINE = [
     ("train seed=true", 2, "seed=True: must be a whole number >= 0"),
     ("train holdout_ratio=0.9", 2, "holdout_ratio=0.9: must be a number in [0, 0.5]"),
     ("train checkpoint_minutes=0", 2, "checkpoint_minutes=0: must be a number > 0"),
+    (
+        "train tags=base",
+        2,
+        "tags=base: must be a list of words of letters, digits, - _ and ., at "
+        "most 40 characters each; type tags=[base]",
+    ),
     ("train keep_checkpoints=0", 2, "keep_checkpoints=0: must be a whole number >= 1"),
     ("train env_timeout=-1", 2, "env_timeout=-1: must be a number in (0, 1e+07] or null"),
     ("train console=maybe", 2, "console=maybe: must be true or false"),

@@ -124,6 +124,19 @@ def test_a_damaged_run_is_named_and_the_others_are_listed(outputs, mbrl):
     assert done.err == "mbrl: skipped: outputs/a/config.yaml: is not readable YAML\n"
 
 
+def test_tags_are_a_column_and_a_filter(outputs, mbrl):
+    for name, tags in (("a", "[base, v2]"), ("sweep/0", "[v2]")):
+        with (outputs / name / "config.yaml").open("a") as file:
+            file.write(f"tags: {tags}\n")
+    done = mbrl("runs")
+    assert done.out.splitlines()[0].split()[-2:] == ["tags", "folder"]
+    assert done.out.splitlines()[1].split()[-2:] == ["base,v2", "outputs/a"]
+    assert listed(mbrl("runs", "tags=base")) == ["outputs/a"]
+    assert listed(mbrl("runs", "tags=base,v2", "seed=1")) == ["outputs/sweep/0"]
+    assert mbrl("runs", "tags=other").out == "outputs: none of its 4 runs has tags=other\n"
+    assert json.loads(mbrl("runs", "tags=base", "--json").out)[0]["tags"] == ["base", "v2"]
+
+
 def test_json_for_other_programs(outputs, mbrl):
     (outputs / "sweep" / "0" / "metrics.csv").write_text("env_step,tag,value\n5,eval/return,nan\n")
     rows = json.loads(mbrl("runs", "--json", "--sort", "seed").out)
@@ -167,6 +180,8 @@ IN_HELP = re.findall(r"^  (mbrl runs.*?)   .*$", EPILOG, re.MULTILINE)
 
 @pytest.mark.parametrize("command", [*DOCUMENTED, *IN_HELP])
 def test_every_command_of_the_documents_and_the_help_runs(outputs, mbrl, command):
+    with (outputs / "a" / "config.yaml").open("a") as file:
+        file.write("tags: [baseline]\n")
     words = shlex.split(command.replace("SWEEP", "sweep").replace("=25", "=10"), comments=True)
     done = mbrl(*words[1:])
     assert (done.code, done.err) == (0, "")

@@ -15,6 +15,7 @@ from mbrl_cli.api.run_summary import RunSummary, State
 from mbrl_cli.config.choice_record import choice_names
 from mbrl_cli.config.fork_record import ForkRecord, read_fork
 from mbrl_cli.config.run_config import read_run_config
+from mbrl_cli.config.run_tags import run_tags
 from mbrl_cli.config.saved_config import CONFIG
 from mbrl_cli.errors import UserError
 from mbrl_cli.lock import is_locked
@@ -95,6 +96,11 @@ class Run:
         return int(self._config["seed"])
 
     @property
+    def tags(self) -> tuple[str, ...]:
+        """The words that were given as `tags=[a,b]`."""
+        return run_tags(self._config)
+
+    @property
     def total_steps(self) -> int:
         """Environment steps that the run takes in all."""
         return int(self._config["total_steps"])
@@ -151,6 +157,7 @@ class Run:
             last_return=last_return,
             age=max(0.0, time.time() - changed),
             size=_size(self.folder),
+            tags=self.tags,
             **self.choices,
         )
 

@@ -30,7 +30,7 @@ class RunList(list[Run]):
         """Return a DataFrame with one row for each run.
 
         The columns are those of `RunSummary`: folder, state, env, model, planner, agent, seed,
-        steps, total_steps, last_return, age and size.
+        steps, total_steps, last_return, age, size and tags.
 
         Args:
             keys: keys of the config that become columns, too, such as `["planner.horizon"]`; a run

@@ -24,6 +24,7 @@ class RunSummary:
             if the run has finished.
         age: seconds since the run logged something, or since it started.
         size: of all files in the folder, in bytes.
+        tags: the words that were given as `tags=[a,b]`.
     """
 
     folder: Path
@@ -38,3 +39,4 @@ class RunSummary:
     last_return: float | None
     age: float
     size: int
+    tags: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ examples:
   mbrl runs                                       the runs in outputs/
   mbrl runs outputs/SWEEP env=cartpole seed=0,1   those with these settings
   mbrl runs planner.horizon=25 --sort return      any key of the config is a filter
+  mbrl runs tags=baseline                         those with a tag: mbrl train tags=[baseline]
   mbrl runs --state interrupted,failed            those that have not finished
   mbrl runs --json                                for other programs
 """

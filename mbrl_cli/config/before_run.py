@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from mbrl_cli.config.debug_settings import apply_limits
 from mbrl_cli.config.disk_faults import disk_faults
 from mbrl_cli.config.error_exit import exit_on_user_error
 from mbrl_cli.config.groups import config_dir
@@ -32,6 +33,7 @@ class CheckBeforeRun(Callback):
             # This imports torch, which takes seconds: `waiting` is on the terminal by then.
             from mbrl_cli.config.check_run import check_run
 
+            apply_limits(config, config.hydra.overrides.task)
             check_run(config, _folders(config))
             check_output_folder(Path(config.hydra.run.dir))
 

@@ -27,6 +27,7 @@ from mbrl_cli.config.failing_calls import failing_call
 from mbrl_cli.config.groups import GROUPS, choices
 from mbrl_cli.config.memory_check import check_memory
 from mbrl_cli.config.model_from import load_source_model
+from mbrl_cli.config.run_tags import check_tags
 from mbrl_cli.config.targets import import_target
 from mbrl_cli.envs.env import Env
 from mbrl_cli.envs.global_random import restored_global_generators, seed_global_generators
@@ -189,6 +190,7 @@ def _check_steps(settings: RunSettings, agent: Agent, model: Model | None) -> No
 
 def run_level_settings(cfg: DictConfig) -> tuple[RunSettings, torch.device, int]:
     """Return the checked run-level settings, the device and the number of CPU threads."""
+    check_tags(cfg.get("tags"))
     hints = get_type_hints(RunSettings, include_extras=True)
     values = {key: check_value(key, _value(cfg, key), hint) for key, hint in hints.items()}
     return RunSettings(**values), _device(_value(cfg, "device")), _threads(_value(cfg, "threads"))

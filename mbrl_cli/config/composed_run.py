@@ -13,6 +13,7 @@ from mbrl_cli.config.build import RunObjects, build, build_env, run_level_settin
 from mbrl_cli.config.check_run import check_run
 from mbrl_cli.config.command_words import allow_new_group_key, prepare_words
 from mbrl_cli.config.composition import compose_with_hydra
+from mbrl_cli.config.debug_settings import apply_limits
 from mbrl_cli.config.groups import check_user_dir, config_dirs
 from mbrl_cli.config.override_check import check_choices
 from mbrl_cli.config.targets import make_importable
@@ -44,6 +45,7 @@ class ComposedRun:
         check_choices(overrides, user_dir)
         self._user_dir = user_dir
         self.config = compose_with_hydra(overrides, user_dir)
+        apply_limits(self.config, overrides)
         self.folder = Path(self.config.hydra.run.dir)
         self.choices: dict[str, Any] = dict(self.config.hydra.runtime.choices)
         with open_dict(self.config):

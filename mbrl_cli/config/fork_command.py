@@ -115,7 +115,8 @@ def _fitting_state(
         built = run_objects.agent.state_dict()
         settings = run_objects.settings
     finally:
-        run_objects.env.close()
+        for env in run_objects.envs:
+            env.close()
     if settings.total_steps <= state["env_step"]:
         raise UserError(
             f"total_steps={settings.total_steps}: must be > {state['env_step']}, the step of the "

@@ -8,8 +8,8 @@ from pathlib import Path
 from mbrl_cli.errors import UserError, nearest
 
 GROUPS = ("env", "model", "planner", "agent")
-# Groups whose choices change no number of a run; several can be chosen: logger=[tensorboard,wandb].
-SIDE_GROUPS = ("logger", "callbacks")
+# Groups beside those of which a run is built; several can be chosen: logger=[tensorboard,wandb].
+SIDE_GROUPS = ("logger", "callbacks", "debug")
 SPACES = "hparams_search"  # search spaces of `mbrl search`; no part of a run's config
 LISTED = (*GROUPS, *SIDE_GROUPS, "experiment")
 

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mbrl_cli.config.composition import compose_config
+from mbrl_cli.config.debug_settings import apply_limits
 from mbrl_cli.config.yaml_comments import composed_comments
 from mbrl_cli.errors import UserError
 
@@ -30,6 +31,7 @@ def resolved_config(overrides: Sequence[str], user_dir: Path | None) -> str:
         UserError: if an override is wrong or a value cannot be resolved.
     """
     config = compose_config(overrides, user_dir)
+    apply_limits(config, overrides)
     try:
         values = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:

@@ -14,6 +14,7 @@ from mbrl_cli.config.check_run import check_run
 from mbrl_cli.config.command_words import key_of
 from mbrl_cli.config.composition import hydra_errors_as_user_errors
 from mbrl_cli.config.config_changes import find_changes, refuse_fixed_keys, refuse_other_job
+from mbrl_cli.config.debug_settings import apply_limits
 from mbrl_cli.config.groups import GROUPS, LISTED
 from mbrl_cli.config.saved_config import CONFIG, load_saved_config
 from mbrl_cli.config.sweep_record import RecordedJob
@@ -87,4 +88,6 @@ def _check_seeds(jobs: Sequence[RecordedJob]) -> None:
 
 def _compose_job(overrides: list[str]) -> DictConfig:
     with hydra_errors_as_user_errors():
-        return compose("train", overrides=overrides)
+        job = compose("train", overrides=overrides)
+    apply_limits(job, overrides)
+    return job

@@ -36,6 +36,7 @@ from mbrl_cli.config.config_changes import (
     refuse_fixed_keys,
     refuse_other_job,
 )
+from mbrl_cli.config.debug_settings import DEBUG
 from mbrl_cli.config.disk_faults import disk_faults
 from mbrl_cli.config.hparams import readable_config, run_hparams
 from mbrl_cli.config.loggers import make_trackers, writes_events
@@ -56,6 +57,7 @@ from mbrl_cli.config.stopped_run import report_stopped
 from mbrl_cli.config.versions import VERSIONS, collect_versions
 from mbrl_cli.console.job_in_sweep import JobInSweep
 from mbrl_cli.console.run_summary import run_summary
+from mbrl_cli.console.time_profile import time_profile
 from mbrl_cli.errors import (
     Diverged,
     EnvironmentFault,
@@ -286,7 +288,11 @@ def _run_to_end(
                 run_objects.model is not None,
                 folder,
             )
-            for line in summary if settings.console else summary[:1]:
+            summary = summary if settings.console else summary[:1]
+            if (resolved.get(DEBUG) or {}).get("profile"):
+                total = time.monotonic() - start_time
+                summary += ["", *time_profile(runner.stopwatch, logger.seconds, total)]
+            for line in summary:
                 logger.result(line)
     except (EnvironmentFault, Diverged) as fault:
         write_atomically(folder / FAULT_FILE, traceback.format_exc().encode())

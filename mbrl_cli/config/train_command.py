@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 
 from mbrl_cli.config.command_words import SWEEP, allow_new_group_key, prepare_words
 from mbrl_cli.config.composition import hydra_errors_as_user_errors
+from mbrl_cli.config.debug_settings import apply_limits
 from mbrl_cli.config.error_exit import exit_on_user_error
 from mbrl_cli.config.groups import check_user_dir, config_dir
 from mbrl_cli.config.hydra_errors import explain_hydra_error
@@ -92,6 +93,7 @@ def task(cfg: DictConfig) -> float:
 
     register_resolvers()  # a worker process of a launcher starts without them
     hydra = HydraConfig.get()
+    apply_limits(cfg, hydra.overrides.task)
     if hydra.mode == RunMode.MULTIRUN:
         return run_sweep_job(cfg)
     with exit_on_user_error():  # if it reached Hydra, Hydra would print all overrides before it

@@ -28,8 +28,7 @@ OPTIONS = """\
 Options:
   -m, --multirun     one run for each combination: planner=cem,icem seed=0,1,2
   --config-dir DIR   also use the YAML files in DIR, as DIR/planner/mine.yaml
-  --cfg job          print the composed config and exit
-  --hydra-help       all options of Hydra
+  --cfg job          print the composed config; --hydra-help: all options of Hydra
 """
 
 
@@ -39,7 +38,8 @@ def train_help(user_dir: Path | None = None) -> str:
 
 
 def _choices(user_dir: Path | None) -> str:
-    lines = {group: ", ".join(choices(group, user_dir)) for group in LISTED}
+    found = {group: choices(group, user_dir) for group in LISTED}
+    lines = {group: ", ".join(names) for group, names in found.items() if list(names) != ["none"]}
     lines["experiment"] = "complete settings of a run: mbrl list experiment"
     return "".join(
         textwrap.fill(

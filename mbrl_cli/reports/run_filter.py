@@ -10,11 +10,14 @@ import yaml
 from mbrl_cli.api.run import Run
 from mbrl_cli.config.config_changes import flatten
 from mbrl_cli.config.groups import GROUPS
+from mbrl_cli.config.run_tags import TAGS
 from mbrl_cli.errors import UserError, unknown_key
 
 
 def filter_runs(runs: Iterable[Run], words: Sequence[str]) -> list[Run]:
     """Return the runs whose settings have the values of all words.
+
+    `tags=a,b` selects the runs that have one of these tags.
 
     Args:
         runs: the runs to select from.
@@ -30,9 +33,12 @@ def filter_runs(runs: Iterable[Run], words: Sequence[str]) -> list[Run]:
         if not equals or not key or not text:
             raise UserError(f"{word}: must have the form key=value, such as env=cartpole")
         values = [(run, _setting(run, key)) for run in kept]
-        if kept and all(value is _MISSING for _, value in values):
+        if kept and key != TAGS and all(value is _MISSING for _, value in values):
             keys = {name for run in kept for name in flatten(run.config)}
             raise UserError(f"no run has this key: {unknown_key(key, key, sorted(keys))}")
+        if key == TAGS:
+            kept = [run for run in kept if set(run.tags) & set(text.strip("[]").split(","))]
+            continue
         wanted = _wanted(text)
         kept = [run for run, value in values if value in wanted or str(value) in text.split(",")]
     return kept

@@ -8,11 +8,13 @@ from mbrl_cli.api.run_summary import RunSummary
 from mbrl_cli.errors import printable
 from mbrl_cli.return_text import format_return
 
-COLUMNS = ("state", "env", "agent", "planner", "seed", "steps", "return", "age", "size", "folder")
+COLUMNS = (
+    "state", "env", "agent", "planner", "seed", "steps", "return", "age", "size", "tags", "folder",
+)  # fmt: skip
 RIGHT = {"seed", "steps", "return", "age", "size"}
 GAP = "  "
 MAX_NAME, MAX_NARROW_NAME = 24, 10  # characters of the name of a choice; longer ones are cut
-DROPPED = ("size", "age")  # columns that are left out first where the lines are too wide
+DROPPED = ("size", "age", "tags")  # columns that are left out first where the lines are too wide
 
 
 def run_table(summaries: Sequence[RunSummary], width: int | None) -> str:
@@ -25,10 +27,12 @@ def run_table(summaries: Sequence[RunSummary], width: int | None) -> str:
         summaries: the runs, in the order of the lines.
         width: of the terminal in characters; None: no limit.
     """
-    lines = _lines(summaries, COLUMNS, MAX_NAME)
+    has_tags = any(summary.tags for summary in summaries)
+    columns = [column for column in COLUMNS if column != "tags" or has_tags]
+    lines = _lines(summaries, columns, MAX_NAME)
     if width is None or max(map(len, lines)) <= width:
         return "\n".join(lines)
-    columns = list(COLUMNS[:-1])
+    columns = columns[:-1]
     lines = _lines(summaries, columns, MAX_NAME)
     for dropped in (None, *DROPPED):
         if max(map(len, lines)) <= width:
@@ -74,6 +78,7 @@ def _cells(run: RunSummary, max_name: int) -> dict[str, str]:
         "return": "-" if run.last_return is None else format_return(run.last_return),
         "age": _duration(run.age),
         "size": _bytes(run.size),
+        "tags": _cut(",".join(run.tags), MAX_NAME) or "-",
         "folder": str(run.folder),
     }
     return {column: printable(cell).replace("\n", " ") for column, cell in cells.items()}
