@@ -6,8 +6,8 @@ import signal
 from pathlib import Path
 
 import pytest
+from run_outcome import assert_same_outcome
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_resume import assert_same_outcome
 
 from mbrl_cli.checkpoint_store import CheckpointStore
 

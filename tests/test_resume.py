@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from run_outcome import assert_same_outcome
 
 from mbrl_cli.checkpoint import load_checkpoint, save_checkpoint
-from mbrl_cli.checkpoint_store import load_newest_replay
 from mbrl_cli.config.saved_config import config_record
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import StopRequested
@@ -17,23 +17,6 @@ from mbrl_cli.lock import locked
 from mbrl_cli.models.ensemble import Ensemble
 
 ROOT = Path(__file__).parent.parent
-
-
-def outcome(folder):
-    """Return the results that must be equal: weights, generators, rows, transitions."""
-    rows = (folder / "metrics.csv").read_text().splitlines()
-    stored, episodes = load_newest_replay(folder)
-    return {
-        "weights": (folder / "checkpoint.safetensors").read_bytes(),
-        "rows": [row for row in rows if ",time/" not in row],
-        "replay": {name: part.tolist() for name, part in stored.items()},
-        "episodes": episodes,
-    }
-
-
-def assert_same_outcome(one, other):
-    left, right = outcome(one), outcome(other)
-    assert [key for key in left if left[key] != right[key]] == []
 
 
 @pytest.mark.parametrize("env", ["cartpole", "pendulum"])
@@ -221,28 +204,6 @@ def test_the_newest_checkpoints_are_kept_and_each_writes_only_new_transitions(
         part = load_checkpoint(run / "replay" / f"{start:010d}-{stop:010d}.safetensors")
         assert {len(column) for column in part.values()} == {stop - start}
     assert segments[-1][1] == state["env_step"]
-
-
-def test_a_restarted_sweep_skips_finished_jobs_and_resumes_the_others(
-    mbrl, tiny_run, raise_at_call, tmp_path
-):
-    words = ["train", "-m", "seed=0,1", *tiny_run]
-    assert mbrl(*words, "hydra.sweep.dir=uninterrupted").code == 0
-    raise_at_call(Ensemble, "fit", 7, StopRequested(signal.SIGTERM))  # in the second of two jobs
-    assert mbrl(*words, "hydra.sweep.dir=sweep").code == 128 + signal.SIGTERM
-    first = tmp_path / "sweep" / "s0"
-    before = (first / "metrics.csv").read_bytes()
-    done = mbrl(*words, "hydra.sweep.dir=sweep")
-    assert done.code == 0, done.err
-    assert done.out.startswith(
-        "sweep     sweep: 2 runs: 1 finished, 1 interrupted\n[2/2 s1] resuming"
-    )
-    assert (first / "metrics.csv").read_bytes() == before
-    for job in ("s0", "s1"):
-        assert_same_outcome(tmp_path / "uninterrupted" / job, tmp_path / "sweep" / job)
-    other = mbrl(*words, "planner.horizon=4", "hydra.sweep.dir=sweep")
-    assert other.code != 0
-    assert "sweep/s0 holds a run with planner.horizon=3; for another sweep use" in other.err
 
 
 def test_a_second_process_in_a_run_folder_is_refused_until_the_first_ends(mbrl, tiny_run, tmp_path):

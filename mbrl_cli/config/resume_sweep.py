@@ -6,10 +6,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mbrl_cli.config.command_words import key_of
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from mbrl_cli.config.command_words import key_of, quote_path
+from mbrl_cli.config.composition import hydra_errors_as_user_errors
 from mbrl_cli.config.own_runs import training_folder
 from mbrl_cli.config.sweep_record import SWEEP, read_sweep
 from mbrl_cli.errors import UserError
+
+LAUNCHER = "hydra/launcher"
 
 
 def sweep_words(
@@ -44,6 +49,29 @@ def sweep_words(
     if folder.is_relative_to(Path.cwd()):
         folder = folder.relative_to(Path.cwd())
     replaced = {key_of(word) for word in overrides}
-    kept = [word for word in record.words if key_of(word) not in replaced]
+    kept = [word for word in record.words if not _is_replaced(key_of(word), replaced)]
+    _refuse_other_keys(record.words, [*kept, *overrides])
     options = [] if config_dir is None else ["--config-dir", config_dir]
     return ["-m", *options, *kept, *overrides, f"hydra.sweep.dir={folder}"]
+
+
+def _is_replaced(key: str, replaced: set[str]) -> bool:
+    """Return whether a word of the sweep is left out; settings belong to their launcher."""
+    return key in replaced or (LAUNCHER in replaced and key.startswith("hydra.launcher."))
+
+
+def _refuse_other_keys(before: Sequence[str], now: Sequence[str]) -> None:
+    """Raise UserError if other keys have several values: they name the folders of the jobs."""
+    keys, given = _swept_keys(before), _swept_keys(now)
+    if keys != given:
+        shown = ", ".join(sorted(keys))
+        raise UserError(
+            f"{', '.join(sorted(keys ^ given))}: a sweep keeps the keys that have several values "
+            f"({shown}), because they name its folders; change their values, or start a new sweep"
+        )
+
+
+def _swept_keys(words: Sequence[str]) -> set[str]:
+    with hydra_errors_as_user_errors():
+        parsed = OverridesParser.create().parse_overrides([quote_path(w, True) for w in words])
+    return {override.key_or_group for override in parsed if override.is_sweep_override()}
