@@ -194,7 +194,7 @@ def test_the_line_of_a_job_has_its_place_and_the_time_of_all_jobs(width, line):
     reason="needs the extra joblib",
 )
 def test_parallel_jobs_save_their_state_when_the_sweep_is_stopped(mbrl, tiny_run, tmp_path):
-    words = ["-m", "seed=0,1,2,3", *tiny_run, "total_steps=300"]
+    words = ["-m", "seed=0,1,2", *tiny_run, "total_steps=200"]
     assert mbrl("train", *words, "hydra.sweep.dir=one").code == 0
     process = subprocess.Popen(
         [sys.executable, "-m", "mbrl_cli", "train", *words, "hydra.sweep.dir=two",
@@ -211,5 +211,5 @@ def test_parallel_jobs_save_their_state_when_the_sweep_is_stopped(mbrl, tiny_run
     assert err.endswith("mbrl: to continue the sweep type: mbrl resume two\n")
     done = mbrl("resume", "two", "hydra/launcher=basic")
     assert done.code == 0, done.err
-    for seed in range(4):
+    for seed in range(3):
         assert_same_outcome(tmp_path / "one" / f"s{seed}", tmp_path / "two" / f"s{seed}")

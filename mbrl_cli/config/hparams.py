@@ -17,6 +17,7 @@ from mbrl_cli.run_files import read_regular
 OVERRIDES_FILE = HYDRA_FILE.with_name("overrides.yaml")
 MAX_BYTES = 2**16
 NOT_COMPARED = ("console", "experiment")  # an experiment's keys are in the config
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C ten times faster
 _SWEPT = re.compile(r"^\s+subdir: \$\{job_name:([^}]+)\}", re.MULTILINE)
 
 
@@ -54,7 +55,7 @@ def readable_config(config: dict[str, Any]) -> str:
 def typed_words(folder: Path) -> list[str]:
     """Return the words of the command line that started the run; none if there is no record."""
     try:
-        words = yaml.safe_load(_text(folder / OVERRIDES_FILE))
+        words = yaml.load(_text(folder / OVERRIDES_FILE), Loader=_Loader)
     except yaml.YAMLError:
         return []
     return [str(word) for word in words] if isinstance(words, list) else []

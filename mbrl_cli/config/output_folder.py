@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fnmatch
+import os
+import re
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,9 +18,10 @@ from mbrl_cli.run_files import check_regular, check_subfolder
 FILES = (
     ".lock", "metrics.csv", "events.out.tfevents.*", "fault.txt", "stopped.txt", "config*.yaml",
     "versions.json", "origin.json", "choices.json", "fork.json", "tracker_id.json", "job.json",
-    "checkpoint.safetensors", "*.log", "multirun.yaml", "sweep.json", ".hydra/*",
-    "checkpoints/*", "replay/*",
+    "checkpoint.safetensors", "*.log", "multirun.yaml", "sweep.json",
 )  # fmt: skip
+_FILE = re.compile("|".join(map(fnmatch.translate, FILES)))
+FULL_FOLDERS = (".hydra", "checkpoints", "replay")  # every file in them is written
 FOLDERS = (".hydra", "checkpoints", "replay", "wandb")
 
 TRIAL_BYTES = 64 * 1024  # a run writes at least this much
@@ -61,6 +66,15 @@ def check_run_folder(folder: Path) -> None:
     for run in (folder, *jobs):
         for name in FOLDERS:
             check_subfolder(run / name)
-        for pattern in FILES:
-            for path in run.glob(pattern):
-                check_regular(path)
+        _check_files(run, _FILE)
+        for name in FULL_FOLDERS:
+            _check_files(run / name)
+
+
+def _check_files(folder: Path, names: re.Pattern[str] | None = None) -> None:
+    """Raise UserError for an entry with such a name, or any name, that is no regular file."""
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            is_checked = names is None or names.match(entry.name) is not None
+            if is_checked and not entry.is_file(follow_symlinks=False):
+                check_regular(Path(entry.path))
