@@ -126,7 +126,8 @@ def measure_state(rounds: int, runs: int) -> dict[str, float]:
     print(
         f"{runs} finished runs: mbrl resume states it after {result['state']:.2f} s (CPU "
         f"{result['state cpu']:.2f} s), ends after {result['end']:.2f} s; mbrl runs takes "
-        f"{result['runs']:.2f} s (CPU {result['runs cpu']:.2f} s); smallest of {rounds}, start of Python included"
+        f"{result['runs']:.2f} s (CPU {result['runs cpu']:.2f} s); smallest of {rounds}, start of "
+        "Python included"
     )
     return result
 
