@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from mbrl_cli.api.loading import load_run
 from mbrl_cli.api.training import train
@@ -105,6 +106,32 @@ def test_variants_fit_the_agent(trained):
     assert names(trained("agent=sac"), truth=True) == [AS_IS, "planning in the true model"]
     mcts = trained("agent=alphazero", "model=mlp", "planner.num_simulations=4")
     assert names(mcts, truth=True)[-1] == "10 times the plans"
+    small = ["model.batch_size=4", "model.fit_steps=3"]
+    planet = trained("agent=planet", "env=pendulum", *PLANS, *small)
+    replaced = ["planning in the true model", "true reward", "true termination"]
+    assert names(planet, truth=True) == [AS_IS, *replaced, *planner]
+    assert names(planet, truth=False) == [AS_IS, *planner]
+
+
+def test_parts_of_latent_agents_are_replaced(trained, generator):
+    small = ["model.batch_size=4", "model.fit_steps=3"]
+    planet = trained("agent=planet", "env=pendulum", *PLANS, *small)
+    truth = Truth(planet.objects.env, planet.new_env, planet.objects.device)
+    by_name = {variant.name: variant for variant in first_variants(planet, truth, [])}
+    agent = by_name["true reward"].make()
+    state = agent.planning.model.branch(agent.planning.model.initial(1), 1)
+    action = torch.full((1, 1), 0.5)
+    step = agent.planning.model.step(state, action, generator)
+    decoded = [agent.planning.model.decode(each)[0] for each in (state, step.state)]
+    reward = truth.reward(decoded[0], action, decoded[1])
+    assert float(step.reward) == pytest.approx(float(reward), rel=1e-5)
+    tdmpc2 = trained(
+        "agent=tdmpc2", "env=pendulum", "planner.population=24", "planner.iterations=1"
+    )
+    values = {v.name: v for v in first_variants(tdmpc2, None, [])}["values by imagined rollouts"]
+    one, other = (tdmpc2.play(tdmpc2.seeds(1), each) for each in (None, values.make()))
+    assert np.isfinite(other[0].reward).all()
+    assert one[0].action.tolist() != other[0].action.tolist()
 
 
 def test_all_variants_start_in_the_same_states(trained, monkeypatch):

@@ -11,6 +11,7 @@ from mbrl_cli.agents.base import Agent
 from mbrl_cli.agents.planning import Planning
 from mbrl_cli.agents.sac import SAC
 from mbrl_cli.diagnosis.diagnosed_run import DiagnosedRun
+from mbrl_cli.diagnosis.latent_variants import latent_variants
 from mbrl_cli.diagnosis.mixed_model import PARTS, MixedModel
 from mbrl_cli.diagnosis.planning_agent import PlanningAgent
 from mbrl_cli.diagnosis.truth import Truth
@@ -44,6 +45,7 @@ def first_variants(run: DiagnosedRun, truth: Truth | None, parts: Sequence[str])
         if len(parts) > 1:
             subsets.insert(0, parts)
         found += [model_variant(run, truth, subset) for subset in subsets]
+    found += latent_variants(run, truth)
     budget = more_plans(run.objects.planner)
     if budget:
         found.append(
