@@ -174,6 +174,20 @@ def test_a_run_is_healthy_only_if_every_variant_was_decided():
     assert verdict(attribution(), []).fault == "inconclusive"
 
 
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [
+        (("dynamics", "planner"), "neither the truth nor a larger planning budget gains any."),
+        (("dynamics",), "the truth gains none."),
+        (("horizon",), "a larger planning budget gains none; the truth was not tried."),
+        (("policy",), "no variant gains any; the truth was not tried."),
+    ],
+)
+def test_a_healthy_verdict_names_what_was_tried(parts, text):
+    found = verdict(attribution(*(effect([part], 0.0, "fine") for part in parts)), [])
+    assert found.sentence == f"No part loses the return: {text}"
+
+
 def test_other_problems_decide_only_what_the_gains_leave_open():
     bias = Section("learning", "", [Finding("value_bias", "problem", "Biased.", 0.99)])
     assert verdict(attribution(effect(["planner"], 0.0, "fine")), [bias]).fault == "healthy"

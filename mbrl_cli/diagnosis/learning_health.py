@@ -243,7 +243,7 @@ def _imagined(
     model, policy = run.model, imagined_policy(run.agent)
     if policy is None or model is None or not model.is_fitted:
         section.skipped.append(
-            "imagined return of the policy: the agent does not act by a policy that it imagines"
+            "imagined return of the policy: the agent does not act by a policy inside its model"
         )
         return
     horizon = imagined_horizon(run)
@@ -272,9 +272,7 @@ def _imagined(
 def _gradients(run: DiagnosedRun, section: Section, table: Table) -> None:
     norms = gradient_norms(run.agent)
     if not norms:
-        section.skipped.append(
-            "gradient norms: the agent has no network with an optimiser of its own"
-        )
+        section.skipped.append("gradient norms: the agent trains no network step by step")
         return
     for norm in norms:
         clip = f", clipped at {norm.limit:g}" if norm.limit is not None else ""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from mbrl_cli.diagnosis.attribution import Attribution
 from mbrl_cli.diagnosis.finding import Finding
+from mbrl_cli.diagnosis.mixed_model import PARTS
 from mbrl_cli.diagnosis.section import Section
 
 SURE = 0.9  # confidence from which a problem decides the verdict
@@ -68,7 +69,7 @@ def verdict(
         return _with_largest_share(attribution, gaining[0])
     is_open = any(finding.severity == "note" for finding in findings)
     if attribution.effects and not is_open:
-        text = "No part loses the return: neither the truth nor a larger planning budget gains any."
+        text = f"No part loses the return: {_without_gain(attribution)}."
         if harmless:
             faults = ", ".join(dict.fromkeys(finding.fault for finding in harmless))
             text += f" Wrong, but without a loss in the visited states: {faults}."
@@ -83,6 +84,20 @@ def verdict(
         return Verdict(finding.fault, finding.text, finding)
     text = "Nothing was found for sure that loses the return; a larger budget= decides more."
     return Verdict(INCONCLUSIVE, text, None)
+
+
+def _without_gain(attribution: Attribution) -> str:
+    """Return which kinds of variants were played; none of them gains."""
+    played = frozenset[str]().union(*(effect.variant.parts for effect in attribution.effects))
+    has_truth = bool(played & frozenset(PARTS))
+    has_budget = bool(played & {"planner", "horizon"})
+    if has_truth and has_budget:
+        return "neither the truth nor a larger planning budget gains any"
+    if has_truth:
+        return "the truth gains none"
+    if has_budget:
+        return "a larger planning budget gains none; the truth was not tried"
+    return "no variant gains any; the truth was not tried"
 
 
 def _of(finding: Finding) -> Verdict:
