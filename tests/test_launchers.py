@@ -14,6 +14,7 @@ from test_resume import assert_same_outcome
 from mbrl_cli.config.composition import compose_with_hydra
 from mbrl_cli.config.hydra_errors import explain_hydra_error
 from mbrl_cli.config.launcher_check import check_launcher
+from mbrl_cli.config.launcher_errors import explain_launcher_error
 from mbrl_cli.errors import UserError
 
 SUBMITIT = "hydra_plugins.hydra_submitit_launcher"
@@ -117,3 +118,37 @@ def test_a_job_that_a_signal_requeues_equals_an_uninterrupted_run(mbrl, tiny_run
         (tmp_path / "go").touch()
     assert process.returncode == 0
     assert_same_outcome(tmp_path / "reference", run)
+
+
+def error_of(package, text):
+    """Return an error whose class is in a package that need not be installed."""
+    return type("Error", (RuntimeError,), {"__module__": f"{package}.core"})(text)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (
+            error_of("submitit", "sbatch: error: invalid partition\nsbatch: error: Batch failed\n"),
+            "hydra/launcher=slurm: SLURM refuses the jobs: invalid partition; Batch failed",
+        ),
+        (
+            error_of(
+                "submitit",
+                "Job 4_0 (task: 0) with path /s/.submitit/4_0/4_0_0_result.pkl\n"
+                "has not produced any output (state: CANCELLED by 0)\nError stream produced:\n...",
+            ),
+            "hydra/launcher=slurm: job 4_0 ended without a result (CANCELLED by 0), its output is "
+            "in /s/.submitit/4_0; the other jobs continue, squeue shows them",
+        ),
+        (
+            ConnectionError("Could not find any running Ray instance. Please ..."),
+            "hydra/launcher=ray: no Ray cluster was found; to start one type: ray start --head, "
+            "or set RAY_ADDRESS=HOST:PORT",
+        ),
+        (error_of("ray", "The worker died\nbecause"), "hydra/launcher=ray: The worker died"),
+        (RuntimeError("another"), None),
+    ],
+)
+def test_a_cluster_that_refuses_or_loses_jobs_is_explained_in_one_line(error, says):
+    assert explain_launcher_error(error) == says

@@ -17,6 +17,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from mbrl_cli.config.launcher_errors import explain_launcher_error
 from mbrl_cli.config.sweep_end import SweepEnd
 from mbrl_cli.config.sweep_record import read_sweep, resume_command
 from mbrl_cli.config.sweep_stop import JOBLIB, JobsUntilStop, stop_after_workers
@@ -27,6 +28,8 @@ HYDRA_RECORD = "multirun.yaml"
 LAUNCHERS = (
     "hydra._internal.core_plugins.basic_launcher",
     "hydra_plugins.hydra_joblib_launcher._core",
+    "hydra_plugins.hydra_submitit_launcher.submitit_launcher",
+    "hydra_plugins.hydra_ray_launcher._core",
 )
 
 
@@ -96,12 +99,18 @@ class ResumableSweeper(Sweeper):
         try:
             with stop:
                 return list(self._launcher.launch(JobsUntilStop(jobs), initial_job_idx=first))
-        except BrokenProcessPool as error:
+        except Exception as error:
+            if isinstance(error, BrokenProcessPool):
+                text = (
+                    "a worker process was killed, which ends the others, too; the system does this "
+                    "where memory is short;"
+                )
+            elif (explained := explain_launcher_error(error)) is not None:
+                text = f"{explained};"
+            else:
+                raise
             again = resume_command(Path(self._config.hydra.sweep.dir))
-            raise UserError(
-                "a worker process was killed, which ends the others, too; the system does this "
-                f"where memory is short; to continue type: {again}"
-            ) from error
+            raise UserError(f"{text} to continue type: {again}") from error
 
 
 @contextmanager
