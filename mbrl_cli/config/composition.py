@@ -15,8 +15,8 @@ from yaml import YAMLError
 
 from mbrl_cli.config.groups import config_dir
 from mbrl_cli.config.hydra_errors import explain_hydra_error
+from mbrl_cli.config.hydra_version import VERSION_BASE
 from mbrl_cli.config.resolvers import register_resolvers
-from mbrl_cli.config.version_base import VERSION_BASE
 from mbrl_cli.errors import UserError
 
 

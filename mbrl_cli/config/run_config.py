@@ -14,7 +14,9 @@ from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
-from omegaconf._utils import get_yaml_loader
+
+# OmegaConf 2.3 and 2.4 define it in different modules; both import it here.
+from omegaconf.basecontainer import get_yaml_loader  # type: ignore[attr-defined]
 
 from mbrl_cli.config.saved_config import (
     CONFIG,

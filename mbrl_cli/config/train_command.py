@@ -26,6 +26,7 @@ from mbrl_cli.config.debug_settings import apply_limits
 from mbrl_cli.config.error_exit import exit_on_user_error
 from mbrl_cli.config.groups import check_user_dir, config_dir
 from mbrl_cli.config.hydra_errors import explain_hydra_error
+from mbrl_cli.config.hydra_version import MAIN_ARGUMENTS
 from mbrl_cli.config.override_check import check_choices, check_group_keys
 from mbrl_cli.config.resolved_config import resolved_config
 from mbrl_cli.config.resolvers import register_resolvers
@@ -34,7 +35,6 @@ from mbrl_cli.config.sweep_record import resume_command
 from mbrl_cli.config.sweeper import ResumableSweeper
 from mbrl_cli.config.targets import make_importable
 from mbrl_cli.config.train_help import train_help
-from mbrl_cli.config.version_base import VERSION_BASE
 from mbrl_cli.errors import disk_fault, printable
 
 
@@ -66,7 +66,7 @@ def launch(argv: Sequence[str]) -> SweepEnd | None:
     sys.argv = ["mbrl" if "-sc" in argv else "mbrl train", *argv]
     shows_trace = "HYDRA_FULL_ERROR" in os.environ
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them
-    main = hydra.main(config_path=str(config_dir()), config_name="train", **VERSION_BASE)(task)
+    main = hydra.main(config_path=str(config_dir()), config_name="train", **MAIN_ARGUMENTS)(task)
     ResumableSweeper.install()
     JobReturn.return_value = property(_result_of_job, _set_result)  # type: ignore[assignment]
     try:
