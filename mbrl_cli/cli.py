@@ -9,8 +9,6 @@ import re
 import sys
 from collections.abc import Callable
 
-from mbrl_cli.commands.config_dir import add_config_dir, prepare_config_dir
-from mbrl_cli.commands.parser import Parser
 from mbrl_cli.commands.saved_run_parser import SavedRunParser
 from mbrl_cli.config.error_exit import exit_on_user_error
 from mbrl_cli.errors import UserError, nearest
@@ -46,13 +44,6 @@ examples:
   mbrl eval outputs/RUN planner=icem planner.horizon=30     another planner
   mbrl eval outputs/RUN planner=mine --config-dir my_configs
                                      the planner in my_configs/planner/mine.yaml
-"""
-LIST_EPILOG = """\
-examples:
-  mbrl list                              the choices of all groups
-  mbrl list planner                      the choices of one group
-  mbrl list planner cem                  the keys of a choice: default, allowed, meaning
-  mbrl list planner cem env=pendulum     the values in a run on pendulum, too
 """
 
 
@@ -156,41 +147,9 @@ def _search(argv: list[str]) -> None:
 
 
 def _list(argv: list[str]) -> None:
-    parser = Parser(
-        command="list",
-        usage="[GROUP [CHOICE [env=NAME]]] [--config-dir DIR]",
-        description="List the choices of each group, or the keys of a choice.",
-        epilog=LIST_EPILOG,
-    )
-    parser.add_argument(
-        "group",
-        nargs="?",
-        metavar="GROUP",
-        help="env, model, planner, agent, logger, callbacks, debug, experiment or hparams_search",
-    )
-    parser.add_argument("choice", nargs="?", metavar="CHOICE", help="a choice of the group")
-    parser.add_argument(
-        "env",
-        nargs="?",
-        metavar="env=NAME",
-        help="show the values in a run on this environment, too",
-    )
-    add_config_dir(parser, "also list the YAML files in DIR, such as DIR/planner/mine.yaml")
-    words = parser.parse_intermixed_args(argv)
-    prepare_config_dir(words.config_dir)
-    from mbrl_cli.config.list_command import list_choices, list_keys
+    from mbrl_cli.commands.list import run
 
-    if words.choice is None:
-        print(list_choices(words.group, words.config_dir), end="")
-        return
-    if "=" in words.choice:
-        parser.error(f"{words.choice}: CHOICE must come before it")
-    env = None
-    if words.env is not None:
-        key, _, env = words.env.partition("=")
-        if key != "env" or not env:
-            raise UserError(f"list {words.env}: unknown word; use env=NAME, such as env=pendulum")
-    print(list_keys(words.group, words.choice, env, words.config_dir), end="")
+    run(argv)
 
 
 def _complete(argv: list[str], commands: list[str]) -> None:

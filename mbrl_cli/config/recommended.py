@@ -1,17 +1,63 @@
-"""Check the values that an environment's YAML recommends (`recommended:`)."""
+"""The values that an environment's YAML recommends (`recommended:`): read and check them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
+from mbrl_cli.config.groups import choices, find_file
 from mbrl_cli.errors import UserError, unknown_key
 
 PIXELS = "pixels"  # section of values for observations that are images
 AGENTS = "agents"  # section of values for single agents, by name
 USE = re.compile(r"\$\{for_env:\s*([^,}\s]+)")
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """A value that an environment recommends for one key."""
+
+    env: str  # the choice of env
+    agent: str | None  # the agent for which it counts; None: for all
+    pixels: bool  # whether it counts for env.obs=pixels only
+    value: Any
+
+    @property
+    def condition(self) -> str:
+        """Return the words with which a run has the value: env=cartpole agent=mbpo."""
+        agent = f" agent={self.agent}" if self.agent else ""
+        return f"env={self.env}{' env.obs=pixels' if self.pixels else ''}{agent}"
+
+
+def recommendations(user_dir: Path | None = None) -> dict[str, list[Recommendation]]:
+    """Return {key of `${for_env:KEY,...}`: its values in all files of the group env}.
+
+    Args:
+        user_dir: the folder of `--config-dir`.
+    """
+    found: dict[str, list[Recommendation]] = {}
+
+    def add(env: str, agent: str | None, pixels: bool, values: Mapping[Any, Any]) -> None:
+        for key, value in values.items():
+            if key == PIXELS:
+                add(env, agent, True, value)
+            elif key == AGENTS:
+                for name, for_agent in value.items():
+                    add(env, str(name), pixels, for_agent)
+            else:
+                entry = Recommendation(env, agent, pixels, value)
+                found.setdefault(str(key), []).append(entry)
+
+    for env in choices("env", user_dir):
+        content = OmegaConf.to_container(OmegaConf.load(find_file("env", env, user_dir)))
+        assert isinstance(content, dict)
+        add(env, None, False, content.get("recommended") or {})
+    return found
 
 
 def check_recommended(recommended: Any, folders: Sequence[Path]) -> None:
