@@ -76,7 +76,7 @@ def _table(group: str, choice: str, keys: Iterable[ChoiceKey]) -> list[str]:
     for key in keys:
         name = full_key(group, key.name)
         cells = [
-            f"`{name}`{{ #{_anchor(group, choice, key)} }}",
+            f"`{name}`{{ #{_anchor(group, choice, key)} .key }}",
             _code({"???": "required", "1/8*": "total_steps/8*"}.get(key.default, key.default)),
             _escaped(key.allowed),
             _escaped(key.comment),
@@ -92,7 +92,11 @@ def _file_table(group: str, keys: Sequence[ChoiceKey]) -> list[str]:
         return ["The file sets nothing.", ""]
     lines = ["| key | value | meaning |", "|---|---|---|"]
     for key in keys:
-        cells = [f"`{full_key(group, key.name)}`", _code(key.default), _escaped(key.comment)]
+        cells = [
+            f"`{full_key(group, key.name)}`{{ .key }}",
+            _code(key.default),
+            _escaped(key.comment),
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
 
