@@ -130,7 +130,7 @@ def _recommended_page(keys: Mapping[str, Mapping[str, Sequence[ChoiceKey]]]) -> 
         "# Recommended values",
         "",
         "The values that environments recommend for a key. A run has a value if its words include "
-        "those of the second column, and do not set the key itself.",
+        "those of the second column, and do not set the key itself. The most specific one counts.",
         "",
     ]
     for name, entries in sections.items():

@@ -95,7 +95,7 @@ def list_key(group: str, name: str, key: str, user_dir: Path | None) -> str:
     if found.recommended:
         values = [format_value(entry.value) for entry in found.recommended]
         column = max(map(len, values))
-        lines += ["", "recommended values:"]
+        lines += ["", "recommended values; the most specific one counts:"]
         for value, entry in zip(values, found.recommended, strict=True):
             lines.append(f"  {value:<{column}}  {entry.condition}")
     selection = "" if group == RUN else f"{group}={name} "
