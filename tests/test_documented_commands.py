@@ -17,7 +17,13 @@ import mbrl_cli
 from mbrl_cli.commands import play
 
 EXECUTED = ("eval", "resume", "play", "runs", "compare", "diagnose", "list")
-ELSEWHERE = ("train", "reproduce", "check", "search", "fork")  # test_documentation.py, test_check_command.py
+ELSEWHERE = (
+    "train",
+    "reproduce",
+    "check",
+    "search",
+    "fork",
+)  # test_documentation.py, test_check_command.py
 SMALL = [
     "total_steps=60", "prefill_steps=20", "eval_every=25", "eval_episodes=1",
     "final_eval_episodes=1", "planner.horizon=3", "planner.population=12", "agent.fit_every=10",

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from mbrl_cli.config.choice_keys import group_keys, run_keys
-from mbrl_cli.config.groups import GROUPS, choices
+from mbrl_cli.config.groups import GROUPS, SPACES, choices
 from mbrl_cli.config.key_reference import reference_pages
 from mbrl_cli.config.recommended import Recommendation, recommendations
 
@@ -57,14 +57,14 @@ def test_every_key_has_a_default_allowed_values_and_a_comment(pages, group):
             assert all(cell.strip() for cell in found[key][:3]), key
 
 
-@pytest.mark.parametrize("group", [*GROUPS, "logger", "experiment"])
+@pytest.mark.parametrize("group", [*GROUPS, "logger", "experiment", SPACES])
 def test_every_choice_has_a_section(pages, group):
     titles = re.findall(r"^## `\w+=(\w+)`$", pages[group], re.MULTILINE)
     assert titles == list(choices(group))
 
 
 def test_every_link_of_the_reference_has_its_target(pages):
-    for page in pages.values():
+    for page in pages.values():  # MkDocs checks them, too
         for name, anchor in re.findall(r"\]\((\w+)\.md(?:#([^)]+))?\)", page):
             assert not anchor or f"#{anchor} " in pages[name], anchor
 

@@ -51,6 +51,7 @@ API = {
         "callbacks.base.Episode replay.buffer.ReplayBuffer",
     ),
 }
+KEY_TABLES: list[str] = []  # of keys/index.md, once they are made
 ONLY_LINK = re.compile(r"^\[[^\]]+\]\((\.\./[^)#]+)(?:#([\w-]+))?\)$", re.MULTILINE)
 LINK = re.compile(r"(?<!\\)(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 FENCE = re.compile(r"(^ *```.*?^ *```[^\n]*$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
@@ -71,7 +72,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for source, page in PAGES.items()
         if source != "README.md"
     }
-    made |= {f"keys/{name}.md": text for name, text in reference_pages().items()}
+    reference = reference_pages()
+    KEY_TABLES.append(reference.pop("index"))
+    made |= {f"keys/{name}.md": text for name, text in reference.items()}
     for page, (title, objects) in API.items():
         made[page] = "\n\n".join(
             [f"# {title}", *(f"::: mbrl_cli.{name}" for name in objects.split())]
@@ -97,6 +100,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         language = {".py": "python", ".yaml": "yaml"}[Path(file).suffix]
         return f'```{language} title="{file}"\n{text}```'
 
+    if uri == "keys/index.md":
+        return f"{markdown}\n\n{KEY_TABLES[-1]}"
     text, position = "", 0
     for match in ONLY_LINK.finditer(markdown):
         text += _linked(markdown[position : match.start()], source, uri) + insert(match)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from mbrl_cli.config.choice_keys import ChoiceKey, file_keys, group_keys, run_keys
-from mbrl_cli.config.groups import GROUPS, choices
+from mbrl_cli.config.groups import GROUPS, SPACES, choices
 from mbrl_cli.config.list_command import RUN, described, full_key
 from mbrl_cli.config.recommended import Recommendation
 from mbrl_cli.config.yaml_values import format_value
@@ -23,6 +23,7 @@ INTRODUCTIONS = {
     "planner": f"Each agent brings its own planner. {PRIORITY.format(group='planner')}",
     "agent": "An agent also selects the model and the planner, unless the command line names them.",
     "logger": "Loggers change no number. Several form a list: `logger=[tensorboard,wandb]`.",
+    SPACES: "A search space has the values that `mbrl search` tries for each key.",
     "experiment": "A recipe holds the settings of a measured run. The command line has priority.",
 }
 HOW_TO_READ = """\
@@ -33,12 +34,12 @@ HOW_TO_READ = """\
 
 
 def reference_pages() -> dict[str, str]:
-    """Return {name of the page: Markdown}: index, one page a group, recommended values."""
+    """Return {name of the page: Markdown}; "index" has tables for docs/keys/index.md."""
     keys: dict[str, dict[str, list[ChoiceKey]]] = {RUN: {"": run_keys()}}
     for group in GROUPS:
         names = ["gym"] if group == "env" else choices(group)  # env=gym has all defaults
         keys[group] = {name: group_keys(group, name) for name in names}
-    for group in ("logger", "experiment"):
+    for group in ("logger", "experiment", SPACES):
         keys[group] = {name: file_keys(group, name) for name in choices(group)}
     pages = {group: _page(group, keys[group]) for group in keys}
     return {"index": _index(keys), **pages, "recommended": _recommended_page(keys)}
@@ -149,16 +150,8 @@ def _recommended_page(keys: Mapping[str, Mapping[str, Sequence[ChoiceKey]]]) -> 
 
 
 def _index(keys: Mapping[str, Mapping[str, Sequence[ChoiceKey]]]) -> str:
-    """Return the first page: the groups, and every key with the choices that have it."""
-    lines = [
-        "# Configuration keys",
-        "",
-        "Every key of a run, with its type, default, bounds and meaning. These pages are generated "
-        "from the constructors and YAML files of this version.",
-        "",
-        "| page | content |",
-        "|---|---|",
-    ]
+    """Return the tables of the first page: the groups; every key with the choices that have it."""
+    lines = ["## Pages", "", "| page | content |", "|---|---|"]
     for group in keys:
         lines.append(f"| [{group}]({group}.md) | {INTRODUCTIONS[group]} |")
     lines += ["| [recommended](recommended.md) | values that environments recommend |", "",
