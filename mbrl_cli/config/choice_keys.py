@@ -24,6 +24,7 @@ from mbrl_cli.run_settings import RunSettings
 OTHER_ALLOWED = {
     "device": "auto, cpu, cuda, cuda:1, ...",
     "threads": "auto or a whole number >= 1",
+    "tags": "a list of words, such as [a,b]",
 }
 
 
@@ -96,8 +97,8 @@ def run_keys(env: str | None = None, user_dir: Path | None = None) -> list[Choic
         ChoiceKey(
             name=name,
             default=format_default(raw[name]),
-            for_env=format_value(config[name]),
-            allowed=describe_type(hints[name]) if name in hints else OTHER_ALLOWED[name],
+            for_env=format_value(_plain(config[name])),
+            allowed=describe_type(hints[name]) if name in hints else OTHER_ALLOWED.get(name, ""),
             comment=comments.get(name, ""),
             recommended=_for_key(raw[name], recommended),
         )
@@ -163,6 +164,10 @@ def _describe(
                 )
             )
     return keys
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
 
 def _comment(comments: Mapping[str, str], key: str) -> str:
