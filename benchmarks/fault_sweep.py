@@ -132,7 +132,8 @@ class FaultSweep:
     def compare(self, restarts: dict[str, str]) -> int:
         """Print a table of the runs and their faults; return the number of runs that differ."""
         differ = 0
-        print("\n| run | fault | restarts | difference |\n|---|---|---|---|")
+        column = "restarts | " if restarts else ""
+        print(f"\n| run | fault | {column}difference |\n|---|---|{'---|' * bool(restarts)}---|")
         for run in RUNS:
             if self.is_finished(run):
                 parts = differing_parts(self.folder(run), outcome(self.root / "reference" / run))
@@ -140,8 +141,9 @@ class FaultSweep:
                 parts = ["not finished"]
             differ += bool(parts)
             print(
-                f"| `{run}` | {self.faults[run] or 'none'} | {restarts.get(run, '')} "
-                f"| {', '.join(parts) or 'none'} |"
+                f"| `{run}` | {self.faults[run] or 'none'} "
+                + f"| {restarts.get(run)} " * bool(restarts)
+                + f"| {', '.join(parts) or 'none'} |"
             )
         print(f"{len(RUNS) - differ} of {len(RUNS)} are equal to the bit")
         return differ
