@@ -79,15 +79,18 @@ def _reproduce(name: str, settings: list[str], user_dir: Path | None) -> None:
     folder = Path(given.setdefault("hydra.sweep.dir", f"outputs/reproduce_{name}"))
 
     from mbrl_cli.api.loading import load_runs
+    from mbrl_cli.commands.sweep_report import report_failures
     from mbrl_cli.config.train_command import launch
     from mbrl_cli.config.versions import collect_versions
     from mbrl_cli.reports.reproduction import Reproduction
 
-    launch([
+    end = launch([
         "-m", f"experiment={name}", f"seed={','.join(map(str, seeds))}",
         *(f"{key}={value}" for key, value in given.items()),
         *(["--config-dir", str(user_dir)] if user_dir is not None else []),
     ])  # fmt: skip
+    if end is not None:
+        report_failures(end)
     returns = {run.seed: run.final_return for run in load_runs(folder, config_dir=user_dir)}
     finished = [value for seed in seeds if (value := returns.get(seed)) is not None]
     if len(finished) < len(seeds):

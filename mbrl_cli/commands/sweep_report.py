@@ -21,7 +21,6 @@ MIN_WIDTH = 40
 def report_sweep(end: SweepEnd) -> None:
     """Print the end of a sweep; exit with the code of the first failed job if one failed."""
     from mbrl_cli.api.loading import load_runs
-    from mbrl_cli.config.sweep_record import resume_command
     from mbrl_cli.reports.compare_options import CompareOptions
     from mbrl_cli.reports.compare_runs import compare_runs
     from mbrl_cli.reports.comparison_text import comparison_text
@@ -37,17 +36,23 @@ def report_sweep(end: SweepEnd) -> None:
             print(f"\n{comparison_text(comparison, width)}")
             word = shlex.quote(str(end.folder))
             print(f"next      mbrl compare {word} --html report.html")
-    if not end.failures:
-        return
+    report_failures(end)
+    if end.failures:
+        raise SystemExit(end.exit_code)
+
+
+def report_failures(end: SweepEnd) -> None:
+    """Print one line for each failed job on stderr, and the command that tries them again."""
+    from mbrl_cli.config.sweep_record import resume_command
+
     again = f"to try again type: {resume_command(end.folder)}"
     is_one = len(end.failures) == 1
     for name, failure in end.failures.items():
         text = f"mbrl: {name} failed: {failure}{_more(end.folder / name)}"
         text += f"; {again}" if is_one else ""
         print(printable(" ".join(text.split())), file=sys.stderr)
-    if not is_one:
+    if len(end.failures) > 1:
         print(f"mbrl: {len(end.failures)} jobs failed; {again}", file=sys.stderr)
-    raise SystemExit(end.exit_code)
 
 
 def _more(folder: Path) -> str:
