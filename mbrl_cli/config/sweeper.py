@@ -9,7 +9,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
@@ -19,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mbrl_cli.config.launcher_errors import explain_launcher_error
 from mbrl_cli.config.sweep_end import SweepEnd
+from mbrl_cli.config.sweep_jobs import is_basic
 from mbrl_cli.config.sweep_record import read_sweep, resume_command
 from mbrl_cli.config.sweep_stop import JOBLIB, JobsUntilStop, stop_after_workers
 from mbrl_cli.errors import StopRequested, UserError
@@ -42,7 +42,6 @@ class ResumableSweeper(Sweeper):
 
     Args:
         max_batch_size: the largest number of jobs that the launcher gets at once; None: all.
-        params: key -> values of a sweep that a YAML file defines.
 
     Attributes:
         end: the end of the latest sweep of this process; Hydra does not return it.
@@ -50,7 +49,7 @@ class ResumableSweeper(Sweeper):
 
     end: SweepEnd | None = None
 
-    def __init__(self, max_batch_size: int | None, params: dict[str, str] | None = None) -> None:
+    def __init__(self, max_batch_size: int | None = None) -> None:
         self._max_batch_size = max_batch_size
         self._config: DictConfig | None = None
         self._launcher: Launcher | None = None
@@ -58,8 +57,7 @@ class ResumableSweeper(Sweeper):
     @classmethod
     def install(cls) -> None:
         """Use this class in the place of Hydra's."""
-        name = f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"
-        Plugins.instance().class_name_to_class[name] = cls
+        Plugins.instantiate_sweeper = _instantiate_sweeper  # type: ignore[method-assign,assignment]
         cls.end = None
 
     def setup(
@@ -112,6 +110,26 @@ class ResumableSweeper(Sweeper):
                 raise
             again = resume_command(Path(self._config.hydra.sweep.dir))
             raise UserError(f"{text} to continue type: {again}") from error
+
+
+_hydras_sweeper = Plugins.instantiate_sweeper
+
+
+def _instantiate_sweeper(
+    plugins: Plugins,
+    *,
+    hydra_context: HydraContext,
+    task_function: TaskFunction,
+    config: DictConfig,
+) -> Sweeper:
+    """Return our sweeper for all combinations of values, and Hydra's for every other choice."""
+    if not is_basic(config):
+        return _hydras_sweeper(
+            plugins, hydra_context=hydra_context, task_function=task_function, config=config
+        )
+    sweeper = ResumableSweeper(config.hydra.sweeper.get("max_batch_size"))
+    sweeper.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+    return sweeper
 
 
 @contextmanager
