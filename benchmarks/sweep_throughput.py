@@ -29,7 +29,7 @@ from pathlib import Path
 
 MBRL = [sys.executable, "-m", "mbrl_cli"]
 JOB = [
-    "env=pendulum", "agent=pets", "total_steps=400", "prefill_steps=200", "eval_every=0",
+    "env=pendulum", "agent=pets", "total_steps=1200", "prefill_steps=200", "eval_every=0",
     "final_eval_episodes=1", "console=false", "device=cpu",
 ]  # fmt: skip
 PARALLEL = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
