@@ -15,7 +15,6 @@ import posixpath
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -57,18 +56,12 @@ LINK = re.compile(r"(?<!\\)(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 FENCE = re.compile(r"(^ *```.*?^ *```[^\n]*$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 
 
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Replace the entry of a folder in the navigation by its pages."""
-    config.nav = _expanded(config.nav)
-    return config
-
-
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are made from files outside of docs/."""
     from mbrl_cli.config.key_reference import reference_pages
 
     made = {
-        page: (ROOT / source).read_text(encoding="utf-8")
+        page: _one_title((ROOT / source).read_text(encoding="utf-8"))
         for source, page in PAGES.items()
         if source != "README.md"
     }
@@ -109,21 +102,19 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return text + _linked(markdown[position:], source, uri)
 
 
-def _expanded(entries: Any) -> list[Any]:
-    """Return entries of the navigation in which `folder/` is the list of the folder's pages."""
-    found: list[Any] = []
-    for entry in entries:
-        title, value = next(iter(entry.items())) if isinstance(entry, dict) else (None, entry)
-        if isinstance(value, list):
-            found.append({title: _expanded(value)})
-        elif value.endswith("/"):
-            names = sorted(path.name for path in (ROOT / "docs" / value).glob("*.md"))
-            names.sort(key=lambda name: name != "index.md")
-            if names:
-                found.append({title: [f"{value}{name}" for name in names]})
-        else:
-            found.append(entry)
-    return found
+def _one_title(text: str) -> str:
+    """Return a text whose second title, and all headings after it, are one level lower.
+
+    The table of contents of a page has the headings below its first title alone.
+    """
+    lines, titles, is_code = [], 0, False
+    for line in text.splitlines():
+        is_code ^= line.startswith("```")
+        if line.startswith("#") and not is_code:
+            titles += line.startswith("# ")
+            line = f"#{line}" if titles > 1 else line
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def _section(text: str, anchor: str) -> str:

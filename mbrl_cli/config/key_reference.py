@@ -11,7 +11,7 @@ from mbrl_cli.config.list_command import RUN, described, full_key
 from mbrl_cli.config.recommended import Recommendation
 from mbrl_cli.config.yaml_values import format_value
 
-MAX_CONDITIONS = 12  # recommended values in one cell; more of them have a link instead
+MAX_CONDITIONS = 6  # recommended values in one cell; more of them have a link instead
 SPECIAL = re.compile(r"([\\*_\[\]<>|#])")
 
 PRIORITY = "`{group}=NAME` on the command line has priority."
@@ -81,7 +81,7 @@ def _table(group: str, choice: str, keys: Iterable[ChoiceKey]) -> list[str]:
             _code({"???": "required", "1/8*": "total_steps/8*"}.get(key.default, key.default)),
             _escaped(key.allowed),
             _escaped(key.comment),
-            _recommended_cell(key),
+            _recommended_cell(group, key),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
@@ -102,9 +102,10 @@ def _file_table(group: str, keys: Sequence[ChoiceKey]) -> list[str]:
     return [*lines, ""]
 
 
-def _recommended_cell(key: ChoiceKey) -> str:
+def _recommended_cell(group: str, key: ChoiceKey) -> str:
     if len(key.recommended) > MAX_CONDITIONS:
-        return f"[{len(key.recommended)} values](recommended.md#{key.name.replace('.', '-')})"
+        anchor = full_key(group, key.name).replace(".", "-")
+        return f"[{len(key.recommended)} values](recommended.md#{anchor})"
     return "; ".join(
         f"{_code(value)}: {', '.join(entry.condition.removeprefix('env=') for entry in entries)}"
         for value, entries in _by_value(key.recommended).items()
