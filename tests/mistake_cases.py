@@ -47,7 +47,7 @@ COMMAND_LINE = [
     ("train video=true", 2, "video: unknown key; did you mean eval_video?"),
     ("train experiment=foo", 2, "experiment=foo: unknown experiment; allowed are dreamer_cart"),
     ("train -m hydra/sweeper=optuna seed=0,1", 2, "type: pip install hydra-optuna-sweeper"),
-    ("train hydra/launcher=joblib", 2, 'type: pip install -c constraints.txt ".[joblib]"'),
+    ("train hydra/launcher=rq", 2, "type: pip install hydra-rq-launcher"),
     ("train hydra/launcher=ray -m seed=0,1", 2, "type: pip install -r requirements-ray.txt"),
     ("train hydra/sweeper=optun", 2, "hydra/sweeper=optun: unknown hydra/sweeper; allowed are"),
     ("train experiment=muzero", 2, "experiment=muzero: unknown experiment; did you mean muzero_"),
