@@ -164,6 +164,11 @@ def _complete(argv: list[str], commands: list[str]) -> None:
     if argv and argv[0].startswith("query") and not space:
         print("\n".join(name for name in commands if name.startswith(command)))
         return
+    if argv and argv[0].startswith("query") and command == "list":
+        from mbrl_cli.commands.list import complete
+
+        print("\n".join(complete(rest.split(" "))))
+        return
     if argv and argv[0].startswith("query") and command != "train":
         return
     if space:

@@ -70,8 +70,9 @@ def test_help_and_version_import_no_large_package(tmp_path: Path) -> None:
 def test_list_describes_every_choice(tmp_path: Path) -> None:
     shown = run_mbrl("list", cwd=tmp_path).stdout
     for word in ("cartpole_continuous", "gaussian_ensemble", "random_shooting", "pets"):
-        (line,) = [line for line in shown.splitlines() if line.split()[:1] == [word]]
-        assert len(line.split()) > 2, f"{word} has no description"
+        lines = [line for line in shown.splitlines() if line.split()[:1] == [word]]
+        assert lines, word
+        assert all(len(line.split()) > 2 for line in lines), f"{word} has no description"
 
 
 def test_list_of_a_choice_shows_default_recommended_value_allowed_values_and_comment(mbrl):

@@ -121,6 +121,24 @@ def test_a_mistake_in_the_words_of_list_is_explained(mbrl, words, text):
     assert text in done.err
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("pl", ["planner"]),
+        ("planner i", ["icem"]),
+        ("planner cem hor", ["horizon"]),
+        ("agent mbpo sac.disc", ["sac.discount"]),
+        ("run total", ["total_steps"]),
+        ("planner cem env=pen", ["env=pendulum"]),
+        ("nothing cem ", []),
+    ],
+)
+def test_the_shell_completes_groups_choices_and_keys(mbrl, monkeypatch, line, words):
+    monkeypatch.setenv("COMP_LINE", f"mbrl list {line}")
+    monkeypatch.setenv("COMP_POINT", str(len(f"mbrl list {line}")))
+    assert mbrl("-sc", "query=bash").out.split() == words
+
+
 class _Loader(yaml.SafeLoader):
     """Loader for mkdocs.yml, which names a function of Python."""
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from mbrl_cli.commands.config_dir import add_config_dir, prepare_config_dir
 from mbrl_cli.commands.parser import Parser
+from mbrl_cli.config.groups import GROUPS, LISTED, choices
 from mbrl_cli.config.list_command import GROUPS_AND_SPACES, RUN, list_choices, list_key, list_keys
+from mbrl_cli.config.run_level_keys import run_level_keys
+from mbrl_cli.config.yaml_comments import composed_comments
 from mbrl_cli.errors import UserError
 
 EPILOG = """\
@@ -55,6 +58,30 @@ def run(argv: list[str]) -> None:
         print(list_key(group, plain[1], plain[2], words.config_dir), end="")
     else:
         parser.error(f"{plain[3]}: is one word too many")
+
+
+def complete(words: list[str]) -> list[str]:
+    """Return what the last word can become: groups, then choices, keys or env=NAME; no torch.
+
+    Args:
+        words: those behind `mbrl list`; the last one may be empty.
+    """
+    before, last = [word for word in words[:-1] if word], words[-1]
+    if last.startswith("env="):
+        found = [f"env={name}" for name in choices("env")]
+    elif not before:
+        found = [*GROUPS_AND_SPACES, RUN]
+    elif before == [RUN]:
+        found = [key for key in run_level_keys() if key not in LISTED]
+    elif len(before) == 1 and before[0] in GROUPS_AND_SPACES:
+        found = list(choices(before[0]))
+    elif len(before) == 2 and before[0] in GROUPS and before[1] in choices(before[0]):
+        keys = composed_comments([f"{before[0]}={before[1]}"], None)
+        of_group = (key.partition(".") for key in keys)
+        found = [key for group, _, key in of_group if group == before[0] and key]
+    else:
+        found = []
+    return [word for word in found if word.startswith(last)]
 
 
 def _env(words: list[str]) -> str | None:
