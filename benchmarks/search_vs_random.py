@@ -1,0 +1,127 @@
+"""Compare `mbrl search` with random search that takes at least twice its environment steps.
+
+    python benchmarks/search_vs_random.py --task cartpole_sac --folder outputs/search_vs_random
+    python benchmarks/search_vs_random.py --task cartpole_cem --folder outputs/search_vs_random
+    python benchmarks/search_vs_random.py --task pendulum_mlp --folder outputs/search_vs_random
+
+Both searches are repeated with each of five search seeds. The best trial of each is trained again
+on run seeds that no search has used; the mean return of those runs is its score. The same command
+continues where it was stopped. The search is `sampler=tpe` with pruning and promotion, the other
+`sampler=random pruning=false`. Environment steps are those of training; in both kinds the
+evaluations of a run are the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from forked_mbrl import import_everything, start_mbrl, wait_for
+
+from mbrl_cli.api.loading import load_run
+from mbrl_cli.reports.aggregates import mean
+from mbrl_cli.reports.bootstrap import bootstrap_interval
+from mbrl_cli.search.definition import Definition
+from mbrl_cli.search.journal import Journal
+from mbrl_cli.search.report import Report
+
+SEARCH_SEEDS = range(5)
+RUN_SEEDS = "0,1"
+SCORE_SEEDS = (20, 21, 22)
+TRIALS, RANDOM_TRIALS = 12, 9
+COMMON = ["console=false", "device=cpu", "logger=csv", "eval_episodes=4", "final_eval_episodes=10"]
+TASKS = {
+    "cartpole_sac": [
+        "env=cartpole", "agent=sac", "total_steps=900", "prefill_steps=60", "eval_every=100",
+        "env.max_episode_steps=100", "agent.hidden=[32,32]", "agent.batch_size=64",
+        "agent.learning_rate=tag(log,interval(1e-4,1e-2))", "agent.updates_per_step=0.5,1",
+        "agent.target_rate=tag(log,interval(2e-3,1e-1))",
+        "agent.initial_temperature=tag(log,interval(0.02,2.0))",
+    ],
+    "cartpole_cem": [
+        "env=cartpole", "agent=mpc", "model=linear", "planner=cem", "total_steps=270",
+        "prefill_steps=20", "eval_every=30", "env.max_episode_steps=100",
+        "planner.horizon=int(interval(2,30))", "planner.population=tag(log,int(interval(5,60)))",
+        "planner.iterations=1,2", "planner.elite_ratio=interval(0.05,0.8)",
+        "planner.noise_beta=interval(0.0,3.0)", "agent.fit_every=10,30,90",
+    ],
+    "pendulum_mlp": [
+        "env=pendulum", "agent=mpc", "model=mlp", "planner=cem", "total_steps=900",
+        "prefill_steps=90", "eval_every=100", "agent.fit_every=100",
+        "planner.horizon=int(interval(5,30))", "planner.population=10,20,40",
+        "planner.elite_ratio=interval(0.05,0.5)", "planner.noise_beta=interval(0.0,3.0)",
+        "model.learning_rate=tag(log,interval(3e-4,1e-2))",
+    ],
+}  # fmt: skip
+KINDS = {
+    "search": [f"trials={TRIALS}"],
+    "random": [f"trials={RANDOM_TRIALS}", "sampler=random", "pruning=false"],
+}
+
+
+class Result(NamedTuple):
+    """One search: the environment steps of its runs, and the score of its best trial."""
+
+    steps: int
+    score: float
+
+
+def run_mbrl(words: list[str], folder: Path) -> None:
+    """Run a command to its end in a forked process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    done = wait_for(start_mbrl(words, folder), folder)
+    assert done.code == 0, (words, done)
+
+
+def measure(task: str, kind: str, seed: int, root: Path) -> Result:
+    """Search with one search seed, or continue it, and score its best trial."""
+    folder = root / task / f"{kind}_{seed}"
+    words = [*TASKS[task], *COMMON, *KINDS[kind], f"seeds={RUN_SEEDS}", f"search_seed={seed}"]
+    run_mbrl(["search", *words, f"hydra.sweep.dir={folder}"], folder.with_name(f"{kind}_output"))
+    definition, records = Definition.load(folder, trust=True), Journal(folder).records()
+    best = Report(definition, records).best
+    assert best is not None
+    returns = []
+    for run_seed in SCORE_SEEDS:
+        score = folder / f"score_{run_seed}"
+        if not (score / "config.yaml").exists():
+            run = [*definition.run_words(best.values), f"seed={run_seed}"]
+            run_mbrl(["train", *run, f"hydra.run.dir={score}"], folder.with_name("score_output"))
+        elif load_run(score).final_return is None:
+            run_mbrl(["resume", str(score)], folder.with_name("score_output"))
+        value = load_run(score).final_return
+        assert value is not None
+        returns.append(value)
+    result = Result(sum(record.steps for record in records), float(np.mean(returns)))
+    print(f"{kind:<7} seed {seed}  {result.steps:>7,} steps  score {result.score:.1f}", flush=True)
+    return result
+
+
+def main() -> None:
+    """Print one line for each search, and the difference of the scores."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--task", choices=TASKS, required=True)
+    parser.add_argument("--folder", type=Path, required=True)
+    options = parser.parse_args()
+    import_everything()
+    results = {
+        kind: [measure(options.task, kind, seed, options.folder.absolute())
+               for seed in SEARCH_SEEDS]
+        for kind in KINDS
+    }  # fmt: skip
+    steps = {kind: sum(r.steps for r in found) for kind, found in results.items()}
+    scores = {kind: np.array([r.score for r in found]) for kind, found in results.items()}
+    difference = scores["search"] - scores["random"]
+    interval = bootstrap_interval([difference], mean, np.random.default_rng(0))
+    print(
+        f"{options.task}: search {scores['search'].mean():.1f}, random "
+        f"{scores['random'].mean():.1f}, difference {difference.mean():+.1f} "
+        f"[{float(interval.low):.1f} to {float(interval.high):.1f}] with "
+        f"{steps['search'] / steps['random']:.2f} of the environment steps"
+    )
+
+
+if __name__ == "__main__":
+    main()
