@@ -132,6 +132,12 @@ def test_a_mistake_is_one_line(mbrl, words, text):
     assert not Path("outputs").exists()
 
 
+def test_a_space_is_not_for_a_single_run(mbrl):
+    done = mbrl("train", "env=cartpole", "hparams_search=cem")
+    assert done.code == 2
+    assert "hparams_search=cem: is a search space; type mbrl search hparams_search=cem" in done.err
+
+
 def test_a_missing_extra_is_named(mbrl, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     done = mbrl("search", *SEARCH)

@@ -211,6 +211,14 @@ def test_the_journal_survives_a_writer_that_was_killed_in_a_line(tmp_path):
     assert all(json.loads(line) for line in (tmp_path / JOURNAL).read_text().splitlines())
 
 
+def test_a_damaged_journal_is_named(tmp_path):
+    Journal(tmp_path)
+    with (tmp_path / JOURNAL).open("a") as file:
+        file.write("no json\n{}\n")
+    with pytest.raises(UserError, match=r"journal.log: is damaged \(JSONDecodeError"):
+        Journal(tmp_path)
+
+
 def test_the_table_has_the_complete_trials_first_and_the_command_of_the_best():
     space = [parse_parameter("planner.horizon=int(interval(0,9))")]
     definition = Definition(("env=cartpole",), tuple(space), Settings(seeds=(0, 1)), (100, 300))

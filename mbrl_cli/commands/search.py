@@ -83,7 +83,7 @@ def _search(words: list[str], config_dir: Path | None) -> None:
     own = {field.name for field in dataclasses.fields(Settings)}
     given: dict[str, str] = {}
     others = []
-    for word in prepare_words(words, config_dir):
+    for word in words:
         key, _, value = word.partition("=")
         if key in (*own, SPACES, "hydra.sweep.dir"):
             given[key] = value
@@ -91,8 +91,9 @@ def _search(words: list[str], config_dir: Path | None) -> None:
             raise UserError(f"{word}: each trial has several; type seeds={value}")
         else:
             others.append(word)
+    others = prepare_words(others, config_dir)
     space, fixed = read_space(given.pop(SPACES, None), others, config_dir)
-    folder = given.pop("hydra.sweep.dir", "").strip("'")
+    folder = given.pop("hydra.sweep.dir", "")
     definition, run = Definition.checked(fixed, space, Settings.of_words(given), config_dir)
     names = (run.choices[group] for group in ("env", "agent", "planner"))
     start_search(Path(folder or f"outputs/search_{'_'.join(map(str, names))}"), definition)

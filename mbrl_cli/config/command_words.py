@@ -8,7 +8,7 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from mbrl_cli.config.groups import GROUPS, LISTED, choices
+from mbrl_cli.config.groups import GROUPS, LISTED, SPACES, choices
 from mbrl_cli.config.run_level_keys import run_level_keys
 from mbrl_cli.errors import UserError, nearest
 
@@ -52,6 +52,8 @@ def prepare_words(argv: Sequence[str], user_dir: Path | None = None) -> list[str
             options.append(words.pop(0))
     for word in overrides:
         _refuse_bare_word(word, user_dir)
+        if word.startswith(f"{SPACES}="):
+            raise UserError(f"{word}: is a search space; type mbrl search {word} key=value ...")
     is_sweep = any(option in SWEEP for option in options)
     if is_sweep and any(option.partition("=")[0] in ("--cfg", "-c") for option in options):
         raise UserError("--cfg: shows the config of one run; leave out -m")

@@ -17,6 +17,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from mbrl_cli.errors import UserError
 from mbrl_cli.run_files import check_regular, open_regular
 from mbrl_cli.search.trial_record import End, SeedResult, TrialRecord
 
@@ -45,7 +46,7 @@ class Journal:
         self._lock = folder / LOCK
         check_regular(self._path)
         set_verbosity(WARNING)
-        with self.exclusive():
+        with self.exclusive(), self._damage_as_user_error():
             self._storage = JournalStorage(
                 JournalFileBackend(str(self._path), _NoLock(str(self._path)))
             )
@@ -73,7 +74,8 @@ class Journal:
 
     def records(self) -> list[TrialRecord]:
         """Return all trials by number."""
-        return [_record(trial) for trial in self._storage.get_all_trials(self._study)]
+        with self._damage_as_user_error():
+            return [_record(trial) for trial in self._storage.get_all_trials(self._study)]
 
     def add(
         self, values: dict[str, Any], distributions: dict[str, BaseDistribution], rung: int
@@ -108,6 +110,15 @@ class Journal:
         state = next(state for state, name in ENDS.items() if name == end)
         values = [record.mean(record.rung)] if end == "complete" else None
         self._storage.set_trial_state_values(record.trial_id, state, values)
+
+    @contextmanager
+    def _damage_as_user_error(self) -> Iterator[None]:
+        """Raise a UserError that names the file if its content is not a journal of a search."""
+        try:
+            yield
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise UserError(f"{self._path}: is damaged ({reason})") from error
 
 
 class _NoLock(JournalFileOpenLock):
