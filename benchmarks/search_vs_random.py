@@ -1,8 +1,8 @@
 """Compare `mbrl search` with random search that takes at least twice its environment steps.
 
-    python benchmarks/search_vs_random.py --task cartpole_sac --folder outputs/search_vs_random
-    python benchmarks/search_vs_random.py --task cartpole_cem --folder outputs/search_vs_random
+    python benchmarks/search_vs_random.py --task point_mass --folder outputs/search_vs_random
     python benchmarks/search_vs_random.py --task pendulum_mlp --folder outputs/search_vs_random
+    python benchmarks/search_vs_random.py --task cartpole_sac --folder outputs/search_vs_random
 
 Both searches are repeated with each of five search seeds. The best trial of each is trained again
 on run seeds that no search has used; the mean return of those runs is its score. The same command
@@ -14,6 +14,7 @@ evaluations of a run are the same.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,23 +30,17 @@ from mbrl_cli.search.report import Report
 
 SEARCH_SEEDS = range(5)
 RUN_SEEDS = "0,1"
-SCORE_SEEDS = (20, 21, 22)
-TRIALS, RANDOM_TRIALS = 12, 9
-COMMON = ["console=false", "device=cpu", "logger=csv", "eval_episodes=4", "final_eval_episodes=10"]
+SCORE_SEEDS = (20, 21)
+TRIALS, RANDOM_TRIALS = 10, 7
+COMMON = ["console=false", "device=cpu", "logger=csv", "eval_episodes=4", "final_eval_episodes=20"]
+EXAMPLES = Path(__file__).parent.parent / "examples"
 TASKS = {
-    "cartpole_sac": [
-        "env=cartpole", "agent=sac", "total_steps=900", "prefill_steps=60", "eval_every=100",
-        "env.max_episode_steps=100", "agent.hidden=[32,32]", "agent.batch_size=64",
-        "agent.learning_rate=tag(log,interval(1e-4,1e-2))", "agent.updates_per_step=0.5,1",
-        "agent.target_rate=tag(log,interval(2e-3,1e-1))",
-        "agent.initial_temperature=tag(log,interval(0.02,2.0))",
-    ],
-    "cartpole_cem": [
-        "env=cartpole", "agent=mpc", "model=linear", "planner=cem", "total_steps=270",
-        "prefill_steps=20", "eval_every=30", "env.max_episode_steps=100",
-        "planner.horizon=int(interval(2,30))", "planner.population=tag(log,int(interval(5,60)))",
-        "planner.iterations=1,2", "planner.elite_ratio=interval(0.05,0.8)",
-        "planner.noise_beta=interval(0.0,3.0)", "agent.fit_every=10,30,90",
+    "point_mass": [
+        "--config-dir", str(EXAMPLES / "configs"), "env=point_mass", "agent=mpc", "model=linear",
+        "planner=random_shooting", "total_steps=360", "prefill_steps=20", "eval_every=40",
+        "env.max_episode_steps=20", "planner.horizon=int(interval(2,20))",
+        "planner.population=tag(log,int(interval(3,40)))", "planner.noise_beta=interval(0.0,3.0)",
+        "agent.fit_every=20,60",
     ],
     "pendulum_mlp": [
         "env=pendulum", "agent=mpc", "model=mlp", "planner=cem", "total_steps=900",
@@ -53,6 +48,13 @@ TASKS = {
         "planner.horizon=int(interval(5,30))", "planner.population=10,20,40",
         "planner.elite_ratio=interval(0.05,0.5)", "planner.noise_beta=interval(0.0,3.0)",
         "model.learning_rate=tag(log,interval(3e-4,1e-2))",
+    ],
+    "cartpole_sac": [
+        "env=cartpole", "agent=sac", "total_steps=3600", "prefill_steps=200", "eval_every=400",
+        "env.max_episode_steps=200", "agent.hidden=[64,64]", "agent.batch_size=64",
+        "agent.learning_rate=tag(log,interval(1e-4,1e-2))", "agent.updates_per_step=0.5,1",
+        "agent.target_rate=tag(log,interval(2e-3,1e-1))",
+        "agent.initial_temperature=tag(log,interval(0.02,2.0))",
     ],
 }  # fmt: skip
 KINDS = {
@@ -88,6 +90,8 @@ def measure(task: str, kind: str, seed: int, root: Path) -> Result:
         score = folder / f"score_{run_seed}"
         if not (score / "config.yaml").exists():
             run = [*definition.run_words(best.values), f"seed={run_seed}"]
+            if definition.config_dir is not None:
+                run += ["--config-dir", str(definition.config_dir)]
             run_mbrl(["train", *run, f"hydra.run.dir={score}"], folder.with_name("score_output"))
         elif load_run(score).final_return is None:
             run_mbrl(["resume", str(score)], folder.with_name("score_output"))
@@ -105,12 +109,12 @@ def main() -> None:
     parser.add_argument("--task", choices=TASKS, required=True)
     parser.add_argument("--folder", type=Path, required=True)
     options = parser.parse_args()
+    sys.path.append(str(EXAMPLES))  # the example environments are modules there
     import_everything()
-    results = {
-        kind: [measure(options.task, kind, seed, options.folder.absolute())
-               for seed in SEARCH_SEEDS]
-        for kind in KINDS
-    }  # fmt: skip
+    results: dict[str, list[Result]] = {kind: [] for kind in KINDS}
+    for seed in SEARCH_SEEDS:
+        for kind in KINDS:
+            results[kind].append(measure(options.task, kind, seed, options.folder.absolute()))
     steps = {kind: sum(r.steps for r in found) for kind, found in results.items()}
     scores = {kind: np.array([r.score for r in found]) for kind, found in results.items()}
     difference = scores["search"] - scores["random"]

@@ -16,7 +16,7 @@ from mbrl_cli.search.settings import Settings
 RUN = [
     "env=gridworld", "agent=mpc", "model=linear", "planner=random_shooting", "total_steps=90",
     "prefill_steps=10", "eval_every=15", "eval_episodes=1", "final_eval_episodes=1",
-    "env.max_episode_steps=10", "agent.fit_every=20", "planner.population=5", "device=cpu",
+    "env.max_episode_steps=4", "agent.fit_every=20", "planner.population=5", "device=cpu",
 ]  # fmt: skip
 SEARCH = [*RUN, "planner.horizon=int(interval(2,6))", "trials=3", "seeds=0,1"]
 

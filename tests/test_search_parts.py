@@ -91,25 +91,34 @@ def test_both_ends_of_every_space_can_be_built(name):
 
 
 @pytest.mark.parametrize(
-    ("total", "every", "prefill", "expected"),
+    ("total", "every", "prefill", "limit", "min_steps", "expected"),
     [
-        (9000, 1000, 500, [1000, 3000, 9000]),
-        (10_000, 1250, 500, [1250, 3750, 10_000]),  # 3333 and 1111, rounded to evaluations
-        (9000, 1000, 1000, [2000, 3000, 9000]),  # at 1000 all actions were random
-        (900, 500, 100, [500, 900]),
+        (9000, 1000, 500, 0, 0, [1000, 3000, 9000]),
+        (10_000, 1250, 500, 0, 0, [1250, 3750, 10_000]),  # 3333 and 1111, rounded to evaluations
+        (9000, 1000, 1000, 0, 0, [2000, 3000, 9000]),  # at 1000 all actions were random
+        (9000, 1000, 500, 600, 0, [2000, 3000, 9000]),  # the prefill may end at 1100
+        (900, 500, 100, 500, 0, [500, 900]),  # no evaluation is after 600
+        (9000, 1000, 500, 0, 2500, [3000, 9000]),
     ],
 )
-def test_rungs_are_evaluations_after_the_prefill(total, every, prefill, expected):
+def test_rungs_are_evaluations_after_the_prefill(total, every, prefill, limit, min_steps, expected):
     run = RunSettings(total_steps=total, eval_every=every, prefill_steps=prefill)
-    assert rungs_of(run, 3, True) == expected
-    assert rungs_of(run, 3, False) == [total]
+    assert rungs_of(run, limit, 3, min_steps) == expected
 
 
-@pytest.mark.parametrize(("every", "prefill"), [(0, 10), (100, 10), (30, 90)])
-def test_a_run_without_an_evaluation_is_refused(every, prefill):
+@pytest.mark.parametrize(
+    ("every", "prefill", "min_steps", "text"),
+    [
+        (0, 10, 0, "eval_every=0: the run has no evaluation between the prefill"),
+        (100, 10, 0, "eval_every=100: the run has no evaluation"),
+        (30, 90, 0, "eval_every=30: the run has no evaluation"),
+        (10, 10, 95, "type a smaller min_steps, or pruning=false"),
+    ],
+)
+def test_a_run_without_an_evaluation_is_refused(every, prefill, min_steps, text):
     run = RunSettings(total_steps=100, eval_every=every, prefill_steps=prefill)
-    with pytest.raises(UserError, match=f"eval_every={every}: the run has no evaluation between"):
-        rungs_of(run, 3, True)
+    with pytest.raises(UserError, match=text):
+        rungs_of(run, 0, 3, min_steps)
 
 
 def jobs_of(schedule, returns):

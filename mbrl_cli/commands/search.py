@@ -20,6 +20,7 @@ settings:
   seeds=0,1,2          runs of each trial
   sampler=tpe          tpe or random
   pruning=true         false: every trial runs to its end
+  min_steps=3000       trials are not compared before; default: the end of the prefill
   reduction=3          one trial in 3 is promoted to 3 times its steps
   brackets=1           Hyperband: further groups of trials that start with more steps
   search_seed=0        of the sampler

@@ -55,7 +55,12 @@ class Definition:
         middle = [f"{parameter.key}={_middle(parameter)}" for parameter in space]
         run = ComposedRun([*words, *middle, "console=false"], config_dir)
         run.check()
-        rungs = rungs_of(run.settings(), settings.reduction, settings.pruning)
+        rungs = [run.settings().total_steps]
+        if settings.pruning:
+            env = run.new_env()
+            limit = env.spec.max_episode_steps or 0
+            env.close()
+            rungs = rungs_of(run.settings(), limit, settings.reduction, settings.min_steps)
         if settings.brackets > len(rungs):
             raise UserError(
                 f"brackets={settings.brackets}: must be {len(rungs)} or less, the number of steps "

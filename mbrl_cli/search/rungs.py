@@ -6,32 +6,38 @@ from mbrl_cli.errors import UserError
 from mbrl_cli.run_settings import RunSettings
 
 
-def rungs_of(run: RunSettings, reduction: int, pruning: bool) -> list[int]:
+def rungs_of(run: RunSettings, episode_limit: int, reduction: int, min_steps: int) -> list[int]:
     """Return the steps of the rungs, ascending; the last one is `total_steps`.
 
-    Each rung has 1 / `reduction` of the steps of the next one, rounded to an evaluation of the run,
-    which is after the prefill: before it all trials act randomly.
+    Each rung has 1 / `reduction` of the steps of the next one, rounded to an evaluation of the run.
+    The first one is after the prefill, which ends with an episode: before it all trials act
+    randomly.
 
     Args:
         run: settings of the runs.
+        episode_limit: steps of an episode at most; 0: unknown.
         reduction: ratio of the steps of two rungs.
-        pruning: false: the last rung is the only one.
+        min_steps: steps of the first rung at least.
 
     Raises:
         UserError: if the run has no evaluation at which trials can be compared.
     """
-    if not pruning:
-        return [run.total_steps]
-    every = run.eval_every
-    first = (run.prefill_steps // every + 1) * every if every else run.total_steps
-    if first >= run.total_steps:
+    every, total = run.eval_every, run.total_steps
+    if every == 0:
+        first = total
+    else:
+        latest_end = run.prefill_steps + episode_limit
+        end_of_prefill = latest_end if latest_end + every < total else run.prefill_steps
+        first = max((end_of_prefill // every + 1) * every, -(-min_steps // every) * every)
+    if first >= total:
+        shown = f"min_steps={min_steps}" if min_steps else f"eval_every={every}"
         raise UserError(
-            f"eval_every={every}: the run has no evaluation between prefill_steps="
-            f"{run.prefill_steps} and total_steps={run.total_steps}, at which trials are compared; "
-            "type a smaller eval_every, or pruning=false"
+            f"{shown}: the run has no evaluation between the prefill (prefill_steps="
+            f"{run.prefill_steps}) and total_steps={total}, at which trials are compared; type a "
+            f"smaller {shown.partition('=')[0]}, or pruning=false"
         )
-    rungs = {first, run.total_steps}
-    steps = run.total_steps / reduction
+    rungs = {first, total}
+    steps = total / reduction
     while (rung := round(steps / every) * every) > first:
         rungs.add(rung)
         steps /= reduction

@@ -19,12 +19,19 @@ class Settings:
     seeds: tuple[int, ...] = (0, 1, 2)  # each trial has one run for each
     sampler: str = "tpe"
     pruning: bool = True
+    min_steps: int = 0  # before which no trials are compared; 0: the end of the prefill
     reduction: int = 3  # one of this number of trials is promoted at each rung
     brackets: int = 1  # Hyperband: bracket k starts at rung k
     search_seed: int = 0  # of the sampler
 
     def __post_init__(self) -> None:
-        for key, low in (("trials", 1), ("reduction", 2), ("brackets", 1), ("search_seed", 0)):
+        for key, low in (
+            ("trials", 1),
+            ("reduction", 2),
+            ("brackets", 1),
+            ("min_steps", 0),
+            ("search_seed", 0),
+        ):
             if getattr(self, key) < low:
                 raise UserError(f"{key}={getattr(self, key)}: must be {low} or more")
         if self.sampler not in SAMPLERS:
