@@ -59,7 +59,8 @@ class Schedule:
             for bracket in range(self._brackets):
                 best = self._promotable(records, rung, bracket)
                 if best is not None:
-                    return Job(best, rung + 1)
+                    # Its worker has recorded the last result and is about to release it.
+                    return "wait" if is_busy(best.number) else Job(best, rung + 1)
         if len(records) < self._trials:
             return Job(None, self.bracket(len(records)))
         if unfinished:
@@ -67,7 +68,7 @@ class Schedule:
         waiting = [record for record in records if not record.end]
         if waiting and all(record.end != "complete" for record in records):
             highest = max(waiting, key=lambda r: (r.rung, r.mean(r.rung), -r.number))
-            return Job(highest, highest.rung + 1)
+            return "wait" if is_busy(highest.number) else Job(highest, highest.rung + 1)
         return None
 
     def is_at_rest(self, record: TrialRecord) -> bool:

@@ -19,7 +19,8 @@ from mbrl_cli.search.schedule import Job, Schedule
 from mbrl_cli.search.trial_record import SeedResult, TrialRecord
 
 OUTPUT = "output.log"  # what a run prints
-PATIENCE = 1.0  # seconds between two looks at the journal while other workers run the last jobs
+PATIENCE = 0.2  # seconds between two looks at the journal while other workers run the last jobs
+SILENT_WAITS = 10  # after which a waiting worker says so
 MAX_FAILED = 3  # failed trials after which the search ends, if no run has reached a rung
 
 
@@ -49,7 +50,7 @@ class Worker:
 
     def run(self) -> list[TrialRecord]:
         """Run jobs until none is left; return all trials."""
-        waits = False
+        waits = 0
         while True:
             with contextlib.ExitStack() as claim:
                 with self._journal.exclusive():
@@ -64,11 +65,11 @@ class Worker:
                         return self._finish()
                 if isinstance(job, Job):
                     self._run_job(record, job.rung)
-                    waits = False
+                    waits = 0
                     continue
-            if not waits:
+            waits += 1
+            if waits == SILENT_WAITS:
                 print("waiting for the last runs of other workers", flush=True)
-            waits = True
             time.sleep(PATIENCE)
 
     def records(self) -> list[TrialRecord]:
@@ -113,15 +114,16 @@ class Worker:
                 self._journal.add_result(record, rung, seed, result)
                 records = self._journal.records()
                 record = records[record.number]
-                if seed != seeds[-1] and self._is_worse(record, records, rung):
+                if self._schedule.is_at_rest(record):
+                    # In the same block: afterwards another worker may end the trial.
+                    self._journal.report(record, rungs[rung], record.mean(rung))
+                elif self._is_worse(record, records, rung):
                     done = len(record.results[rung])
                     self._journal.end(
                         record, "pruned", f"worse than the best after {done} of {len(seeds)} seeds"
                     )
                     print(self._line(record, rung, "pruned"), flush=True)
                     return
-        with self._journal.exclusive():
-            self._journal.report(record, rungs[rung], record.mean(rung))
         print(self._line(record, rung), flush=True)
 
     def _run_seed(self, record: TrialRecord, rung: int, seed: int) -> SeedResult:
