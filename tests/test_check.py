@@ -6,8 +6,9 @@ import pytest
 from gymnasium import spaces
 from toy_env import Toy
 
+from mbrl_cli.config import run_cost
 from mbrl_cli.envs.make import make_env
-from mbrl_cli.reports import env_sampling, run_cost
+from mbrl_cli.reports import env_sampling
 from mbrl_cli.reports.check_report import CheckReport
 from mbrl_cli.reports.env_check import EnvCheck
 from mbrl_cli.reports.env_seeding import SEED, Trajectory, num_steps

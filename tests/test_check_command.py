@@ -8,7 +8,8 @@ from test_check import WORDS, fast  # noqa: F401 (a fixture)
 from test_documentation import DOCUMENTS, blocks, commands
 from toy_env import Toy
 
-from mbrl_cli.reports import run_check, run_cost
+from mbrl_cli.config import run_cost
+from mbrl_cli.reports import run_check
 from mbrl_cli.reports.fitting_choices import Fit, fitting_choices
 
 

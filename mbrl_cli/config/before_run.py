@@ -36,6 +36,13 @@ class CheckBeforeRun(Callback):
             apply_limits(config, config.hydra.overrides.task)
             check_run(config, _folders(config))
             check_output_folder(Path(config.hydra.run.dir))
+        with exit_on_user_error():
+            from mbrl_cli.config.budget import apply_budget
+
+            with waiting("measuring what fits into the budget"):
+                lines = apply_budget(config, config.hydra.overrides.task)
+            for line in lines:
+                print(printable(line), flush=True)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the jobs of a sweep that have not finished, and record the sweep in its folder.

@@ -20,6 +20,7 @@ from mbrl_cli.config.argument_check import (
     check_value,
     parameters_of,
 )
+from mbrl_cli.config.budget_text import BUDGET, parse_budget
 from mbrl_cli.config.composition import compose_choice
 from mbrl_cli.config.contract import CONTRACTS, check_class, check_members
 from mbrl_cli.config.eval_video import check_rendering, rendering_arguments
@@ -191,6 +192,7 @@ def _check_steps(settings: RunSettings, agent: Agent, model: Model | None) -> No
 def run_level_settings(cfg: DictConfig) -> tuple[RunSettings, torch.device, int]:
     """Return the checked run-level settings, the device and the number of CPU threads."""
     check_tags(cfg.get("tags"))
+    parse_budget(cfg.get(BUDGET))
     hints = get_type_hints(RunSettings, include_extras=True)
     values = {key: check_value(key, _value(cfg, key), hint) for key, hint in hints.items()}
     return RunSettings(**values), _device(_value(cfg, "device")), _threads(_value(cfg, "threads"))

@@ -10,6 +10,7 @@ from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
 from mbrl_cli.config.argument_check import check_value
+from mbrl_cli.config.budget_text import BUDGET, refuse_budget
 from mbrl_cli.config.check_run import check_run
 from mbrl_cli.config.command_words import key_of
 from mbrl_cli.config.composition import hydra_errors_as_user_errors
@@ -40,6 +41,7 @@ def check_jobs(jobs: Sequence[RecordedJob], sweep: Path, folders: list[Path]) ->
     rehearsed: set[tuple[str, ...]] = set()
     for job in jobs_to_build(jobs):
         config = _compose_job(job.overrides)
+        refuse_budget(config.get(BUDGET), "the jobs of a sweep")
         classes = (str(config.env.get("id")), *(str(config[g].get("_target_")) for g in GROUPS))
         check_run(config, folders, classes not in rehearsed)
         rehearsed.add(classes)

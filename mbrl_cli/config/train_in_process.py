@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from mbrl_cli.config.budget import apply_budget
+from mbrl_cli.config.budget_text import BUDGET, refuse_budget
 from mbrl_cli.config.composed_run import ComposedRun
 from mbrl_cli.config.disk_faults import disk_faults
 from mbrl_cli.config.model_from import make_source_absolute
@@ -19,7 +21,7 @@ from mbrl_cli.config.output_folder import check_output_folder
 from mbrl_cli.config.saved_config import CONFIG
 from mbrl_cli.config.train import resume_run, start_run
 from mbrl_cli.envs.global_random import restored_global_generators
-from mbrl_cli.errors import RunPaused, UserError
+from mbrl_cli.errors import RunPaused, UserError, printable
 
 
 def train_in_process(words: Sequence[str], user_dir: Path | None = None) -> Path:
@@ -44,6 +46,8 @@ def train_in_process(words: Sequence[str], user_dir: Path | None = None) -> Path
     with _process_state_restored():
         run.check()
         check_output_folder(run.folder)
+        for line in apply_budget(run.config, words):
+            print(printable(line))
         make_source_absolute(run.config)
         with disk_faults(run.folder):
             run.folder.mkdir(parents=True, exist_ok=True)
@@ -65,6 +69,7 @@ def train_until(run: ComposedRun, folder: Path, pause_at: int | None) -> tuple[i
         UserError: see `train_in_process`.
         StopRequested: see `train_in_process`.
     """
+    refuse_budget(run.config.get(BUDGET), "the runs of a search")
     with _process_state_restored():
         make_source_absolute(run.config)
         try:

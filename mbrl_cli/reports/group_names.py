@@ -20,7 +20,7 @@ IGNORED = (
     "seed", "console", "device", "threads", "log_every", "eval_every", "eval_episodes",
     "final_eval_episodes", "eval_envs", "eval_video", "env_timeout", "check_known",
     "checkpoint_every", "checkpoint_minutes", "keep_checkpoints", "env.id",
-    "logger", "callbacks", "debug", "tags",
+    "logger", "callbacks", "debug", "tags", "budget",
 )  # fmt: skip
 MISSING = "unset"  # value of a key that a run does not have
 IGNORED_SECTIONS = ("logger.", "callbacks.", "debug.", "env.recommended.")

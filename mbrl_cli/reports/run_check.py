@@ -10,6 +10,7 @@ import numpy as np
 
 from mbrl_cli.config.composed_run import ComposedRun
 from mbrl_cli.config.memory_check import GB, available_bytes
+from mbrl_cli.config.run_cost import RunCost, measure_run
 from mbrl_cli.console.progress_line import duration
 from mbrl_cli.console.waiting import waiting
 from mbrl_cli.envs.env import STEPS_WITHOUT_LIMIT
@@ -17,7 +18,6 @@ from mbrl_cli.errors import UserError
 from mbrl_cli.reports.check_report import CheckReport
 from mbrl_cli.reports.env_sampling import Sampling
 from mbrl_cli.reports.fitting_choices import ORACLE, Fit, fitting_choices, is_part_word
-from mbrl_cli.reports.run_cost import RunCost, measure_run
 
 # Agents by how few steps they need, if the default one does not fit.
 PREFERRED_AGENTS = ("mpc", "mbpo", "dreamer", "sac", "alphazero")

@@ -10,11 +10,13 @@ from statistics import fmean
 import numpy as np
 import torch
 
+from mbrl_cli.agents.base import Agent
 from mbrl_cli.config.build import RunObjects
 from mbrl_cli.config.memory_check import replay_bytes
 from mbrl_cli.console.remaining_time import MIN_STEPS, SKIPPED_STEPS, RemainingTime
 from mbrl_cli.envs.time_limit import time_limit
 from mbrl_cli.replay.buffer import ReplayBuffer
+from mbrl_cli.run_settings import RunSettings
 from mbrl_cli.seeding import torch_generator
 from mbrl_cli.threads_and_malloc import set_threads_and_malloc
 
@@ -36,6 +38,8 @@ class RunCost:
         first_update_seconds: the first update, which for most model-based agents is a fit.
         num_fits: fits of the whole run.
         num_measured: decisions that were measured.
+        env_seconds: duration of a step of the environment.
+        remaining: the estimate, with these measurements.
         run_seconds: the whole run, if every evaluation episode takes its full length.
         is_lower_bound: whether the first update was stopped because it took too long.
         memory_bytes: peak of the process, with the whole replay.
@@ -46,13 +50,20 @@ class RunCost:
     first_update_seconds: float
     num_fits: int
     num_measured: int
+    env_seconds: float
+    remaining: RemainingTime
     run_seconds: float
     is_lower_bound: bool
     memory_bytes: float
 
 
 def measure_run(
-    run: RunObjects, replay: ReplayBuffer, env_seconds: float, episode_limit: int
+    run: RunObjects,
+    replay: ReplayBuffer,
+    env_seconds: float,
+    episode_limit: int,
+    max_seconds: float | None = None,
+    max_fit_seconds: float | None = None,
 ) -> RunCost:
     """Let the agent learn and act for some seconds, as in the run.
 
@@ -61,7 +72,12 @@ def measure_run(
         replay: transitions of random steps; transitions are added.
         env_seconds: duration of a step of the environment.
         episode_limit: expected length of an evaluation episode.
+        max_seconds: time for decisions, and half of it for those of an evaluation; None:
+            `MAX_SECONDS`.
+        max_fit_seconds: time for the first update; None: `MAX_FIT_SECONDS`.
     """
+    max_seconds = MAX_SECONDS if max_seconds is None else max_seconds
+    max_fit_seconds = MAX_FIT_SECONDS if max_fit_seconds is None else max_fit_seconds
     set_threads_and_malloc(run.threads)
     settings, agent, env = run.settings, run.agent, run.env
     first_step = min(settings.prefill_steps, settings.total_steps)
@@ -81,7 +97,7 @@ def measure_run(
             try:
                 # The time limit may end a `torch.no_grad` block without its last line, which
                 # enables gradients; the outer block does that, too.
-                with torch.enable_grad(), time_limit(MAX_FIT_SECONDS):
+                with torch.enable_grad(), time_limit(max_fit_seconds):
                     agent.update(replay, step)
             except TimeoutError:
                 is_lower_bound = True
@@ -100,7 +116,7 @@ def measure_run(
         if terminated or truncated:
             obs = env.reset(settings.seed + step)
             policy.reset()
-        if len(decisions) >= 3 and time.monotonic() - start > MAX_SECONDS:
+        if len(decisions) >= 3 and time.monotonic() - start > max_seconds:
             break
     # The first decision also compiles and allocates.
     decision_seconds = fmean(decisions[1:] or decisions)
@@ -111,25 +127,44 @@ def measure_run(
         remaining.add_step(acting + update_seconds, acting)
     episodes = min(remaining.parallel_episodes or MAX_ROWS, settings.final_eval_episodes, MAX_ROWS)
     if episodes > 1:
-        round_seconds = _decision_seconds(run, obs, episodes) + episodes * env_seconds
+        deciding = _decision_seconds(run, obs, episodes, max_seconds / 2)
+        round_seconds = deciding + episodes * env_seconds
         remaining.add_round(episodes, round_seconds, times=MANY)
     remaining.add_fit(first_update)
-    seconds = remaining.run_seconds(first_step, num_fits) or 0.0
-    if not num_fits:
-        seconds += first_update
     return RunCost(
         decision_seconds=decision_seconds,
         update_seconds=update_seconds,
         first_update_seconds=first_update,
         num_fits=num_fits,
         num_measured=len(decisions),
-        run_seconds=seconds + first_step * env_seconds,
+        env_seconds=env_seconds,
+        remaining=remaining,
+        run_seconds=_run_seconds(remaining, first_step, num_fits, first_update, env_seconds),
         is_lower_bound=is_lower_bound,
         memory_bytes=_peak_bytes() + replay_bytes(settings.total_steps, env.spec),
     )
 
 
-def _decision_seconds(run: RunObjects, obs: np.ndarray, rows: int) -> float:
+def seconds_of_run(cost: RunCost, settings: RunSettings, agent: Agent) -> float:
+    """Return the estimate for a run of another length; its agent and planner are those measured."""
+    cost.remaining.total_steps = settings.total_steps
+    cost.remaining.eval_every = settings.eval_every
+    first_step = min(settings.prefill_steps, settings.total_steps)
+    frozen = settings.model_from_frozen
+    num_fits = 0 if frozen else len(agent.fit_steps(first_step, settings.total_steps))
+    first_update = cost.first_update_seconds
+    return _run_seconds(cost.remaining, first_step, num_fits, first_update, cost.env_seconds)
+
+
+def _run_seconds(
+    remaining: RemainingTime, first_step: int, num_fits: int, first_update: float, env: float
+) -> float:
+    """Return the duration of a run; `env` is that of a step of the environment."""
+    seconds = (remaining.run_seconds(first_step, num_fits) or 0.0) + first_step * env
+    return seconds if num_fits else seconds + first_update
+
+
+def _decision_seconds(run: RunObjects, obs: np.ndarray, rows: int, max_seconds: float) -> float:
     """Return the duration of a decision for several episodes at once, as in an evaluation."""
     generator = torch_generator(run.settings.seed, "evaluation")
     policy = run.agent.policy([run.env] * rows, False, generator)
@@ -137,7 +172,7 @@ def _decision_seconds(run: RunObjects, obs: np.ndarray, rows: int) -> float:
     many = np.repeat(obs[None], rows, axis=0)  # [rows, O]
     seconds: list[float] = []
     start = time.monotonic()
-    while len(seconds) < 2 or (len(seconds) < 6 and time.monotonic() - start < MAX_SECONDS / 2):
+    while len(seconds) < 2 or (len(seconds) < 6 and time.monotonic() - start < max_seconds):
         before = time.monotonic()
         policy.act(many)
         seconds.append(time.monotonic() - before)
