@@ -28,7 +28,7 @@ OPTIONS = """\
 Options:
   -m, --multirun     one run for each combination: planner=cem,icem seed=0,1,2
   --config-dir DIR   also use the YAML files in DIR, as DIR/planner/mine.yaml
-  --cfg job          print the composed config; --hydra-help: all options of Hydra
+  --cfg job          print the composed config; --hydra-help: Hydra's options
 """
 
 
