@@ -39,12 +39,14 @@ OWN_TEST = {
 }
 
 
+OF_SWEEPS = {("resume", "outputs/SWEEP")}  # test_sweep.py
+
+
 def found(subcommand):
-    """Return page and words of each documented command, without repetitions."""
+    """Return the words of each documented command, without repetitions."""
     pages = [path for path in DOCUMENTS if path.name not in OWN_TEST]
-    return dict.fromkeys(
-        (subcommand, *words) for path in pages for words in commands(path, subcommand)
-    )
+    words = [(subcommand, *words) for path in pages for words in commands(path, subcommand)]
+    return [command for command in dict.fromkeys(words) if command not in OF_SWEEPS]
 
 
 COMMANDS = [words for subcommand in EXECUTED for words in found(subcommand)]
