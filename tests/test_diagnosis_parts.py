@@ -10,7 +10,7 @@ from mbrl_cli.diagnosis.attribution import Attribution, Effect
 from mbrl_cli.diagnosis.finding import Finding
 from mbrl_cli.diagnosis.harmless_faults import mark_harmless
 from mbrl_cli.diagnosis.mixed_model import MixedModel
-from mbrl_cli.diagnosis.paired_interval import PairedInterval, paired_interval
+from mbrl_cli.diagnosis.paired_interval import PairedInterval, gain_interval, paired_interval
 from mbrl_cli.diagnosis.section import Section
 from mbrl_cli.diagnosis.shapley import shapley_shares
 from mbrl_cli.diagnosis.substitution_findings import fault_of, substitution_finding
@@ -104,6 +104,19 @@ def test_an_interval_of_equal_differences_has_no_width():
     assert wide.low < 0.0 < 5.0 < 10.0 < wide.high  # t interval: 5 +- 3.18 * 5.77 / 2
 
 
+def test_an_interval_of_a_gain_counts_half_an_unrelated_pair_more():
+    # Equal differences of 50. Both variances are 5 / 3, so the half pair adds
+    # 3.182 * sqrt(0.5 * 10 / 3 / (4 * 3)) = 1.186; 3.182 is the t quantile of 3 degrees.
+    base = np.array([50.0, 51.0, 52.0, 53.0])
+    gain = gain_interval(base + 50.0, base)
+    assert gain == pytest.approx((50.0, 50.0 - 1.186, 50.0 + 1.186), abs=1e-3)
+    constant = np.full(4, 200.0)
+    assert gain_interval(constant, constant) == (0.0, 0.0, 0.0)
+    one = gain_interval(constant[:1], constant[:1])
+    assert one.mean == 0.0
+    assert np.isnan([one.low, one.high]).all()
+
+
 RUN = SimpleNamespace(
     objects=SimpleNamespace(planner=None, env=SimpleNamespace(spec=None)),
     run=SimpleNamespace(total_steps=500),
@@ -113,13 +126,15 @@ RUN = SimpleNamespace(
 def finding(parts, base, other):
     base, other = np.asarray(base, float), np.asarray(other, float)
     variant = Variant("changed", frozenset(parts), "with a change", make=None)
-    return substitution_finding(RUN, variant, paired_interval(other - base), base, other, 5.0)
+    return substitution_finding(RUN, variant, gain_interval(other, base), base, other, 5.0)
 
 
 def test_a_gain_is_a_problem_a_loss_is_fine_and_a_wide_interval_is_inconclusive():
     gain = finding({"dynamics"}, [50, 51, 52, 53], [100, 101, 102, 103])
     assert (gain.fault, gain.severity) == ("dynamics", "problem")
-    assert "51.5 as saved, 101.5 with a change (gain +50, 95 % interval +50 to +50" in gain.text
+    assert (
+        "51.5 as saved, 101.5 with a change (gain +50, 95 % interval +48.81 to +51.19" in gain.text
+    )
     assert gain.command == "mbrl resume RUN total_steps=1000"
     loss = finding({"dynamics"}, [100, 101, 102, 103], [50, 51, 52, 53])
     assert loss.severity == "fine"

@@ -207,18 +207,18 @@ def _play_more(
 
 
 def _is_decided(returns: VariantReturns, name: str) -> bool:
-    gain = paired_interval(returns.difference(name, AS_IS))
+    gain = returns.gain(name, AS_IS)
     allowed = relevant_gain(returns.returns[AS_IS], returns.returns[name])
     return gain.low > 0.0 or gain.high < 0.0 or gain.high - gain.low < 2.0 * allowed
 
 
 def _gains_nothing(returns: VariantReturns, name: str) -> bool:
-    gain = paired_interval(returns.difference(name, AS_IS))
+    gain = returns.gain(name, AS_IS)
     return gain.high < relevant_gain(returns.returns[AS_IS], returns.returns[name])
 
 
 def _is_gain(returns: VariantReturns, name: str) -> bool:
-    gain = paired_interval(returns.difference(name, AS_IS))
+    gain = returns.gain(name, AS_IS)
     return gain.low > 0.0 and gain.mean > relevant_gain(
         returns.returns[AS_IS], returns.returns[name]
     )
@@ -230,7 +230,7 @@ def relevant_gain(base: NDArray[np.float64], other: NDArray[np.float64]) -> floa
 
 
 def _effect(run: DiagnosedRun, variant: Variant, returns: VariantReturns) -> Effect:
-    gain = paired_interval(returns.difference(variant.name, AS_IS))
+    gain = returns.gain(variant.name, AS_IS)
     base, other = returns.returns[AS_IS], returns.returns[variant.name]
     finding = substitution_finding(run, variant, gain, base, other, relevant_gain(base, other))
     return Effect(variant, gain, finding)

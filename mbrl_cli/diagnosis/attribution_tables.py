@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mbrl_cli.diagnosis.paired_interval import PairedInterval, paired_interval
+from mbrl_cli.diagnosis.paired_interval import PairedInterval
 from mbrl_cli.diagnosis.table import Cell, Table
 from mbrl_cli.diagnosis.variant_returns import VariantReturns
 from mbrl_cli.diagnosis.variants import AS_IS
@@ -18,7 +18,7 @@ def attribution_tables(
     rows: list[list[Cell]] = [[AS_IS, float(base.mean()), None, None, None, len(base)]]
     for name, values in returns.returns.items():
         if name != AS_IS:
-            gain = paired_interval(returns.difference(name, AS_IS))
+            gain = returns.gain(name, AS_IS)
             rows.append([name, float(values.mean()), *gain, len(values)])
     tables = [
         Table(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mbrl_cli.agents.base import Agent
 from mbrl_cli.diagnosis.diagnosed_run import DiagnosedRun
 from mbrl_cli.diagnosis.episode import Episode
+from mbrl_cli.diagnosis.paired_interval import PairedInterval, gain_interval
 from mbrl_cli.diagnosis.variant import Variant
 
 PROBED_STEPS = 3  # steps from which the duration of an episode is estimated
@@ -84,11 +85,11 @@ class VariantReturns:
         totals = [episode.total for episode in episodes]
         self.returns[variant.name] = np.concatenate([played, totals])
 
-    def difference(self, name: str, base: str) -> NDArray[np.float64]:
-        """Return the differences of two variants over the episodes that both have played."""
+    def gain(self, name: str, base: str) -> PairedInterval:
+        """Return what a variant gains over another one, in the episodes that both have played."""
         one, other = self.returns[name], self.returns[base]
         count = min(len(one), len(other))
-        return one[:count] - other[:count]
+        return gain_interval(one[:count], other[:count])
 
     def _agent(self, variant: Variant) -> Agent:
         if variant.name not in self._agents:
