@@ -21,7 +21,7 @@ from mbrl_cli.config.sweep_end import SweepEnd
 from mbrl_cli.config.sweep_jobs import is_basic
 from mbrl_cli.config.sweep_record import read_sweep, resume_command
 from mbrl_cli.config.sweep_stop import JOBLIB, JobsUntilStop, stop_after_workers
-from mbrl_cli.errors import StopRequested, UserError
+from mbrl_cli.errors import UserError
 from mbrl_cli.signals import stop_on_signals
 
 HYDRA_RECORD = "multirun.yaml"
@@ -137,6 +137,6 @@ def _command_after_stop(folder: Path) -> Iterator[None]:
     """Print how to continue the sweep if a stop signal ends the block."""
     try:
         yield
-    except StopRequested:
+    except KeyboardInterrupt:  # a StopRequested, or what Ray raises for Ctrl-C
         print(f"mbrl: to continue the sweep type: {resume_command(folder)}", file=sys.stderr)
         raise
