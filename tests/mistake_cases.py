@@ -141,7 +141,7 @@ COMMAND_LINE = [
     ("list planner cme", 2, "planner=cme: unknown planner; did you mean cem"),
     ("list planner cem env=pendulm", 2, "env=pendulm: unknown env; did you mean pendulum"),
     ("list planners cem", 2, "list planners: unknown group; did you mean planner"),
-    ("list planner cem horizon", 2, "list horizon: unknown word; use env=NAME"),
+    ("list planner cem horizn", 2, "unknown key; did you mean planner.horizon"),
     ("list planers", 2, "list planers: unknown group; did you mean planner"),
 ]
 YAML = [

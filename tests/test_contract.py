@@ -305,6 +305,6 @@ def test_without_a_prefill_a_learned_model_is_refused_or_starts_by_itself(compos
 
 def test_every_yaml_file_is_in_a_group_that_these_tests_know():
     folders = {path.parent.name for path in Path(config_dir()).glob("*/*.yaml")}
-    # tests/test_trackers.py and tests/test_callbacks.py use the files of the last two.
     groups = {"env", "model", "planner", "agent", "experiment", "logger", "callbacks"}
-    assert folders <= {*groups, "published"}  # the last: tests/test_reproduce.py
+    # test_trackers, test_callbacks, test_reproduce, test_debug, test_search_parts use the others.
+    assert folders <= {*groups, "published", "debug", "hparams_search"}

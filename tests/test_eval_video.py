@@ -80,7 +80,7 @@ def test_videos_are_logged_and_no_number_changes(mbrl, tmp_path):
 def test_a_resumed_run_logs_the_same_videos(mbrl, tmp_path, raise_at_call):
     whole = mbrl("train", *RUN, "eval_video=1", "hydra.run.dir=whole")
     assert whole.code == 0
-    raise_at_call(Runner, "_play_episode", 6, KeyboardInterrupt)
+    raise_at_call(Runner, "_play_round", 6, KeyboardInterrupt)
     assert mbrl("train", *RUN, "eval_video=1", "hydra.run.dir=cut").code != 0
     assert mbrl("resume", "cut").code == 0
     assert rows(tmp_path / "cut") == rows(tmp_path / "whole")

@@ -24,6 +24,7 @@ from mbrl_cli.run_settings import RunSettings
 OTHER_ALLOWED = {
     "device": "auto, cpu, cuda, cuda:1, ...",
     "threads": "auto or a whole number >= 1",
+    "budget": "a time from 10s on, such as 90s, 30min or 1h30min; or null",
     "tags": "a list of words, such as [a,b]",
 }
 
