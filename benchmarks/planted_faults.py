@@ -37,7 +37,7 @@ TASKS = {
         "env=cartpole", "env.max_episode_steps=200", "total_steps=800", "planner.horizon=25",
     ],
     "inverted_pendulum": [
-        "env=inverted_pendulum", "env.max_episode_steps=200", "total_steps=1000",
+        "env=inverted_pendulum", "env.max_episode_steps=100", "total_steps=1000",
         "env.termination=known", "planner.horizon=15",
     ],
 }  # fmt: skip
@@ -69,7 +69,9 @@ FAULTS: dict[str, tuple[list[str], tuple[str, ...]]] = {
         ],
         ("terminal_value", "value_bias", "horizon"),
     ),
-    "under-trained policy": (["agent=sac", "total_steps=300"], ("policy",)),
+    "under-trained policy": (
+        ["agent=sac", "total_steps=300", "prefill_steps=100"], ("policy",)
+    ),
 }  # fmt: skip
 
 

@@ -94,7 +94,7 @@ def names(run, truth):
 
 
 def test_variants_fit_the_agent(trained):
-    planner = ["10 times the plans", "2 times the horizon"]
+    planner = ["10 times the plans", "2 times the horizon", "5 times the horizon"]
     single = ["true model", "true dynamics", "true reward", "true termination"]
     pets = trained("agent=pets", *PLANS)
     assert names(pets, truth=True) == [AS_IS, *single, *planner]

@@ -107,6 +107,8 @@ def _default(key: ChoiceKey) -> str:
     default = key.default.rstrip("*")
     words = {"???": "none: the key must be given", "1/8": "an eighth of total_steps"}
     advice = ", unless the environment recommends another value" if key.recommended else ""
+    if default == "1/8" and key.recommended:
+        advice = ", or the value that the environment recommends if that is smaller"
     return words.get(default, default) + advice
 
 

@@ -72,7 +72,8 @@ def _compose_planner(config: DictConfig, name: Any, user_dir: Path | None) -> An
     """Compose the YAML of a planner with the values that the run's environment recommends."""
     allowed = choices("planner", user_dir)
     if not isinstance(name, str) or name not in allowed:
-        raise UserError(unknown_choice("planner", str(name), allowed))
+        own = "" if user_dir else "; one of your own needs --config-dir (config_dir= in Python)"
+        raise UserError(unknown_choice("planner", str(name), allowed) + own)
     composed = compose_config([f"planner={name}"], user_dir)
     composed.env = config.env
     composed.agent_name = config.get("agent_name")  # it selects a section of env.recommended

@@ -190,20 +190,30 @@ def _play_more(
     seconds: float,
     report: Report,
 ) -> None:
-    """Play further rounds of the variants whose gain is not decided yet, until the time ends."""
-    as_is = variants[0]
+    """Play further rounds of the variants whose gain is not decided yet, until the time ends.
+
+    The variant with the fewest episodes is next. One that is too slow for the rest of the time
+    does not hold up the others.
+    """
+    as_is, waiting = variants[0], list(variants[1:])
+
+    def played(variant: Variant) -> int:
+        return len(returns.returns[variant.name])
+
     while True:
-        open_variants = [v for v in variants[1:] if not _is_decided(returns, v.name)]
-        count = min((len(returns.returns[v.name]) for v in open_variants), default=MAX_EPISODES)
-        due = [v for v in open_variants if len(returns.returns[v.name]) == count]
-        if count >= MAX_EPISODES:
+        waiting = [
+            variant
+            for variant in waiting
+            if played(variant) < MAX_EPISODES
+            and not _is_decided(returns, variant.name)
+            and returns.fits(variant, until - time.monotonic())
+        ]
+        if not waiting:
             return
-        if len(returns.returns[as_is.name]) == count:
-            due.insert(0, as_is)
-        for variant in due:
-            if not returns.fits(variant, until - time.monotonic()):
-                return
-            _play(returns, variant, end, seconds, report)
+        variant = min(waiting, key=played)
+        if played(as_is) == played(variant):
+            _play(returns, as_is, end, seconds, report)
+        _play(returns, variant, end, seconds, report)
 
 
 def _is_decided(returns: VariantReturns, name: str) -> bool:

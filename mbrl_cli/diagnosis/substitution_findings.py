@@ -10,7 +10,6 @@ from mbrl_cli.diagnosis.finding import Finding
 from mbrl_cli.diagnosis.mixed_model import PARTS
 from mbrl_cli.diagnosis.paired_interval import PairedInterval
 from mbrl_cli.diagnosis.variant import Variant
-from mbrl_cli.diagnosis.variants import more_plans
 from mbrl_cli.return_text import format_return
 
 
@@ -64,11 +63,8 @@ def fault_of(variant: Variant) -> str:
 def _command(run: DiagnosedRun, variant: Variant, fault: str) -> str:
     """Return the command that is most likely to bring the gain into the run."""
     longer = f"mbrl resume RUN total_steps={2 * run.run.total_steps}"
-    planner = run.objects.planner
-    if fault == "planner":
-        return f"mbrl eval RUN {more_plans(planner)}"
-    if fault == "horizon" and planner is not None:
-        return f"mbrl eval RUN planner.horizon={2 * planner.horizon}"
+    if variant.override:
+        return f"mbrl eval RUN {variant.override}"
     if fault in ("reward", "termination"):
         spec = run.objects.env.spec
         if getattr(spec, f"known_{fault}") is not None or spec.simulator is not None:

@@ -18,9 +18,11 @@ class Variant:
             "terminal_value", "policy", "learning" (all that a latent agent has learned).
         change: what was changed, for a sentence: "with the true dynamics".
         make: returns the agent.
+        override: of the config that makes the same change; empty: there is none.
     """
 
     name: str
     parts: frozenset[str]
     change: str
     make: Callable[[], Agent]
+    override: str = ""

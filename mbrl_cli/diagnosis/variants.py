@@ -26,7 +26,7 @@ from mbrl_cli.planners.trajectory import TrajectoryPlanner
 
 AS_IS = "as saved"
 BUDGET_FACTOR = 10
-HORIZON_FACTOR = 2
+HORIZON_FACTORS = (2, 5)  # twice a much too short horizon is still too short
 PROPOSALS = 4  # plans from the policy, among the candidates of the planner that improves it
 NAMES = {"dynamics": "true dynamics", "reward": "true reward", "termination": "true termination"}
 
@@ -53,19 +53,11 @@ def first_variants(run: DiagnosedRun, truth: Truth | None, parts: Sequence[str])
                 f"{BUDGET_FACTOR} times the plans",
                 frozenset({"planner"}),
                 f"with {BUDGET_FACTOR} times the plans ({budget})",
-                lambda: run.load([budget])[0].agent,
+                partial(_with_override, run, budget),
+                budget,
             )
         )
-    horizon = _longer_horizon(run.objects.planner)
-    if horizon:
-        found.append(
-            Variant(
-                f"{HORIZON_FACTOR} times the horizon",
-                frozenset({"horizon"}),
-                f"with {HORIZON_FACTOR} times the horizon ({horizon})",
-                lambda: run.load([horizon])[0].agent,
-            )
-        )
+    found += _longer_horizons(run)
     planning = planning_of(run.agent)
     if planning is not None and planning.sac is not None:
         found.append(
@@ -141,10 +133,23 @@ def more_plans(planner: Planner | None) -> str:
     return ""
 
 
-def _longer_horizon(planner: Planner | None) -> str:
-    if isinstance(planner, TrajectoryPlanner):
-        return f"planner.horizon={HORIZON_FACTOR * planner.horizon}"
-    return ""
+def _longer_horizons(run: DiagnosedRun) -> list[Variant]:
+    planner = run.objects.planner
+    if not isinstance(planner, TrajectoryPlanner):
+        return []
+    found = []
+    for factor in HORIZON_FACTORS:
+        horizon = f"planner.horizon={factor * planner.horizon}"
+        name = f"{factor} times the horizon"
+        make = partial(_with_override, run, horizon)
+        found.append(
+            Variant(name, frozenset({"horizon"}), f"with {name} ({horizon})", make, horizon)
+        )
+    return found
+
+
+def _with_override(run: DiagnosedRun, override: str) -> Agent:
+    return run.load([override])[0].agent
 
 
 def _with_model(agent: Agent, model: Model) -> Agent:
