@@ -198,7 +198,10 @@ def test_a_whole_diagnosis(trained):
     wrong = trained("agent=pets", *PLANS, WRONG, "check_known=false")
     found = diagnose(wrong, Effort(2.0, 2), no_report, ["budget=0.03"])
     assert found.fault == "termination"
-    assert found.command == "mbrl train env=cartpole env.termination=known"
+    assert found.command == (
+        "mbrl train env=cartpole model=gaussian_ensemble planner=cem agent=pets seed=0 "
+        "env.termination=known"
+    )
     assert found.sections[0].name == "substitution"
     assert found.sections[0].tables[0].rows[0][0] == AS_IS
     sections = {section.name: section for section in found.sections}

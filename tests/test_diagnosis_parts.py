@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mbrl_cli.diagnosis.attribution import Attribution, Effect
+from mbrl_cli.diagnosis.episode import Episode
 from mbrl_cli.diagnosis.finding import Finding
 from mbrl_cli.diagnosis.harmless_faults import mark_harmless
 from mbrl_cli.diagnosis.mixed_model import MixedModel
@@ -118,6 +119,7 @@ def test_an_interval_of_a_gain_counts_half_an_unrelated_pair_more():
 
 
 RUN = SimpleNamespace(
+    model=None,
     objects=SimpleNamespace(planner=None, env=SimpleNamespace(spec=None)),
     run=SimpleNamespace(total_steps=500),
 )
@@ -192,15 +194,53 @@ def test_a_run_is_healthy_only_if_every_variant_was_decided():
 @pytest.mark.parametrize(
     ("parts", "text"),
     [
-        (("dynamics", "planner"), "neither the truth nor a larger planning budget gains any."),
-        (("dynamics",), "the truth gains none."),
-        (("horizon",), "a larger planning budget gains none; the truth was not tried."),
-        (("policy",), "no variant gains any; the truth was not tried."),
+        (("dynamics", "reward", "planner"), "dynamics, reward and planner gain none."),
+        (("dynamics",), "dynamics gain none."),
+        (("planner", "horizon"), "planner and horizon gain none; the truth was not tried."),
     ],
 )
 def test_a_healthy_verdict_names_what_was_tried(parts, text):
     found = verdict(attribution(*(effect([part], 0.0, "fine") for part in parts)), [])
     assert found.sentence == f"No part loses the return: {text}"
+
+
+def episode(steps, terminated=False):
+    zeros = np.zeros((steps + 1, 1), np.float32)
+    rewards = np.ones(steps)
+    return Episode(0, zeros, zeros[1:], rewards, terminated, False, rewards)
+
+
+@pytest.mark.parametrize(
+    "effects",
+    [[effect(["planner"], 0.0, "fine")], [effect(["planner"], 1.0, "note")],
+     [effect(["planner"], 9.0)]],
+)  # fmt: skip
+def test_the_verdict_says_after_how_many_steps_episodes_were_cut(effects):
+    for episodes, text in (
+        (
+            [episode(30, True), episode(161)],
+            "Only the first 161 steps of an episode were compared.",
+        ),
+        ([episode(30, True)], None),
+    ):
+        found = attribution(*effects)
+        found.episodes.extend(episodes)
+        sentence = verdict(found, []).sentence
+        assert sentence.endswith(text) if text else "Only the first" not in sentence
+
+
+def test_values_that_are_wrong_are_a_note_if_planning_does_not_improve_the_policy():
+    def learning():
+        return Section("learning", "", [Finding("value_bias", "problem", "Biased.", 0.95, "more")])
+
+    improved = ["policy", "dynamics", "reward", "termination"]
+    changed = learning()
+    assert mark_harmless(attribution(effect(improved, 0.5, "fine")), [changed])
+    assert changed.findings[0].severity == "note"
+    for found in (effect(improved, 9.0), effect(["terminal_value"], 0.0, "fine")):
+        kept = learning()
+        assert not mark_harmless(attribution(found), [kept])
+        assert kept.findings[0].severity == "problem"
 
 
 def test_other_problems_decide_only_what_the_gains_leave_open():

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from mbrl_cli.diagnosis.advised_command import train_again
 from mbrl_cli.diagnosis.data_checks.action_probe import probe_actions
 from mbrl_cli.diagnosis.data_checks.check_result import CheckResult
 from mbrl_cli.diagnosis.data_checks.entries import action_without_effect, constant_and_duplicated
@@ -44,10 +45,15 @@ def data_checks(run: DiagnosedRun, generator: torch.Generator) -> Section:
 
 
 def _with_command(finding: Finding, run: DiagnosedRun) -> Finding:
-    """Add a command to a problem: without the wrappers, if the run has any."""
-    if finding.severity != "problem" or not run.run.config["env"].get("wrappers"):
-        return finding
-    return replace(finding, command=f"mbrl train env={run.run.choices['env']} env.wrappers=[]")
+    """Add a command to a problem: without the wrappers, if the run has any.
+
+    A command of a check is a setting with which the run is trained again.
+    """
+    if finding.severity == "problem" and run.run.config["env"].get("wrappers"):
+        return replace(finding, command=train_again(run.run, "env.wrappers=[]"))
+    if finding.command is not None:
+        return replace(finding, command=train_again(run.run, finding.command))
+    return finding
 
 
 def check_transitions(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -16,13 +17,14 @@ from mbrl_cli.diagnosis.attribution import Attribution, attribute
 from mbrl_cli.diagnosis.data_check_section import data_checks
 from mbrl_cli.diagnosis.diagnosed_run import DiagnosedRun
 from mbrl_cli.diagnosis.diagnosis import Diagnosis, command_of
+from mbrl_cli.diagnosis.finding import Finding
 from mbrl_cli.diagnosis.harmless_faults import mark_harmless
 from mbrl_cli.diagnosis.learning_health import learning_health
 from mbrl_cli.diagnosis.model_accuracy import model_accuracy
 from mbrl_cli.diagnosis.paired_interval import paired_interval
 from mbrl_cli.diagnosis.section import Section
 from mbrl_cli.diagnosis.section_cost import SectionCost
-from mbrl_cli.diagnosis.verdict import verdict
+from mbrl_cli.diagnosis.verdict import INCONCLUSIVE, Verdict, cut_after, verdict
 from mbrl_cli.errors import UserError
 from mbrl_cli.reports.comparison import Estimate
 from mbrl_cli.seeding import torch_generator
@@ -45,6 +47,7 @@ class Effort(NamedTuple):
 
 QUICK = Effort(40.0, 4)
 DEFAULT_EPISODES = 8
+MORE_TIME, SHORTEST_MINUTES = 4, 5  # of an advised diagnosis: factor, least minutes
 ATTRIBUTION = 0.8  # fraction of the time for the episodes of the variants
 
 
@@ -89,9 +92,9 @@ def diagnose(
     )
     report("model", ATTRIBUTION)
     model = costs.measure("model", lambda: _measured_model(run, found, generator))
-    harmless = mark_harmless(found, model)
     report("learning", 0.5 * (1.0 + ATTRIBUTION))
     learning = costs.measure("learning", lambda: learning_health(run, found.episodes, generator))
+    harmless = mark_harmless(found, [*model, learning])
     sections = [found.section, data, *model, learning]
     decided = verdict(found, sections, harmless)
     totals = np.array([episode.total for episode in found.episodes])
@@ -102,7 +105,7 @@ def diagnose(
         step=run.step,
         fault=decided.fault,
         verdict=decided.sentence,
-        command=command_of(decided.finding, str(run.folder)) if decided.finding else None,
+        command=_command(run, decided, found, effort),
         mean_return=Estimate(*paired_interval(totals)),
         episodes=len(totals),
         sections=sections,
@@ -110,6 +113,21 @@ def diagnose(
         costs=costs.by_name,
         settings=list(settings),
     )
+
+
+def _command(run: DiagnosedRun, decided: Verdict, found: Attribution, effort: Effort) -> str | None:
+    """Return the command of the verdict: of its finding, or more time if the time did not suffice.
+
+    None: nothing was found, and whole episodes were compared.
+    """
+    finding, folder = decided.finding, str(run.folder)
+    if finding is None and (decided.fault == INCONCLUSIVE or cut_after(found) is not None):
+        minutes = max(SHORTEST_MINUTES, round(MORE_TIME * effort.seconds / 60.0))
+        words = " ".join(map(shlex.quote, [*run.overrides, f"budget={minutes}"]))
+        finding = Finding(
+            decided.fault, "note", decided.sentence, command=f"mbrl diagnose RUN {words}"
+        )
+    return None if finding is None else command_of(finding, folder)
 
 
 def _checked_data(run: DiagnosedRun, generator: torch.Generator) -> Section:

@@ -10,12 +10,15 @@ from mbrl_cli.diagnosis.finding import Finding
 from mbrl_cli.diagnosis.mixed_model import PARTS
 from mbrl_cli.diagnosis.section import Section
 
-# The part of the model that a finding about its predictions judges.
-JUDGED = {
-    "dynamics": "dynamics",
-    "reward_model": "reward",
-    "termination_model": "termination",
-    "optimistic_plans": "model",
+# The variants that show whether a wrong prediction costs return, the most exact one first.
+MODEL = frozenset(PARTS)
+JUDGED_BY: dict[str, list[frozenset[str]]] = {
+    "dynamics": [frozenset({"dynamics"}), MODEL],
+    "reward_model": [frozenset({"reward"}), MODEL],
+    "termination_model": [frozenset({"termination"}), MODEL],
+    "optimistic_plans": [MODEL],
+    # The policy of critics whose values are wrong is improved by planning, if it can be improved.
+    "value_bias": [frozenset({"policy"}) | MODEL],
 }
 
 
@@ -27,12 +30,12 @@ def mark_harmless(attribution: Attribution, sections: Sequence[Section]) -> list
 
     Args:
         attribution: the gains of the variants.
-        sections: of the model's accuracy; their findings are changed.
+        sections: of the model's accuracy and of the values; their findings are changed.
     """
     found = []
     for section in sections:
         for index, finding in enumerate(section.findings):
-            effect = _without_gain(attribution, JUDGED.get(finding.fault))
+            effect = _without_gain(attribution, JUDGED_BY.get(finding.fault, []))
             if finding.severity != "problem" or effect is None:
                 continue
             gain = effect.gain
@@ -47,14 +50,11 @@ def mark_harmless(attribution: Attribution, sections: Sequence[Section]) -> list
     return found
 
 
-def _without_gain(attribution: Attribution, part: str | None) -> Effect | None:
-    """Return the effect of the truth in the place of a part, or of the model, if it is no gain.
+def _without_gain(attribution: Attribution, judges: Sequence[frozenset[str]]) -> Effect | None:
+    """Return the effect of the first of these variants that was played, if it is no gain.
 
-    None: there is a gain, nothing is decided, or the part was not replaced.
+    None: there is a gain, nothing is decided, or none of them was played.
     """
-    if part is None:
-        return None
     by_parts = {effect.variant.parts: effect for effect in attribution.effects}
-    whole = by_parts.get(frozenset(PARTS))
-    effect = by_parts.get(frozenset({part}), whole)
+    effect = next((by_parts[parts] for parts in judges if parts in by_parts), None)
     return effect if effect is not None and effect.finding.severity == "fine" else None

@@ -15,6 +15,7 @@ from torch import Tensor
 from mbrl_cli.agents.categorical import Categorical
 from mbrl_cli.agents.mpc import MPC
 from mbrl_cli.agents.sac import SAC
+from mbrl_cli.diagnosis.advised_command import longer
 from mbrl_cli.diagnosis.diagnosed_run import DiagnosedRun
 from mbrl_cli.diagnosis.episode import Episode
 from mbrl_cli.diagnosis.finding import Finding, Severity
@@ -132,11 +133,7 @@ def bias_finding(bias: ValueBias, command: str) -> Finding:
 def _help(run: DiagnosedRun) -> str:
     if isinstance(run.agent, MPC):
         return "mbrl eval RUN agent.terminal_value=false"
-    return _longer(run)
-
-
-def _longer(run: DiagnosedRun) -> str:
-    return f"mbrl resume RUN total_steps={2 * run.run.total_steps}"
+    return longer(run)
 
 
 def _entropy_bonus(sac: SAC, episodes: Sequence[Episode]) -> float:
@@ -266,7 +263,7 @@ def _imagined(
             ["upper end of its 95 % interval", _finite(gap.high)],
         ]
     )
-    section.findings.append(imagined_policy_finding(returns, horizon, _longer(run)))
+    section.findings.append(imagined_policy_finding(returns, horizon, longer(run)))
 
 
 def _gradients(run: DiagnosedRun, section: Section, table: Table) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -17,8 +18,10 @@ from mbrl_cli.diagnosis.accuracy.target_scales import add_target_scales
 from mbrl_cli.diagnosis.accuracy.training_data import TrainingData
 from mbrl_cli.diagnosis.accuracy.trajectory import Trajectory, stored_trajectories
 from mbrl_cli.diagnosis.accuracy.visited_states import visited_states
+from mbrl_cli.diagnosis.advised_command import better_model, with_other_function
 from mbrl_cli.diagnosis.diagnosed_run import DiagnosedRun
 from mbrl_cli.diagnosis.episode import Episode
+from mbrl_cli.diagnosis.finding import Finding
 from mbrl_cli.diagnosis.section import Section
 from mbrl_cli.models.base import Model
 
@@ -57,7 +60,7 @@ def model_accuracy(
         sets.append(Measured.of("held out", model, held_out, lengths, generator))
     visited = [Trajectory.of_episode(episode) for episode in episodes]
     sets.append(Measured.of("visited", model, visited, lengths, generator))
-    more_data = f"mbrl resume RUN total_steps={2 * run.run.total_steps}"
+    more_data = better_model(run)
     is_image = spec.obs_shape is not None
     sections = []
     if decodes:
@@ -72,6 +75,7 @@ def model_accuracy(
     if not len(held_out_rows):
         sections[0].skipped.append("Held-out episodes: the replay holds none yet.")
     outcomes = reward_and_termination(sets, data, spec, horizon, more_data)
+    outcomes.findings = [_with_known_function(run, finding) for finding in outcomes.findings]
     add_target_scales(outcomes, model, replay, data)
     sections.append(outcomes)
     if decodes and not is_image:
@@ -94,6 +98,14 @@ def imagined_horizon(run: DiagnosedRun) -> int:
         return planner.horizon
     measured = getattr(run.model, "accuracy_horizon", 0) or getattr(run.model, "unroll_steps", 0)
     return measured or DEFAULT_HORIZON
+
+
+def _with_known_function(run: DiagnosedRun, finding: Finding) -> Finding:
+    """Advise the true reward or termination in the place of a learned one, if it is known."""
+    part = {"reward_model": "reward", "termination_model": "termination"}.get(finding.fault)
+    if part is None or finding.command is None or run.objects.env.spec.simulator is None:
+        return finding
+    return replace(finding, command=with_other_function(run, part))
 
 
 def _cannot_measure(model: Model | None) -> str | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mbrl_cli.diagnosis.advised_command import better_model, longer
+from mbrl_cli.diagnosis.advised_command import with_other_function as with_other_function
 from mbrl_cli.diagnosis.diagnosed_run import DiagnosedRun
 from mbrl_cli.diagnosis.finding import Finding
 from mbrl_cli.diagnosis.mixed_model import PARTS
@@ -62,17 +64,10 @@ def fault_of(variant: Variant) -> str:
 
 def _command(run: DiagnosedRun, variant: Variant, fault: str) -> str:
     """Return the command that is most likely to bring the gain into the run."""
-    longer = f"mbrl resume RUN total_steps={2 * run.run.total_steps}"
     if variant.override:
         return f"mbrl eval RUN {variant.override}"
     if fault in ("reward", "termination"):
         spec = run.objects.env.spec
         if getattr(spec, f"known_{fault}") is not None or spec.simulator is not None:
             return with_other_function(run, fault)
-    return longer
-
-
-def with_other_function(run: DiagnosedRun, part: str) -> str:
-    """Return the command that trains with the true reward or termination, or learns it."""
-    source = "learned" if run.objects.env.spec.simulator is None else "known"
-    return f"mbrl train env={run.run.choices['env']} env.{part}={source}"
+    return better_model(run) if variant.parts <= set(PARTS) else longer(run)

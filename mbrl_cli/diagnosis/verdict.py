@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from mbrl_cli.diagnosis.attribution import Attribution
@@ -60,16 +61,19 @@ def verdict(
     data = [finding for section in others if section.name == "data" for finding in section.findings]
     for finding in _problems(data):
         return Verdict(finding.fault, f"The data are wrong: {finding.text}", finding)
-    findings = attribution.section.findings
+    findings, cut = attribution.section.findings, _cut(attribution)
     for finding in _problems(findings):
         if finding.confidence == 1.0:  # a known function that is wrong
             return _of(finding)
     gaining = _by_gain(attribution)
     if gaining:
-        return _with_largest_share(attribution, gaining[0])
+        return _with_largest_share(attribution, gaining[0], cut)
     is_open = any(finding.severity == "note" for finding in findings)
     if attribution.effects and not is_open:
-        text = f"No part loses the return: {_without_gain(attribution)}."
+        text = f"No part loses the return: {_played(attribution)} gain none"
+        if not any(effect.variant.parts & set(PARTS) for effect in attribution.effects):
+            text += "; the truth was not tried"
+        text += f".{cut}"
         if harmless:
             faults = ", ".join(dict.fromkeys(finding.fault for finding in harmless))
             text += f" Wrong, but without a loss in the visited states: {faults}."
@@ -82,22 +86,26 @@ def verdict(
     ]
     for finding in _problems(rest):
         return Verdict(finding.fault, finding.text, finding)
-    text = "Nothing was found for sure that loses the return; a larger budget= decides more."
+    text = f"Nothing was found for sure that loses the return; a larger budget= decides more.{cut}"
     return Verdict(INCONCLUSIVE, text, None)
 
 
-def _without_gain(attribution: Attribution) -> str:
-    """Return which kinds of variants were played; none of them gains."""
-    played = frozenset[str]().union(*(effect.variant.parts for effect in attribution.effects))
-    has_truth = bool(played & frozenset(PARTS))
-    has_budget = bool(played & {"planner", "horizon"})
-    if has_truth and has_budget:
-        return "neither the truth nor a larger planning budget gains any"
-    if has_truth:
-        return "the truth gains none"
-    if has_budget:
-        return "a larger planning budget gains none; the truth was not tried"
-    return "no variant gains any; the truth was not tried"
+def _played(attribution: Attribution) -> str:
+    """Return the names of the variants that were played, as a list in a sentence."""
+    *first, last = (effect.variant.name for effect in attribution.effects)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def cut_after(attribution: Attribution) -> int | None:
+    """Return after how many steps episodes of the saved agent were cut; None: they were not."""
+    cut = [len(e) for e in attribution.episodes if not e.terminated and not e.truncated]
+    return max(cut, default=None)
+
+
+def _cut(attribution: Attribution) -> str:
+    """Return a sentence about the steps that were compared; empty: all."""
+    steps = cut_after(attribution)
+    return "" if steps is None else f" Only the first {steps:,} steps of an episode were compared."
 
 
 def _of(finding: Finding) -> Verdict:
@@ -105,8 +113,10 @@ def _of(finding: Finding) -> Verdict:
     return Verdict(finding.fault, f"{lead} {finding.text}".strip(), finding)
 
 
-def _with_largest_share(attribution: Attribution, finding: Finding) -> Verdict:
+def _with_largest_share(attribution: Attribution, finding: Finding, cut: str) -> Verdict:
     """Return the verdict; if only the whole model gains, its part with the largest share."""
+    if cut:
+        finding = replace(finding, text=f"{finding.text}{cut}")
     shares = {part: share for part, share in attribution.shares.items() if share.is_positive}
     if finding.fault != "model" or not shares:
         return _of(finding)

@@ -174,11 +174,11 @@ def _finding(what: str, fraction: float, gain: float, p_value: float) -> Finding
         f"the reward depends on something that is not observed: observation and action leave "
         f"{min(fraction, 1.0):.0%} of it unexplained, and {what} explains {gain:.0%} of that"
     )
-    command = "mbrl train env.wrappers=[gymnasium.wrappers.TimeAwareObservation]"
+    setting = "env.wrappers=[gymnasium.wrappers.TimeAwareObservation]"
     return Finding(
         "hidden_reward",
         "problem",
         text,
         confidence(p_value),
-        command if what.startswith("the step") else None,
+        setting if what.startswith("the step") else None,
     )
