@@ -13,7 +13,7 @@ from mbrl_cli.models.linear import Linear
 @pytest.fixture
 def run(tmp_path):
     (tmp_path / ".hydra").mkdir()
-    words = "[env=mujoco, env.id=Hopper-v5, model=linear, ++model.ridge=1, \"tags=[a, b]\", seed=7]"
+    words = '[env=mujoco, env.id=Hopper-v5, model=linear, ++model.ridge=1, "tags=[a, b]", seed=7]'
     (tmp_path / ".hydra" / "overrides.yaml").write_text(words)
     return SimpleNamespace(folder=tmp_path, config_dir=None, total_steps=500)
 
