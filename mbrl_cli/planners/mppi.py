@@ -36,6 +36,10 @@ class MPPI(TrajectoryPlanner):
     the mean holds probabilities: plans are drawn from its mixture with the uniform distribution,
     and its most probable actions are executed.
 
+    With a refitted spread one of the averaged plans is executed instead of the mean, drawn by
+    weight. Where the best plans differ, as left and right of a hanging pole do, their mean is
+    none of them.
+
     Args:
         action: see `TrajectoryPlanner`, as for all arguments that are not listed here.
         population: plans sampled in each iteration.
@@ -91,7 +95,8 @@ class MPPI(TrajectoryPlanner):
         num_plans = self.population * self.iterations
         noise = self.sample_noise(len(mean), num_plans + self.draws_sample, generator)
         parts = torch.split(noise, self.population, dim=1)  # each [B, N, H, A]
-        candidates = self.nearest_actions(mean)[:, None]  # [B, 1, H, A]
+        executed = self.nearest_actions(mean)  # [B, H, A]
+        candidates = executed[:, None]  # [B, 1, H, A]
         proposals = None if world.propose is None else world.propose(state)  # [B, K, H, A]
         if proposals is not None:
             candidates = torch.cat([candidates, proposals], dim=1)  # [B, 1 + K, H, A]
@@ -107,16 +112,18 @@ class MPPI(TrajectoryPlanner):
             mean = (weights * plans).sum(1)  # [B, H, A]
             predicted = scores.returns[:, 0]  # of the mean before this iteration
             nonfinite += scores.nonfinite
-            candidates = self.nearest_actions(mean)[:, None]
+            executed = self.nearest_actions(mean)
+            candidates = executed[:, None]
             if self.min_spread is not None:
                 spread = self._refitted_spread(plans, weights, mean, self.min_spread)
+                executed = draw_plan(plans, weights, generator)
                 if proposals is not None:
                     candidates = torch.cat([candidates, proposals], dim=1)
         sampled = None
         if self.draws_sample:
-            sampled = self.sample_around(mean, spread, noise[:, num_plans:])[:, 0]
+            sampled = self.sample_around(executed, spread, noise[:, num_plans:])[:, 0]
         return Plan(
-            actions=self.nearest_actions(mean),
+            actions=executed,
             predicted_return=predicted,
             memory={"mean": self.shifted(mean)},
             nonfinite=nonfinite,
@@ -143,3 +150,12 @@ class MPPI(TrajectoryPlanner):
         # A diverged plan has weight 0. If all plans diverged, or are equal, they weigh the same.
         excluded = ~finite & finite.any(1, keepdim=True)
         return scaled.masked_fill(excluded, float("-inf")).softmax(1)
+
+
+def draw_plan(plans: Tensor, weights: Tensor, generator: torch.Generator) -> Tensor:
+    """Return one of N plans [B, N, H, A] for each environment, drawn by weight [B, N, 1, 1]."""
+    uniform = torch.rand(len(plans), 1, generator=generator, device=generator.device)  # [B, 1]
+    cumulative = weights[:, :, 0, 0].cumsum(1)  # [B, N]
+    drawn = uniform.to(plans.device) * cumulative[:, -1:]
+    index = (cumulative <= drawn).sum(1, keepdim=True).clamp_max(plans.shape[1] - 1)  # [B, 1]
+    return take_plans(plans, index)[:, 0]
