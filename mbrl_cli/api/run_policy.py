@@ -113,7 +113,7 @@ class RunPolicy:
             ValueError: if the observations do not fit the space.
         """
         actions = self._act(split_batch(self.observation_space, obs))
-        return np.stack([np.asarray(self._env.codec.to_env(action)) for action in actions])
+        return np.stack(self._env.codec.all_to_env(actions))
 
     def retain(self, rows: Sequence[int] | NDArray[np.int64]) -> None:
         """Continue with the environments at these rows only: the other episodes have ended.
@@ -132,9 +132,8 @@ class RunPolicy:
         planned = self._planned()
         if planned is None:
             return None
-        to_env = self._env.codec.to_env
-        plans = planned.cpu().numpy()  # [n, H, A]
-        return [np.stack([np.asarray(to_env(action)) for action in plan]) for plan in plans]
+        to_env = self._env.codec.all_to_env
+        return [np.stack(to_env(plan)) for plan in planned.cpu().numpy()]  # n plans [H, A]
 
     def imagine(self, samples: int = 100) -> ModelPrediction | None:
         """Imagine `plan` from the present state, which includes the history of the episode.

@@ -198,7 +198,7 @@ def _refuse_foreign_code(config: dict[Any, Any], path: Path, user_dir: Path | No
     remedy = f"add --config-dir DIR if a YAML file in DIR names it, or {trust}"
     env = config["env"]
     wrappers = env.get("wrappers") if isinstance(env, dict) else None
-    if wrappers and wrappers not in _given_wrappers(user_dir):
+    if wrappers and not _is_given_wrappers(wrappers, user_dir):
         raise UserError(f"{path}: env.wrappers={str(wrappers)[:80]} imports other code; {remedy}")
     for keys, value in _leaves(config):
         key = ".".join(map(str, keys))
@@ -209,11 +209,11 @@ def _refuse_foreign_code(config: dict[Any, Any], path: Path, user_dir: Path | No
             is_class = len(keys) == 2 and keys[0] in GROUPS
             is_class |= len(keys) == 3 and keys[0] == "callbacks"
             name = ".".join(map(str, keys[1:]))
-            if not is_class or value not in _named_values(keys[0], name, user_dir):
+            if not is_class or not _is_named(value, keys[0], name, user_dir):
                 shown = str(value)[:80]
                 raise UserError(f"{path}: {key}={shown} is not one of mbrl's classes; {remedy}")
         imports = keys[:2] in IMPORTING_KEYS and ":" in str(value)
-        if imports and (len(keys) > 2 or value not in _named_values(keys[0], keys[1], user_dir)):
+        if imports and (len(keys) > 2 or not _is_named(value, keys[0], keys[1], user_dir)):
             raise UserError(f"{path}: {key}={str(value)[:80]} imports other code; {remedy}")
 
 
@@ -231,28 +231,33 @@ def _leaves(value: Any, keys: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any,
         yield keys, value
 
 
-def _named_values(group: str, name: str, user_dir: Path | None) -> set[Any]:
-    """Return the values that the YAML files of mbrl and of the user give to a key of a group."""
-    values = set()
-    for settings in _given_settings(group, user_dir):
-        values |= {settings.get(name, ""), settings.get(f"{group}.{name}", "")}
-    return values
+def _is_named(value: Any, group: str, name: str, user_dir: Path | None) -> bool:
+    """Return whether a YAML file of mbrl or of the user gives this value to a key of a group."""
+    word = value if isinstance(value, str) else ""  # null has several forms in YAML
+    return any(
+        value in (settings.get(name, ""), settings.get(f"{group}.{name}", ""))
+        for settings in _given_settings(group, word, user_dir)
+    )
 
 
-def _given_wrappers(user_dir: Path | None) -> list[Any]:
-    """Return the lists of wrappers that the YAML files of mbrl and of the user name."""
-    lists = []
-    for settings in _given_settings("env", user_dir):
-        lists += [settings.get("wrappers"), settings.get("env.wrappers")]
-    return lists
+def _is_given_wrappers(wrappers: Any, user_dir: Path | None) -> bool:
+    """Return whether a YAML file of mbrl or of the user names exactly these wrappers."""
+    return any(
+        wrappers in (settings.get("wrappers"), settings.get("env.wrappers"))
+        for settings in _given_settings("env", "wrappers", user_dir)
+    )
 
 
-def _given_settings(group: str, user_dir: Path | None) -> Iterator[dict[str, Any]]:
-    """Yield the flat settings of each YAML file of a group, and of each experiment."""
+def _given_settings(group: str, word: str, user_dir: Path | None) -> Iterator[dict[str, Any]]:
+    """Yield the flat settings of each YAML file of a group or experiment that has a word in it.
+
+    Only those files are parsed, because parsing all of them takes a second.
+    """
     for folder in config_dirs(user_dir):
         for path in [*(folder / group).glob("*.yaml"), *(folder / "experiment").glob("*.yaml")]:
             try:
-                content = OmegaConf.load(path)
+                text = path.read_text(encoding="utf-8")
+                content = OmegaConf.load(io.StringIO(text)) if word in text else None
             except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
                 raise UserError(f"{path}: is not readable YAML") from error
             if isinstance(content, DictConfig):

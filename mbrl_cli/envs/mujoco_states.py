@@ -54,7 +54,7 @@ class MujocoStates(EnvCopies):
         self, states: Sequence[EnvState], actions: NDArray[Any], seeds: Sequence[int]
     ) -> list[tuple[Outcome, EnvState]]:
         """Take the encoded actions [n, A] from n states; no random number is drawn."""
-        own = [states[0].env.codec.to_env(action) for action in actions] if states else []
+        own = states[0].env.codec.all_to_env(actions) if states else []
         count = min(len(self._workers), len(states) // ROWS_PER_THREAD)
         if self._pool is None or count < 2:
             return self._steps(0, states, own)

@@ -105,13 +105,17 @@ class ActionCodec:
 
     def to_env(self, action: NDArray[Any]) -> Any:
         """Return the argument of `gym.step` for one encoded action [A]."""
-        value = self.decode(torch.as_tensor(action, dtype=torch.float64)).numpy()
+        return self.all_to_env(action[None])[0]
+
+    def all_to_env(self, actions: NDArray[Any]) -> list[Any]:
+        """Return the arguments of `gym.step` for encoded actions [n, A]."""
+        value = self.decode(torch.as_tensor(actions, dtype=torch.float64)).numpy()
         if isinstance(self._space, spaces.Discrete):  # the type that `sample` returns
-            return self._space.dtype.type(value)
-        value = value.reshape(self._space.shape).astype(self._space.dtype)
+            return [self._space.dtype.type(row) for row in value]
+        value = value.reshape(len(actions), *(self._space.shape or ())).astype(self._space.dtype)
         if isinstance(self._space, spaces.Box):  # the cast may round past a bound
-            value = np.asarray(value.clip(self._space.low, self._space.high))
-        return value
+            value = value.clip(self._space.low, self._space.high)
+        return [np.asarray(row) for row in value]
 
 
 def check_spaces(
