@@ -248,6 +248,8 @@ def test_other_problems_decide_only_what_the_gains_leave_open():
     assert verdict(attribution(effect(["planner"], 0.0, "fine")), [bias]).fault == "healthy"
     unclear = attribution(effect(["planner"], 0.0, "note"))
     assert verdict(unclear, [bias]).fault == "value_bias"
+    text = "No replacement gains for sure; the surest problem is value_bias: Biased."
+    assert verdict(unclear, [bias]).sentence == text
     assert verdict(attribution(effect(["planner"], 9.0)), [bias]).fault == "planner"
 
 

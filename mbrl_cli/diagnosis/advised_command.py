@@ -29,6 +29,14 @@ def longer(run: DiagnosedRun) -> str:
     return f"mbrl resume RUN total_steps={2 * run.run.total_steps}"
 
 
+def without_terminal_value(run: DiagnosedRun) -> str:
+    """Return the command that trains an MPC agent without its terminal value.
+
+    `mbrl eval` cannot leave it out: the saved state has its weights.
+    """
+    return train_again(run.run, "agent.terminal_value=false")
+
+
 def with_other_function(run: DiagnosedRun, part: str) -> str:
     """Return the command that trains with the true reward or termination, or learns it."""
     source = "learned" if run.objects.env.spec.simulator is None else "known"

@@ -15,7 +15,7 @@ from torch import Tensor
 from mbrl_cli.agents.categorical import Categorical
 from mbrl_cli.agents.mpc import MPC
 from mbrl_cli.agents.sac import SAC
-from mbrl_cli.diagnosis.advised_command import longer
+from mbrl_cli.diagnosis.advised_command import longer, without_terminal_value
 from mbrl_cli.diagnosis.diagnosed_run import DiagnosedRun
 from mbrl_cli.diagnosis.episode import Episode
 from mbrl_cli.diagnosis.finding import Finding, Severity
@@ -63,7 +63,7 @@ def learning_health(
         obs = torch.from_numpy(np.concatenate([e.obs[:-1] for e in episodes])).to(sac.device)
         action = torch.from_numpy(np.concatenate([e.action for e in episodes])).to(sac.device)
         _critics(sac, obs, action, bias, section, table)
-        _policy(sac, sac is run.agent, obs, section, table)
+        _policy(run, sac, obs, section, table)
         _units(sac, obs, action, section, table)
     _imagined(run, episodes, generator, section, table)
     _gradients(run, section, table)
@@ -132,7 +132,7 @@ def bias_finding(bias: ValueBias, command: str) -> Finding:
 
 def _help(run: DiagnosedRun) -> str:
     if isinstance(run.agent, MPC):
-        return "mbrl eval RUN agent.terminal_value=false"
+        return without_terminal_value(run)
     return longer(run)
 
 
@@ -172,7 +172,7 @@ def _critics(
     section.findings.append(Finding("critic_disagreement", severity, text))
 
 
-def _policy(sac: SAC, is_agent: bool, obs: Tensor, section: Section, table: Table) -> None:
+def _policy(run: DiagnosedRun, sac: SAC, obs: Tensor, section: Section, table: Table) -> None:
     entropy = mean_entropy(sac, obs)
     table.rows.append(["entropy of the policy (nats)", entropy])
     if isinstance(sac.distribution, Categorical):
@@ -187,8 +187,8 @@ def _policy(sac: SAC, is_agent: bool, obs: Tensor, section: Section, table: Tabl
     if collapsed:
         text += "; it hardly explores"
     severity: Severity = "note" if collapsed else "fine"
-    key = "agent.target_entropy" if is_agent else "agent.sac.target_entropy"
-    command = f"mbrl resume RUN {key}=0" if collapsed else None
+    key = "agent.target_entropy" if sac is run.agent else "agent.sac.target_entropy"
+    command = f"{longer(run)} {key}=0" if collapsed else None
     section.findings.append(Finding("policy_collapsed", severity, text, 0.8, command))
 
 

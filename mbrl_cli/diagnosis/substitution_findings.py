@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mbrl_cli.diagnosis.advised_command import better_model, longer
+from mbrl_cli.agents.mpc import MPC
+from mbrl_cli.diagnosis.advised_command import (
+    better_model,
+    longer,
+    without_terminal_value,
+)
 from mbrl_cli.diagnosis.advised_command import with_other_function as with_other_function
 from mbrl_cli.diagnosis.diagnosed_run import DiagnosedRun
 from mbrl_cli.diagnosis.finding import Finding
@@ -70,4 +75,6 @@ def _command(run: DiagnosedRun, variant: Variant, fault: str) -> str:
         spec = run.objects.env.spec
         if getattr(spec, f"known_{fault}") is not None or spec.simulator is not None:
             return with_other_function(run, fault)
+    if fault == "terminal_value" and isinstance(run.agent, MPC):
+        return without_terminal_value(run)
     return better_model(run) if variant.parts <= set(PARTS) else longer(run)

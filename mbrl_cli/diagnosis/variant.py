@@ -18,7 +18,7 @@ class Variant:
             "terminal_value", "policy", "learning" (all that a latent agent has learned).
         change: what was changed, for a sentence: "with the true dynamics".
         make: returns the agent.
-        override: of the config that makes the same change; empty: there is none.
+        override: words of `mbrl eval` that make the same change; empty: there are none.
     """
 
     name: str

@@ -8,6 +8,7 @@ from itertools import chain, combinations
 
 from mbrl_cli.agents.alphazero import AlphaZero
 from mbrl_cli.agents.base import Agent
+from mbrl_cli.agents.mbpo import MBPO
 from mbrl_cli.agents.planning import Planning
 from mbrl_cli.agents.sac import SAC
 from mbrl_cli.diagnosis.diagnosed_run import DiagnosedRun
@@ -28,6 +29,7 @@ AS_IS = "as saved"
 BUDGET_FACTOR = 10
 HORIZON_FACTORS = (2, 5)  # twice a much too short horizon is still too short
 PROPOSALS = 4  # plans from the policy, among the candidates of the planner that improves it
+CEM_ITERATIONS = 3  # of the planner that improves it
 NAMES = {"dynamics": "true dynamics", "reward": "true reward", "termination": "true termination"}
 
 
@@ -178,15 +180,22 @@ def _policy_variants(run: DiagnosedRun, truth: Truth | None) -> list[Variant]:
     sac = agent if isinstance(agent, SAC) else getattr(agent, "sac", None)
     found = []
     if planning is not None and isinstance(sac, SAC):
+        override = "agent.act=policy planner=none" if isinstance(agent, MBPO) else ""
         found.append(
-            Variant("policy alone", frozenset({"policy"}), "with its policy alone", lambda: sac)
+            Variant(
+                "policy alone",
+                frozenset({"policy"}),
+                "with its policy alone",
+                lambda: sac,
+                override,
+            )
         )
     if planning is not None or truth is None or model_parts(run, truth):
         return found
     part = "policy" if isinstance(sac, SAC) else "learning"
+    planner = CEM(spec.action, run.objects.device, iterations=CEM_ITERATIONS)
 
     def improved(model: Model) -> Agent:
-        planner = CEM(spec.action, run.objects.device)
         if not isinstance(sac, SAC):
             return PlanningAgent(Planning(spec, model, planner, discount=1.0))
         return PlanningAgent(
@@ -196,12 +205,17 @@ def _policy_variants(run: DiagnosedRun, truth: Truth | None) -> list[Variant]:
     base = "its policy improved by planning" if isinstance(sac, SAC) else "planning (CEM)"
     if isinstance(run.model, MarkovModel) and not isinstance(run.model, Oracle):
         model = run.model
+        override = (
+            f"agent.act=plan planner=cem planner.horizon={planner.horizon} "
+            f"planner.population={planner.population} planner.iterations={CEM_ITERATIONS}"
+        )
         found.append(
             Variant(
                 "planning in the learned model",
                 frozenset({part}),
                 f"with {base} in the learned model",
                 lambda: improved(model),
+                override if isinstance(agent, MBPO) else "",
             )
         )
     found.append(

@@ -85,7 +85,9 @@ def verdict(
         for finding in section.findings
     ]
     for finding in _problems(rest):
-        return Verdict(finding.fault, finding.text, finding)
+        text = f"No replacement gains for sure; the surest problem is {finding.fault}: "
+        text += finding.text.rstrip(".") + "."
+        return Verdict(finding.fault, f"{text}{cut}", finding)
     text = f"Nothing was found for sure that loses the return; a larger budget= decides more.{cut}"
     return Verdict(INCONCLUSIVE, text, None)
 

@@ -23,7 +23,10 @@ def add_target_scales(
     section: Section, model: Model, replay: ReplayBuffer, data: TrainingData
 ) -> None:
     """Add the scales of both targets, and their shares in the squared error that is minimised."""
-    if not isinstance(model, Ensemble | Linear):
+    if isinstance(model, Linear):
+        section.skipped.append("Target scales: linear regression fits each target by itself.")
+        return
+    if not isinstance(model, Ensemble):
         section.skipped.append(
             f"Target scales: {type(model).__name__} predicts reward and observation with networks "
             "of their own."
@@ -56,5 +59,4 @@ def add_target_scales(
         return
     small = "reward" if ratio < 1.0 else "observation"
     text += f" The squared error hardly depends on the {small}."
-    command = "mbrl resume RUN model_from_frozen=false" if not model.is_fitted else None
-    section.findings.append(Finding("target_scales", "problem", text, 1.0, command))
+    section.findings.append(Finding("target_scales", "problem", text))

@@ -9,6 +9,7 @@ from mbrl_cli.diagnosis.diagnosis import Diagnosis, command_of
 from mbrl_cli.diagnosis.finding import Finding
 from mbrl_cli.diagnosis.output.diagnosis_svg import bars_svg, curve_svg, line_style
 from mbrl_cli.diagnosis.output.diagnosis_text import (
+    confidence_text,
     duration_text,
     return_text,
     run_text,
@@ -88,7 +89,7 @@ def findings_list(findings: Sequence[tuple[Finding, str]], folder: str) -> str:
     for finding, after in findings:
         command = command_of(finding, folder)
         shown = "" if command is None else f'<code class="command">{html_text(command)}</code>'
-        sure = "" if finding.confidence >= 1.0 else f"confidence {finding.confidence:.2f}"
+        sure = confidence_text(finding)
         details = ", ".join(text for text in (sure, after) if text)
         items.append(
             f'<li class="{finding.severity}"><p><span class="badge">'

@@ -17,6 +17,7 @@ MAX_WIDTH = 100
 KEY = 10  # columns before the facts of the first lines
 MAX_ROWS = 12  # of a table
 MAX_TABLES = 2  # of a section
+SURE = 0.995  # confidence that is rounded to 1.00
 WHOLE = "--html FILE or --json FILE"
 
 
@@ -73,8 +74,13 @@ def sentence(text: str) -> str:
 
 def finding_text(finding: Finding) -> str:
     """Return the sentence of a finding, with its confidence if that is below 1."""
-    sure = "" if finding.confidence >= 1.0 else f" (confidence {finding.confidence:.2f})"
-    return f"{finding.fault}: {sentence(finding.text)}{sure}"
+    sure = confidence_text(finding)
+    return f"{finding.fault}: {sentence(finding.text)}{f' ({sure})' if sure else ''}"
+
+
+def confidence_text(finding: Finding) -> str:
+    """Return the confidence with two digits; empty if that is 1."""
+    return "" if finding.confidence >= SURE else f"confidence {finding.confidence:.2f}"
 
 
 def fact_lines(key: str, text: str, width: int) -> list[str]:
