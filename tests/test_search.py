@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mbrl_cli.api.loading import load_run
+from mbrl_cli.config.search_parameter import SearchParameter
 from mbrl_cli.errors import Diverged, StopRequested
 from mbrl_cli.search import worker
 from mbrl_cli.search.definition import Definition
@@ -18,7 +19,8 @@ RUN = [
     "prefill_steps=10", "eval_every=15", "eval_episodes=1", "final_eval_episodes=1",
     "env.max_episode_steps=4", "agent.fit_every=20", "planner.population=5", "device=cpu",
 ]  # fmt: skip
-SEARCH = [*RUN, "planner.horizon=int(interval(2,6))", "trials=3", "seeds=0,1"]
+# 4 trials, 2 and 1
+SEARCH = [*RUN, "planner.horizon=int(interval(2,6))", "reduction=2", "trials=4", "seeds=0,1"]
 
 
 def plain(folder):
@@ -29,9 +31,13 @@ def test_a_search_that_was_stopped_anywhere_equals_one_that_was_not(mbrl, monkey
     done = mbrl("search", *SEARCH, "hydra.sweep.dir=whole")
     assert (done.code, done.err) == (0, "")
     records = plain("whole")
-    assert [record[0] for record in records] == [0, 1, 2]
+    assert [record[0] for record in records] == [0, 1, 2, 3]
     assert [record[4] for record in records].count("complete") == 1
-    assert "compared  after 15, 30, 90 steps" in done.out
+    assert "compared  after 30, 45, 90 steps" in done.out
+    # (4 * 30 + 2 * (15 + 4) + 45 + 4) * 2; the episodes have 4 steps
+    assert "steps     414 of all runs at most" in done.out
+    steps = [result.steps for r in records for seeds in r[3].values() for result in seeds.values()]
+    assert 360 <= sum(steps) <= 414
 
     real, calls = worker.train_until, []
 
@@ -68,10 +74,10 @@ def test_a_search_that_was_stopped_anywhere_equals_one_that_was_not(mbrl, monkey
         if not tag.startswith("time/"):
             assert alone[tag]["value"].tolist() == searched[tag]["value"].tolist(), tag
 
-    more = mbrl("resume", "whole", "trials=4")
+    more = mbrl("resume", "whole", "trials=5")
     assert more.code == 0
-    assert plain("whole")[:3] == records
-    assert len(plain("whole")) == 4
+    assert plain("whole")[:4] == records
+    assert len(plain("whole")) == 5
 
 
 def test_a_failed_trial_does_not_end_the_search(mbrl, monkeypatch, tmp_path):
@@ -83,7 +89,7 @@ def test_a_failed_trial_does_not_end_the_search(mbrl, monkeypatch, tmp_path):
     monkeypatch.setattr(worker, "train_until", diverges_once)
     done = mbrl("search", *SEARCH, "hydra.sweep.dir=search")
     assert done.code == 0
-    assert [record[4] for record in plain("search")] == ["pruned", "failed", "complete"]
+    assert [r[4] for r in plain("search")] == ["pruned", "failed", "pruned", "complete"]
     assert "trial 1 failed: seed=0: training diverged" in done.out
 
     def diverges(run, folder, pause_at):
@@ -114,6 +120,24 @@ def test_the_seeds_of_a_trial_that_is_worse_are_not_all_run(mbrl, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("max_steps", "pruning", "trials", "rungs"),
+    [
+        # Two seeds; a promoted run takes up to 4 steps again.
+        (511, True, 5, (30, 90)),  # (5 * 30 + 64) * 2 = 428, one trial more: 616
+        (512, True, 9, (15, 30, 90)),  # nine trials fill a third rung: (9 * 15 + 3 * 19 + 64) * 2
+        (541, True, 9, (15, 30, 90)),  # one trial more: 542
+        (719, False, 3, (90,)),
+    ],
+)
+def test_max_steps_sets_the_number_of_trials(max_steps, pruning, trials, rungs):
+    space = [SearchParameter("planner.horizon", "2,3", choices=("2", "3"))]
+    settings = Settings(max_steps=max_steps, seeds=(0, 1), pruning=pruning)
+    found, _ = Definition.checked(RUN, space, settings, None)
+    assert (found.settings.trials, found.rungs) == (trials, rungs)
+    assert found.most_steps <= max_steps
+
+
+@pytest.mark.parametrize(
     ("words", "text"),
     [
         (RUN, "hparams_search=: the search space is empty; choose one of alphazero, cem"),
@@ -123,6 +147,7 @@ def test_the_seeds_of_a_trial_that_is_worse_are_not_all_run(mbrl, monkeypatch):
         ([*SEARCH, "seed=3"], "seed=3: each trial has several; type seeds=3"),
         ([*RUN, "seed=1,2"], "seed=1,2: each trial has several; type seeds=1,2"),
         ([*SEARCH, "brackets=4"], "brackets=4: must be 3 or less"),
+        ([*RUN, "planner.horizon=2,3", "max_steps=100"], "max_steps=100: must be 282 or more"),
     ],
 )
 def test_a_mistake_is_one_line(mbrl, words, text):

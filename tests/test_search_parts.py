@@ -1,6 +1,7 @@
 """Parts of `mbrl search`: space, rungs, schedule, comparison over seeds, journal, table."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -91,19 +92,25 @@ def test_both_ends_of_every_space_can_be_built(name):
 
 
 @pytest.mark.parametrize(
-    ("total", "every", "prefill", "limit", "min_steps", "expected"),
+    ("total", "every", "prefill", "limit", "min_steps", "trials", "expected"),
     [
-        (9000, 1000, 500, 0, 0, [1000, 3000, 9000]),
-        (10_000, 1250, 500, 0, 0, [1250, 3750, 10_000]),  # 3333 and 1111, rounded to evaluations
-        (9000, 1000, 1000, 0, 0, [2000, 3000, 9000]),  # at 1000 all actions were random
-        (9000, 1000, 500, 600, 0, [2000, 3000, 9000]),  # the prefill may end at 1100
-        (900, 500, 100, 500, 0, [500, 900]),  # no evaluation is after 600
-        (9000, 1000, 500, 0, 2500, [3000, 9000]),
+        (9000, 1000, 500, 0, 0, 20, [1000, 3000, 9000]),
+        (10_000, 1250, 500, 0, 0, 20, [1250, 3750, 10_000]),  # ratio 8**0.5: 3536, rounded
+        (9000, 1000, 1000, 0, 0, 20, [3000, 9000]),  # 1000: all actions were random; 2000: 4.5
+        (9000, 1000, 500, 500, 0, 20, [1000, 3000, 9000]),  # the prefill ends at 999 or before
+        (9000, 1000, 500, 501, 0, 20, [3000, 9000]),  # it may end at 1000
+        (900, 500, 100, 500, 0, 20, [500, 900]),  # no evaluation is after 599
+        (9000, 1000, 500, 0, 2500, 20, [3000, 9000]),
+        (9000, 1000, 500, 0, 0, 9, [1000, 3000, 9000]),
+        (9000, 1000, 500, 0, 0, 8, [3000, 9000]),  # 8 trials, 2, 0
+        (9000, 1000, 500, 0, 0, 1, [3000, 9000]),
     ],
 )
-def test_rungs_are_evaluations_after_the_prefill(total, every, prefill, limit, min_steps, expected):
+def test_rungs_are_evaluations_after_the_prefill(
+    total, every, prefill, limit, min_steps, trials, expected
+):
     run = RunSettings(total_steps=total, eval_every=every, prefill_steps=prefill)
-    assert rungs_of(run, limit, 3, min_steps) == expected
+    assert rungs_of(run, limit, 3, min_steps, trials) == expected
 
 
 @pytest.mark.parametrize(
@@ -118,7 +125,7 @@ def test_rungs_are_evaluations_after_the_prefill(total, every, prefill, limit, m
 def test_a_run_without_an_evaluation_is_refused(every, prefill, min_steps, text):
     run = RunSettings(total_steps=100, eval_every=every, prefill_steps=prefill)
     with pytest.raises(UserError, match=text):
-        rungs_of(run, 0, 3, min_steps)
+        rungs_of(run, 0, 3, min_steps, 20)
 
 
 def jobs_of(schedule, returns):
@@ -140,12 +147,29 @@ def jobs_of(schedule, returns):
 def test_the_best_third_of_each_rung_is_promoted():
     # Trial 0 is the best, then 1, and so on.
     jobs = jobs_of(Schedule(3, [0], trials=9, reduction=3, brackets=1), [-i for i in range(9)])
-    assert jobs == [
-        (0, 0), (1, 0), (2, 0), (0, 1),  # the best of three
-        (3, 0), (4, 0), (5, 0), (1, 1),  # two of six
-        (6, 0), (7, 0), (8, 0), (2, 1),  # three of nine
-        (0, 2),  # the best of three at rung 1
-    ]  # fmt: skip
+    # The best three of nine, and the best of these.
+    assert jobs == [*((n, 0) for n in range(9)), (0, 1), (1, 1), (2, 1), (0, 2)]
+
+
+def test_no_trial_is_promoted_while_another_worker_runs_one_of_them():
+    schedule = Schedule(3, [0], trials=3, reduction=3, brackets=1)
+    records = [record(0, r0=[1]), record(1, r0=[2]), record(2)]
+    assert schedule.next_job(records, lambda number: number == 2) == "wait"
+    records[2] = record(2, r0=[0])
+    assert schedule.next_job(records, lambda number: False) == Job(records[1], 1)
+
+
+def test_the_steps_of_a_search_are_known_before():
+    schedule = Schedule(3, [0, 1], trials=9, reduction=3, brackets=1)
+    # 9 trials of 10 steps, 3 of 20 more, 1 of 60 more, two seeds
+    assert schedule.most_steps([10, 30, 90], repeated=0) == 2 * (90 + 60 + 60)
+    assert schedule.most_steps([10, 30, 90], repeated=5) == 2 * (90 + 3 * 25 + 65)
+
+
+def test_each_bracket_promotes_a_third_of_its_own_trials():
+    schedule = Schedule(3, [0], trials=20, reduction=3, brackets=3)  # 9 + 3, 5 and 3 trials
+    reaching = [[schedule.num_reaching(rung, b) for rung in range(3)] for b in range(3)]
+    assert reaching == [[12, 4, 1], [0, 5, 1], [0, 0, 3]]
 
 
 def test_the_best_of_too_few_trials_runs_to_the_end():
@@ -167,7 +191,10 @@ def test_a_trial_that_has_ended_is_compared_and_not_promoted():
     others = [record(1, r0=[1, 1]), record(2, r0=[2, 2])]
     # The best third of three is the pruned trial, so the end of the search promotes trial 2.
     assert schedule.next_job([pruned, *others], lambda number: False) == Job(others[1], 1)
-    assert schedule._promotable([pruned, *others], 0, 0) is None
+    assert schedule._promotable([pruned, *others], 0) is None
+    # A failed trial is the last of the three, whatever its first seed returned.
+    failed = record(0, end="failed", r0=[9])
+    assert schedule._promotable([failed, *others], 0) == others[1]
 
 
 def test_brackets_have_the_sizes_of_hyperband():
@@ -258,6 +285,7 @@ def test_the_table_has_the_complete_trials_first_and_the_command_of_the_best():
         ({"sampler": "grid"}, "sampler=grid: allowed are tpe, random"),
         ({"pruning": "no"}, "pruning=no: allowed are true, false"),
         ({"reduction": "1"}, "reduction=1: must be 2 or more"),
+        ({"max_steps": "9", "trials": "3"}, "max_steps=9: sets the number of trials; leave out"),
     ],
 )
 def test_a_wrong_setting_is_refused(words, text):
@@ -272,6 +300,7 @@ def test_a_search_is_continued_only_with_the_same_words(tmp_path):
     other = Definition(("env=pendulum",), space, Settings(), (100,))
     with pytest.raises(UserError, match=r"words=.*pendulum.*holds a search with words=.*cartpole"):
         other.refuse_other(here, tmp_path)
+    here.with_trials(50).refuse_other(replace(here, rungs=(50, 100)), tmp_path)
     fewer = Definition(("env=cartpole",), space, Settings(reduction=2), (100,))
     with pytest.raises(UserError, match=r"reduction=2: .*reduction=3"):
         fewer.refuse_other(here, tmp_path)

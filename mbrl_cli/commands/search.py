@@ -17,6 +17,7 @@ settings:
                        int(interval(1,9)), tag(log,interval(1e-4,1e-2)), or 1,2,3
   key=value            as after mbrl train; a key of the space with one value is not searched
   trials=20            number of trials
+  max_steps=50000      instead: as many trials as fit into these environment steps of all runs
   seeds=0,1,2          runs of each trial
   sampler=tpe          tpe or random
   pruning=true         false: every trial runs to its end

@@ -15,10 +15,12 @@ from mbrl_cli.config.search_parameter import SearchParameter, parse_parameter
 from mbrl_cli.errors import UserError
 from mbrl_cli.run_files import read_regular, write_atomically
 from mbrl_cli.search.rungs import rungs_of
+from mbrl_cli.search.schedule import Schedule
 from mbrl_cli.search.settings import Settings
 
 FILE = "search.json"
 MAX_BYTES = 2**20
+MAX_TRIALS = 10_000  # of a search with max_steps
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Definition:
         space: the searched keys.
         settings: how they are searched.
         rungs: environment steps at which trials are compared; the last one is `total_steps`.
+        repeated: steps that a promoted run takes again, at most.
         config_dir: the folder of `--config-dir`.
     """
 
@@ -37,6 +40,7 @@ class Definition:
     space: tuple[SearchParameter, ...]
     settings: Settings
     rungs: tuple[int, ...]
+    repeated: int = 0
     config_dir: Path | None = None
 
     @staticmethod
@@ -49,25 +53,36 @@ class Definition:
         """Return the search and a run of it, with values from the middle of the space.
 
         Raises:
-            UserError: if a key is unknown, a part of the run cannot be built, or the run has no
-                evaluation at which trials can be compared.
+            UserError: if a key is unknown, a part of the run cannot be built, the run has no
+                evaluation at which trials can be compared, or `max_steps` is too small.
         """
         middle = [f"{parameter.key}={_middle(parameter)}" for parameter in space]
         run = ComposedRun([*words, *middle, "console=false"], config_dir)
         run.check()
-        rungs = [run.settings().total_steps]
-        if settings.pruning:
-            env = run.new_env()
-            limit = env.spec.max_episode_steps or 0
-            env.close()
-            rungs = rungs_of(run.settings(), limit, settings.reduction, settings.min_steps)
-        if settings.brackets > len(rungs):
-            raise UserError(
-                f"brackets={settings.brackets}: must be {len(rungs)} or less, the number of steps "
-                f"at which trials are compared: {', '.join(map(str, rungs))}"
-            )
+        env = run.new_env()
+        limit = env.spec.max_episode_steps or 0
+        env.close()
         folder = None if config_dir is None else config_dir.absolute()
-        return Definition(tuple(words), tuple(space), settings, tuple(rungs), folder), run
+        of_run, reduction = run.settings(), settings.reduction
+
+        def with_trials(trials: int) -> Definition:
+            rungs = [of_run.total_steps]
+            if settings.pruning:
+                rungs = rungs_of(of_run, limit, reduction, settings.min_steps, trials)
+            return Definition(
+                words=tuple(words),
+                space=tuple(space),
+                settings=replace(settings, trials=trials),
+                rungs=tuple(rungs),
+                repeated=limit * of_run.num_envs,
+                config_dir=folder,
+            )
+
+        if not settings.max_steps:
+            return _largest([with_trials(settings.trials)], settings), run
+        steps_of_a_trial = len(settings.seeds) * with_trials(MAX_TRIALS).rungs[0]
+        limit_of_trials = min(MAX_TRIALS, settings.max_steps // steps_of_a_trial + 1)
+        return _largest([with_trials(n + 1) for n in range(limit_of_trials)], settings), run
 
     @staticmethod
     def load(folder: Path, trust: bool) -> Definition:
@@ -92,6 +107,7 @@ class Definition:
                 space=tuple(parameter for parameter in space if parameter is not None),
                 settings=Settings(**settings),
                 rungs=tuple(map(int, values["rungs"])),
+                repeated=int(values["repeated"]),
                 config_dir=Path(values["config_dir"]) if values["config_dir"] else None,
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -110,10 +126,14 @@ class Definition:
         write_atomically(folder / FILE, content)
 
     def refuse_other(self, other: Definition, folder: Path) -> None:
-        """Raise UserError if `other`, the search in `folder`, differs in more than its trials."""
+        """Raise UserError if `other`, the search in `folder`, differs in more than its trials.
+
+        The rungs are not compared: they follow from the settings and from the first number of
+        trials.
+        """
         here, there = self.with_trials(1)._plain(), other.with_trials(1)._plain()
         for key, value in here.items():
-            if value != there[key]:
+            if key not in ("rungs", "repeated") and value != there[key]:
                 name, now, before = _first_difference(key, value, there[key])
                 raise UserError(
                     f"{name}={now}: {folder} holds a search with {name}={before}; to continue it "
@@ -123,6 +143,22 @@ class Definition:
     def with_trials(self, trials: int) -> Definition:
         """Return the same search with another number of trials."""
         return replace(self, settings=replace(self.settings, trials=trials))
+
+    def schedule(self) -> Schedule:
+        """Return the order in which trials are run and promoted."""
+        settings = self.settings
+        return Schedule(
+            num_rungs=len(self.rungs),
+            seeds=settings.seeds,
+            trials=settings.trials,
+            reduction=settings.reduction,
+            brackets=settings.brackets,
+        )
+
+    @property
+    def most_steps(self) -> int:
+        """Environment steps of all runs at most, if none is interrupted."""
+        return self.schedule().most_steps(self.rungs, self.repeated)
 
     def run_words(self, values: Mapping[str, Any]) -> list[str]:
         """Return the words of `mbrl train` for a trial, without its seed."""
@@ -134,6 +170,7 @@ class Definition:
             "space": {parameter.key: parameter.text for parameter in self.space},
             "settings": asdict(self.settings) | {"seeds": list(self.settings.seeds)},
             "rungs": list(self.rungs),
+            "repeated": self.repeated,
             "config_dir": str(self.config_dir) if self.config_dir else "",
         }
 
@@ -146,6 +183,32 @@ def _identity(content: bytes) -> str:
     except (ValueError, KeyError, TypeError):
         return ""
     return json.dumps(values)
+
+
+def _largest(definitions: Sequence[Definition], settings: Settings) -> Definition:
+    """Return the search with the most trials that fits into `max_steps`, if that is set.
+
+    Args:
+        definitions: of searches that differ in the number of trials, ascending.
+        settings: of the search.
+    """
+    possible = [found for found in definitions if settings.brackets <= len(found.rungs)]
+    if not possible:
+        rungs = definitions[-1].rungs
+        raise UserError(
+            f"brackets={settings.brackets}: must be {len(rungs)} or less, the number of steps at "
+            f"which trials are compared: {', '.join(map(str, rungs))}"
+        )
+    if not settings.max_steps:
+        return possible[-1]
+    # With one trial more there may be one rung more, which saves steps: each number is tried.
+    fitting = [found for found in possible if found.most_steps <= settings.max_steps]
+    if not fitting:
+        raise UserError(
+            f"max_steps={settings.max_steps}: must be {possible[0].most_steps} or more, the steps "
+            f"of a search with {possible[0].settings.trials} trials"
+        )
+    return fitting[-1]
 
 
 def _middle(parameter: SearchParameter) -> Any:

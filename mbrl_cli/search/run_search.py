@@ -25,7 +25,9 @@ def start_search(folder: Path, definition: Definition) -> None:
     """Run a search in a folder, which may hold the same one with another number of trials."""
     if is_search_folder(folder):
         # It is only compared, so it need not be trusted: another machine may have written it.
-        definition.refuse_other(Definition.load(folder, trust=True), folder)
+        there = Definition.load(folder, trust=True)
+        definition.refuse_other(there, folder)
+        definition = there.with_trials(definition.settings.trials)
     else:
         check_output_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,6 +61,7 @@ def _run(folder: Path, definition: Definition) -> None:
         f"folder    {folder}\n"
         f"search    {settings.trials} trials of {len(settings.seeds)} seeds over {keys}\n"
         f"compared  after {', '.join(f'{steps:,}' for steps in definition.rungs)} steps\n"
+        f"steps     {definition.most_steps:,} of all runs at most\n"
         f"to continue it, or to add a worker, type: {again}",
         flush=True,
     )

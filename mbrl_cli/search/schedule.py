@@ -1,9 +1,10 @@
-"""What a worker does next: asynchronous successive halving in one or more brackets.
+"""What a worker does next: successive halving in one or more brackets.
 
-Li et al. 2020 (A system for massively parallel hyperparameter tuning), algorithm 2, and Hyperband
-(Li et al. 2018) for more than one bracket. Two rules are added: a run that was interrupted is
-continued first; and because the number of trials is fixed, the best one is promoted to the end if
-no trial can be promoted or started and none has finished.
+Jamieson and Talwalkar 2016 (Non-stochastic best arm identification), and Hyperband (Li et al. 2018)
+for more than one bracket. Trials are promoted when all of them have reached a rung, because their
+number is fixed: a promotion during the search (ASHA) compares a trial with the first ones alone, so
+more trials are promoted than one in `reduction`. Two rules are added: a run that was interrupted
+is continued first; and if all promoted trials have failed, the best one of the others is promoted.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Schedule:
         self._seeds = frozenset(seeds)
         self._trials = trials
         self._reduction = reduction
-        self._brackets = brackets
+        self._sizes = [self._size_in_cycle(bracket) for bracket in range(brackets)]
 
     def next_job(
         self, records: Sequence[TrialRecord], is_busy: Callable[[int], bool]
@@ -55,14 +56,13 @@ class Schedule:
         for record in unfinished:
             if not is_busy(record.number):
                 return Job(record, record.rung)
-        for rung in reversed(range(self._last)):
-            for bracket in range(self._brackets):
-                best = self._promotable(records, rung, bracket)
-                if best is not None:
-                    # Its worker has recorded the last result and is about to release it.
-                    return "wait" if is_busy(best.number) else Job(best, rung + 1)
         if len(records) < self._trials:
             return Job(None, self.bracket(len(records)))
+        for bracket in range(len(self._sizes)):
+            best = self._promotable(records, bracket)
+            if best is not None:
+                # Its worker has recorded the last result and is about to release it.
+                return "wait" if is_busy(best.number) else Job(best, best.rung + 1)
         if unfinished:
             return "wait"
         waiting = [record for record in records if not record.end]
@@ -80,28 +80,51 @@ class Schedule:
 
         The numbers of trials are those of Hyperband, where all brackets take about equal steps.
         """
-        sizes = []
-        for bracket in range(self._brackets):
-            halvings = self._last - bracket
-            share = (self._last + 1) / (halvings + 1)
-            sizes.append(math.ceil(share * self._reduction**halvings))
-        place = number % sum(sizes)
-        return next(k for k in range(self._brackets) if place < sum(sizes[: k + 1]))
+        place = number % sum(self._sizes)
+        return next(k for k in range(len(self._sizes)) if place < sum(self._sizes[: k + 1]))
 
-    def _promotable(
-        self, records: Sequence[TrialRecord], rung: int, bracket: int
-    ) -> TrialRecord | None:
-        """Return the best trial that is at rest at a rung and among the best 1 / reduction there.
+    def num_reaching(self, rung: int, bracket: int) -> int:
+        """Return how many trials of a bracket are run up to a rung; at least one is promoted."""
+        if rung < bracket:
+            return 0
+        cycles, rest = divmod(self._trials, sum(self._sizes))
+        size, before = self._sizes[bracket], sum(self._sizes[:bracket])
+        started = cycles * size + min(max(rest - before, 0), size)
+        return min(started, max(1, started // int(self._reduction ** (rung - bracket))))
 
-        Trials that were pruned or have failed at the rung count among those that are compared.
+    def most_steps(self, rungs: Sequence[int], repeated: int) -> int:
+        """Return the environment steps of a search in which no run is interrupted, at most.
+
+        Args:
+            rungs: environment steps of each rung.
+            repeated: steps at most that a promoted run takes again: those of its last episode.
         """
-        here = [
-            r
-            for r in records
-            if self.bracket(r.number) == bracket
-            and (r.reached >= rung or r.rung == rung)
-            and (r.end or r.rung > rung or self.is_at_rest(r))
-        ]
-        here.sort(key=lambda r: (-r.mean(rung), r.number))
-        best = here[: len(here) // self._reduction]
-        return next((r for r in best if not r.end and r.rung == rung), None)
+        steps = 0
+        for bracket in range(len(self._sizes)):
+            steps += self.num_reaching(bracket, bracket) * rungs[bracket]
+            for rung in range(bracket + 1, len(rungs)):
+                each = rungs[rung] - rungs[rung - 1] + repeated
+                steps += self.num_reaching(rung, bracket) * each
+        return steps * len(self._seeds)
+
+    def _size_in_cycle(self, bracket: int) -> int:
+        """Return Hyperband's number of trials in a bracket."""
+        halvings = self._last - bracket
+        return math.ceil((self._last + 1) / (halvings + 1) * int(self._reduction**halvings))
+
+    def _promotable(self, records: Sequence[TrialRecord], bracket: int) -> TrialRecord | None:
+        """Return the best trial of a bracket that waits at a rung and is promoted from there.
+
+        Trials that were pruned at the rung count among those that are compared; failed ones are
+        the last there.
+        """
+        for rung in range(bracket, self._last):
+            here = [r for r in records if self.bracket(r.number) == bracket and r.rung >= rung]
+            if any(not r.end and r.rung == rung and not self.is_at_rest(r) for r in here):
+                return None
+            here.sort(key=lambda r: (r.end == "failed" and r.rung == rung, -r.mean(rung), r.number))
+            best = here[: self.num_reaching(rung + 1, bracket)]
+            promoted = next((r for r in best if not r.end and r.rung == rung), None)
+            if promoted is not None:
+                return promoted
+        return None

@@ -16,6 +16,7 @@ class Settings:
     """How a space is searched. docs/sweeps.md explains each key; the defaults are equal."""
 
     trials: int = 20
+    max_steps: int = 0  # environment steps of all runs; sets `trials`; 0: `trials` is given
     seeds: tuple[int, ...] = (0, 1, 2)  # each trial has one run for each
     sampler: str = "tpe"
     pruning: bool = True
@@ -29,6 +30,7 @@ class Settings:
             ("trials", 1),
             ("reduction", 2),
             ("brackets", 1),
+            ("max_steps", 0),
             ("min_steps", 0),
             ("search_seed", 0),
         ):
@@ -42,6 +44,11 @@ class Settings:
     @staticmethod
     def of_words(words: Mapping[str, str]) -> Settings:
         """Return the settings that `key=value` words give; the others have their defaults."""
+        if "trials" in words and "max_steps" in words:
+            raise UserError(
+                f"max_steps={words['max_steps']}: sets the number of trials; leave out "
+                f"trials={words['trials']}"
+            )
         values: dict[str, Any] = {}
         for key, text in words.items():
             if key == "seeds":

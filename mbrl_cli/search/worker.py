@@ -15,7 +15,7 @@ from mbrl_cli.run_files import CHECKPOINTS, FAULT_FILE
 from mbrl_cli.search.definition import Definition
 from mbrl_cli.search.journal import Journal
 from mbrl_cli.search.sampling import distributions_of, is_worse, suggest
-from mbrl_cli.search.schedule import Job, Schedule
+from mbrl_cli.search.schedule import Job
 from mbrl_cli.search.trial_record import SeedResult, TrialRecord
 
 OUTPUT = "output.log"  # what a run prints
@@ -36,17 +36,10 @@ class Worker:
     """
 
     def __init__(self, folder: Path, definition: Definition) -> None:
-        settings = definition.settings
         self._folder = folder
         self._definition = definition
         self._journal = Journal(folder)
-        self._schedule = Schedule(
-            num_rungs=len(definition.rungs),
-            seeds=settings.seeds,
-            trials=settings.trials,
-            reduction=settings.reduction,
-            brackets=settings.brackets,
-        )
+        self._schedule = definition.schedule()
 
     def run(self) -> list[TrialRecord]:
         """Run jobs until none is left; return all trials."""
