@@ -1,19 +1,20 @@
-"""Compare `mbrl search` with random search that takes at least twice its environment steps.
+"""Compare `mbrl search` with random search that takes twice its environment steps.
 
     python benchmarks/search_vs_random.py --task point_mass --folder outputs/search_vs_random
     python benchmarks/search_vs_random.py --task pendulum_mlp --folder outputs/search_vs_random
-    python benchmarks/search_vs_random.py --task cartpole_sac --folder outputs/search_vs_random
+    python benchmarks/search_vs_random.py --task rail_mppi --folder outputs/search_vs_random
 
 Both searches are repeated with each of five search seeds. The best trial of each is trained again
 on run seeds that no search has used; the mean return of those runs is its score. The same command
-continues where it was stopped. The search is `sampler=tpe` with pruning and promotion, the other
-`sampler=random pruning=false`. Environment steps are those of training; in both kinds the
-evaluations of a run are the same.
+continues where it was stopped. One search has the defaults of `mbrl search` and `max_steps`, which
+is half of the steps of the other one, `sampler=random pruning=false`. Environment steps are those
+of training; in both kinds the evaluations of a run are the same.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -28,10 +29,11 @@ from mbrl_cli.search.definition import Definition
 from mbrl_cli.search.journal import Journal
 from mbrl_cli.search.report import Report
 
-SEARCH_SEEDS = range(5)
+SEARCH_SEEDS = "5,6,7,8,9"  # 0 to 4 were used to choose tasks and settings
 RUN_SEEDS = "0,1"
-SCORE_SEEDS = (20, 21)
-TRIALS, RANDOM_TRIALS = 10, 7
+KINDS = ("search", "random")
+SCORE_SEEDS = (20, 21, 22, 23)
+RANDOM_TRIALS = 8
 COMMON = ["console=false", "device=cpu", "logger=csv", "eval_episodes=4", "final_eval_episodes=20"]
 EXAMPLES = Path(__file__).parent.parent / "examples"
 TASKS = {
@@ -43,24 +45,22 @@ TASKS = {
         "agent.fit_every=20,60",
     ],
     "pendulum_mlp": [
-        "env=pendulum", "agent=mpc", "model=mlp", "planner=cem", "total_steps=900",
-        "prefill_steps=90", "eval_every=100", "agent.fit_every=100",
-        "planner.horizon=int(interval(5,30))", "planner.population=10,20,40",
-        "planner.elite_ratio=interval(0.05,0.5)", "planner.noise_beta=interval(0.0,3.0)",
-        "model.learning_rate=tag(log,interval(3e-4,1e-2))",
+        "env=pendulum", "agent=mpc", "model=mlp", "planner=cem", "total_steps=1080",
+        "prefill_steps=60", "eval_every=120", "env.max_episode_steps=60", "agent.fit_every=120",
+        "model.hidden=[32,32]", "planner.horizon=int(interval(3,25))",
+        "planner.population=10,20,40", "planner.elite_ratio=interval(0.05,0.5)",
+        "planner.noise_beta=interval(0.0,3.0)",
+        "model.learning_rate=tag(log,interval(1e-4,1e-2))",
     ],
-    "cartpole_sac": [
-        "env=cartpole", "agent=sac", "total_steps=3600", "prefill_steps=200", "eval_every=400",
-        "env.max_episode_steps=200", "agent.hidden=[64,64]", "agent.batch_size=64",
-        "agent.learning_rate=tag(log,interval(1e-4,1e-2))", "agent.updates_per_step=0.5,1",
-        "agent.target_rate=tag(log,interval(2e-3,1e-1))",
-        "agent.initial_temperature=tag(log,interval(0.02,2.0))",
+    "rail_mppi": [
+        "--config-dir", str(EXAMPLES / "configs"), "env=rail_cart", "agent=mpc", "model=mlp",
+        "planner=mppi", "total_steps=360", "prefill_steps=10", "eval_every=40",
+        "env.max_episode_steps=30", "agent.fit_every=60", "model.hidden=[16]",
+        "planner.horizon=int(interval(2,20))", "planner.population=tag(log,int(interval(3,40)))",
+        "planner.temperature=tag(log,interval(0.03,10.0))", "planner.spread=interval(0.1,1.0)",
+        "model.learning_rate=tag(log,interval(1e-4,1e-2))",
     ],
 }  # fmt: skip
-KINDS = {
-    "search": [f"trials={TRIALS}"],
-    "random": [f"trials={RANDOM_TRIALS}", "sampler=random", "pruning=false"],
-}
 
 
 class Result(NamedTuple):
@@ -77,19 +77,29 @@ def run_mbrl(words: list[str], folder: Path) -> None:
     assert done.code == 0, (words, done)
 
 
+def settings_of(task: str, kind: str) -> list[str]:
+    """Return the words of a kind of search."""
+    if kind == "random":
+        return [f"trials={RANDOM_TRIALS}", "sampler=random", "pruning=false"]
+    total = next(int(word.partition("=")[2]) for word in TASKS[task] if "total_steps" in word)
+    return [f"max_steps={RANDOM_TRIALS * len(RUN_SEEDS.split(',')) * total // 2}"]
+
+
 def measure(task: str, kind: str, seed: int, root: Path) -> Result:
     """Search with one search seed, or continue it, and score its best trial."""
     folder = root / task / f"{kind}_{seed}"
-    words = [*TASKS[task], *COMMON, *KINDS[kind], f"seeds={RUN_SEEDS}", f"search_seed={seed}"]
+    words = [*TASKS[task], *COMMON, f"seeds={RUN_SEEDS}", f"search_seed={seed}"]
+    words += settings_of(task, kind)
     run_mbrl(["search", *words, f"hydra.sweep.dir={folder}"], folder.with_name(f"{kind}_output"))
     definition, records = Definition.load(folder, trust=True), Journal(folder).records()
     best = Report(definition, records).best
     assert best is not None
     returns = []
     for run_seed in SCORE_SEEDS:
-        score = folder / f"score_{run_seed}"
+        run = [*definition.run_words(best.values), f"seed={run_seed}"]
+        # Both kinds of search may find the same values.
+        score = root / task / "scores" / hashlib.sha256(" ".join(run).encode()).hexdigest()[:16]
         if not (score / "config.yaml").exists():
-            run = [*definition.run_words(best.values), f"seed={run_seed}"]
             if definition.config_dir is not None:
                 run += ["--config-dir", str(definition.config_dir)]
             run_mbrl(["train", *run, f"hydra.run.dir={score}"], folder.with_name("score_output"))
@@ -99,7 +109,7 @@ def measure(task: str, kind: str, seed: int, root: Path) -> Result:
         assert value is not None
         returns.append(value)
     result = Result(sum(record.steps for record in records), float(np.mean(returns)))
-    print(f"{kind:<7} seed {seed}  {result.steps:>7,} steps  score {result.score:.1f}", flush=True)
+    print(f"{kind:<7} seed {seed}  {result.steps:>7,} steps  score {result.score:.2f}", flush=True)
     return result
 
 
@@ -108,11 +118,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", choices=TASKS, required=True)
     parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--seeds", default=SEARCH_SEEDS, help="search seeds")
     options = parser.parse_args()
     sys.path.append(str(EXAMPLES))  # the example environments are modules there
     import_everything()
     results: dict[str, list[Result]] = {kind: [] for kind in KINDS}
-    for seed in SEARCH_SEEDS:
+    for seed in map(int, options.seeds.split(",")):
         for kind in KINDS:
             results[kind].append(measure(options.task, kind, seed, options.folder.absolute()))
     steps = {kind: sum(r.steps for r in found) for kind, found in results.items()}
@@ -120,9 +131,9 @@ def main() -> None:
     difference = scores["search"] - scores["random"]
     interval = bootstrap_interval([difference], mean, np.random.default_rng(0))
     print(
-        f"{options.task}: search {scores['search'].mean():.1f}, random "
-        f"{scores['random'].mean():.1f}, difference {difference.mean():+.1f} "
-        f"[{float(interval.low):.1f} to {float(interval.high):.1f}] with "
+        f"{options.task}: search {scores['search'].mean():.2f}, random "
+        f"{scores['random'].mean():.2f}, difference {difference.mean():+.2f} "
+        f"[{float(interval.low):.2f} to {float(interval.high):.2f}] with "
         f"{steps['search'] / steps['random']:.2f} of the environment steps"
     )
 
