@@ -29,7 +29,7 @@ from mbrl_cli.metrics_csv import METRICS_CSV
 from mbrl_cli.search.journal import JOURNAL, Journal
 from mbrl_cli.search.trial_record import TrialRecord
 
-TRIALS = 6
+TRIALS = 9  # nine fill three rungs
 WORDS = [
     "env=gridworld", "agent=mpc", "model=linear", "planner=cem", "total_steps=240",
     "prefill_steps=20", "eval_every=40", "eval_episodes=1", "final_eval_episodes=1",

@@ -93,7 +93,7 @@ SEARCH = [words for path in DOCUMENTS for words in commands(path, "search")]
 @pytest.mark.parametrize("words", SEARCH, ids=" ".join)
 def test_a_search_of_the_documentation_composes(compose_run, words):
     given = dict(word.split("=", 1) for word in words)
-    own = {key: given.pop(key) for key in ("trials", "seeds") if key in given}
+    own = {key: given.pop(key) for key in ("trials", "seeds", "max_steps") if key in given}
     Settings.of_words(own)
     name = given.pop("hparams_search", None)
     space, fixed = read_space(name, [f"{key}={value}" for key, value in given.items()], None)
