@@ -54,8 +54,8 @@ TASKS = {
     ],
     "rail_mppi": [
         "--config-dir", str(EXAMPLES / "configs"), "env=rail_cart", "agent=mpc", "model=mlp",
-        "planner=mppi", "planner.iterations=1", "total_steps=360", "prefill_steps=10", "eval_every=40",
-        "env.max_episode_steps=30", "agent.fit_every=60", "model.hidden=[16]",
+        "planner=mppi", "planner.iterations=1", "total_steps=360", "prefill_steps=10",
+        "eval_every=40", "env.max_episode_steps=30", "agent.fit_every=60", "model.hidden=[16]",
         "planner.horizon=int(interval(2,20))", "planner.population=tag(log,int(interval(3,40)))",
         "planner.temperature=tag(log,interval(0.03,10.0))", "planner.spread=interval(0.1,1.0)",
         "model.learning_rate=tag(log,interval(1e-4,1e-2))",
