@@ -123,9 +123,9 @@ def test_the_seeds_of_a_trial_that_is_worse_are_not_all_run(mbrl, monkeypatch):
     ("max_steps", "pruning", "trials", "rungs"),
     [
         # Two seeds; a promoted run takes up to 4 steps again.
-        (511, True, 5, (30, 90)),  # (5 * 30 + 64) * 2 = 428, one trial more: 616
+        (511, True, 4, (30, 90)),  # (4 * 30 + 2 * 64) * 2 = 496, one trial more: 556
         (512, True, 9, (15, 30, 90)),  # nine trials fill a third rung: (9 * 15 + 3 * 19 + 64) * 2
-        (541, True, 9, (15, 30, 90)),  # one trial more: 542
+        (707, True, 9, (15, 30, 90)),  # one trial more: (10 * 15 + 4 * 19 + 2 * 64) * 2 = 708
         (719, False, 3, (90,)),
     ],
 )

@@ -30,7 +30,7 @@ class Schedule:
         num_rungs: R.
         seeds: of each trial.
         trials: their number.
-        reduction: one trial in this number is promoted.
+        reduction: one trial in this number is promoted, rounded up.
         brackets: 1 to R; trials of bracket k start at rung k.
     """
 
@@ -84,13 +84,16 @@ class Schedule:
         return next(k for k in range(len(self._sizes)) if place < sum(self._sizes[: k + 1]))
 
     def num_reaching(self, rung: int, bracket: int) -> int:
-        """Return how many trials of a bracket are run up to a rung; at least one is promoted."""
+        """Return how many trials of a bracket are run up to a rung.
+
+        Fractions are rounded up, so that from ten trials on at least two are compared at the end.
+        """
         if rung < bracket:
             return 0
         cycles, rest = divmod(self._trials, sum(self._sizes))
         size, before = self._sizes[bracket], sum(self._sizes[:bracket])
         started = cycles * size + min(max(rest - before, 0), size)
-        return min(started, max(1, started // int(self._reduction ** (rung - bracket))))
+        return -(-started // int(self._reduction ** (rung - bracket)))
 
     def most_steps(self, rungs: Sequence[int], repeated: int) -> int:
         """Return the environment steps of a search in which no run is interrupted, at most.
