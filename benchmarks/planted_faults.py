@@ -32,12 +32,13 @@ COMMON = [
     "check_known=false",
 ]  # fmt: skip
 PETS = ["agent=pets", "planner=icem"]
+FEW_DATA = "5 % of the data"
 TASKS = {
     "cartpole": [
         "env=cartpole", "env.max_episode_steps=200", "total_steps=800", "planner.horizon=25",
     ],
     "inverted_pendulum": [
-        "env=inverted_pendulum", "env.max_episode_steps=100", "total_steps=1000",
+        "env=inverted_pendulum", "env.max_episode_steps=100", "total_steps=2000",
         "env.termination=known", "planner.horizon=15",
     ],
 }  # fmt: skip
@@ -45,7 +46,7 @@ LIMIT_WRAPPER = f"env.wrappers=[{{_target_:{WRAPPERS}.LimitAsTermination,limit:{
 # fault -> (words of the run, verdicts that are right)
 FAULTS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "none": (PETS, ("healthy",)),
-    "5 % of the data": ([*PETS, "total_steps=42", "prefill_steps=40"], ("dynamics", "model")),
+    FEW_DATA: (PETS, ("dynamics", "model")),  # see `train`
     "wrong reward": ([*PETS, f"env.reward={PARTS}:rewards_tilt"], ("reward",)),
     "wrong termination": (
         [*PETS, f"env.termination={PARTS}:ends_when_upright"], ("termination",)
@@ -53,7 +54,7 @@ FAULTS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "crippled planner": (
         [*PETS, "planner.population=2", "planner.iterations=1"], ("planner",)
     ),
-    "short horizon": ([*PETS, "planner.horizon=2"], ("horizon",)),
+    "short horizon": ([*PETS, "planner.horizon=1"], ("horizon",)),
     "shifted actions": (
         [*PETS, "env.termination=learned", f"env.wrappers=[{WRAPPERS}.LateAction]"],
         ("shifted_actions",),
@@ -65,7 +66,7 @@ FAULTS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "untrained critic": (
         [
             *PETS, "agent.terminal_value=true", "agent.sac.updates_per_step=0.001",
-            "planner.horizon=3",
+            "planner.horizon=1",
         ],
         ("terminal_value", "value_bias", "horizon"),
     ),
@@ -80,6 +81,11 @@ def train(folder: Path, task: str, fault: str, seed: int) -> Path:
     run = folder / task / fault.replace(" ", "_").replace("%", "percent") / f"seed{seed}"
     if not (run / "checkpoint.safetensors").is_file():
         words = {word.split("=", 1)[0]: word for word in [*TASKS[task], *FAULTS[fault][0]]}
+        if fault == FEW_DATA:  # the model is fitted once, then two steps are planned
+            few = int(words["total_steps"].partition("=")[2]) // 20
+            words |= {
+                "prefill_steps": f"prefill_steps={few}", "total_steps": f"total_steps={few + 2}"
+            }  # fmt: skip
         if "agent=sac" in words.values():
             words = {key: word for key, word in words.items() if not key.startswith("planner")}
         command = ["train", *words.values(), *COMMON, f"seed={seed}", f"hydra.run.dir={run}"]
