@@ -35,7 +35,7 @@ PETS = ["agent=pets", "planner=icem"]
 FEW_DATA = "5 % of the data"
 TASKS = {
     "cartpole": [
-        "env=cartpole", "env.max_episode_steps=200", "total_steps=800", "planner.horizon=25",
+        "env=cartpole", "env.max_episode_steps=100", "total_steps=800", "planner.horizon=25",
     ],
     "inverted_pendulum": [
         "env=inverted_pendulum", "env.max_episode_steps=100", "total_steps=2000",
