@@ -19,6 +19,7 @@ from mbrl_cli.diagnosis.output.shown_table import shown_table
 from mbrl_cli.diagnosis.output.table_bars import table_bars
 from mbrl_cli.diagnosis.section import Section
 from mbrl_cli.diagnosis.table import Table
+from mbrl_cli.reports.svg_parts import short_label
 from mbrl_cli.reports.text_table import wrapped
 
 
@@ -35,6 +36,21 @@ def test_findings_are_ordered_by_severity_and_confidence():
     assert places == sorted(places)
     assert "nothing wrong: time_limit_as_termination, shifted_actions, reward" in text
     assert "  The horizon: the environment's time limit is shorter." in text
+
+
+def test_the_findings_of_the_verdict_come_first():
+    surer = Section("other", "", [Finding("reward_model", "problem", "Wrong.", 1.0)])
+    found = diagnosis(sections=[substitution(), surer]).findings()
+    assert [finding.fault for finding in found[:2]] == ["dynamics", "reward_model"]
+
+
+def test_labels_of_a_figure_are_short():
+    table = Table(
+        "Gains", ["variant", "gain", "gain, low", "gain, high"],
+        [["true reward + true termination + 10 times the plans", 1.0, 0.0, 2.0]],
+    )  # fmt: skip
+    name = table_bars(table, "return")[0].names[0]
+    assert short_label(name) == "true reward + termination + 10 x plans"
 
 
 def test_an_interval_is_one_column_with_the_decimals_of_its_value():

@@ -50,10 +50,16 @@ class Diagnosis:
     settings: list[str] = field(default_factory=list)
 
     def findings(self) -> list[Finding]:
-        """Return all findings: problems first, then notes; the most certain ones first."""
-        order = {"problem": 0, "note": 1, "fine": 2}
+        """Return all findings: problems first, then notes.
+
+        Of each severity those that the verdict is about come first, then the most certain ones.
+        """
         found = [finding for section in self.sections for finding in section.findings]
-        return sorted(found, key=lambda finding: (order[finding.severity], -finding.confidence))
+        return sorted(found, key=self._place)
+
+    def _place(self, finding: Finding) -> tuple[int, bool, float]:
+        order = {"problem": 0, "note": 1, "fine": 2}
+        return order[finding.severity], finding.fault != self.fault, -finding.confidence
 
 
 def command_of(finding: Finding, folder: str) -> str | None:

@@ -18,7 +18,7 @@ COLOURS = 8
 WIDTH = 620
 ROW_HEIGHT = 30
 CHARACTER = 7.2  # width in pixels at a font size of 12
-MAX_LABEL = 34  # characters
+MAX_LABEL = 38  # characters
 
 
 def short_label(text: str) -> str:

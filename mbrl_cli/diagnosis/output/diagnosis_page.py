@@ -186,6 +186,7 @@ def _costs(diagnosis: Diagnosis) -> str:
     if not diagnosis.costs:
         return ""
     titles = {section.name: section.title for section in diagnosis.sections}
+    titles["model"] = "Accuracy of the model"
     rows = [
         [
             html_text(titles.get(name, name)), cell_text(cost.seconds, 10.0),

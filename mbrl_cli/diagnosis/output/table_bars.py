@@ -23,9 +23,14 @@ def table_bars(table: Table, unit: str) -> list[Bars]:
             name = table.columns[column]
             values, low, high = ([_number(row[column + i]) for row in rows] for i in range(3))
             title = f"{name.capitalize()}, with 95 % intervals"
-            names = [str(row[0]) for row in rows]
+            names = [_label(str(row[0])) for row in rows]
             figures.append(Bars(title, f"{name}, {unit}", names, values, low, high))
     return figures
+
+
+def _label(name: str) -> str:
+    """Return a name that fits beside a figure."""
+    return name.replace(" + true ", " + ").replace("times the", "x")
 
 
 def _number(cell: Cell) -> float:
