@@ -166,7 +166,8 @@ class Steps:
     def play(self, seeds, agent, max_steps, report=None):
         for step in range(max_steps):
             self.clock.now += agent
-            report(step + 1)
+            if report is not None:
+                report(step + 1)
         return []
 
 
@@ -179,7 +180,7 @@ class Clock:
 
 @pytest.mark.parametrize(
     ("seconds", "kept", "max_steps"),
-    [(100.0, "abc", None), (24.0, "abc", 80), (6.0, "ab", 31), (0.1, "a", 25)],
+    [(100.0, "abc", None), (24.01, "abc", 80), (6.0, "ab", 31), (0.1, "a", 25)],
 )
 def test_episodes_are_cut_before_the_slowest_variant_is_left_out(
     monkeypatch, seconds, kept, max_steps
@@ -192,6 +193,17 @@ def test_episodes_are_cut_before_the_slowest_variant_is_left_out(
     assert "".join(v.name for v in returns.choose(variants, seconds)) == kept
     assert returns.max_steps == max_steps
     assert sorted(returns.too_slow) == sorted(set("abc") - set(kept))
+
+
+def test_a_variant_that_is_much_too_slow_is_played_for_one_step_of_one_episode(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("mbrl_cli.diagnosis.variant_returns.time", clock)
+    cost = {"a": 0.1, "slow": 60.0}
+    variants = [Variant(name, frozenset(), "", lambda n=name: cost[n]) for name in cost]
+    returns = VariantReturns(Steps(100, clock), 8)
+    assert [v.name for v in returns.choose(variants, 20.0)] == ["a"]
+    assert clock.now == pytest.approx(60.0 + 5 * 0.1)  # four more steps of "a"
+    assert returns.too_slow == {"slow": 60.0 * 8 * 100}
 
 
 def test_a_whole_diagnosis(trained):

@@ -7,6 +7,7 @@ import torch
 
 from mbrl_cli.envs.env import Env
 from mbrl_cli.envs.make import make_env
+from mbrl_cli.models.base import Model
 from mbrl_cli.models.oracle import Oracle
 
 CPU = torch.device("cpu")
@@ -127,6 +128,24 @@ def test_a_copy_has_no_reward_after_termination(generator):
     state, reward, continues = model.step(state, right, generator)
     assert (float(reward), float(continues)) == (0.0, 0.0)
     assert torch.equal(model.decode(state), last_obs)
+
+
+def test_copies_in_the_middle_of_a_plan_are_not_kept(generator):
+    env = Env(RandomWalk())
+    obs = env.reset(0)
+    model = Oracle(env.spec, CPU, generator)
+    state = rows_from(model, obs[None], [env], num_plans=3)
+    actions = torch.eye(2)[torch.tensor([[0, 1, 1]] * 7)]  # [H, M, A]: left, right, right
+    seed = generator.get_state()
+    first = model.unroll(state, actions, generator)
+    assert len(model._states) == 1 + 3  # that of the environment, and one of each plan
+    generator.set_state(seed)
+    plain = Model.unroll(model, state, actions, generator)  # keeps all copies
+    assert torch.equal(first.reward, plain.reward)
+    assert torch.equal(first.continues, plain.continues)
+    ends = (model.decode(trajectory.last_state) for trajectory in (first, plain))
+    assert torch.equal(*ends)
+    model.unroll(first.last_state, actions[:1], generator)  # a plan goes on
 
 
 def test_copies_of_several_environments_stay_apart(generator):

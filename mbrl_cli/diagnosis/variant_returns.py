@@ -15,6 +15,7 @@ from mbrl_cli.diagnosis.paired_interval import PairedInterval, gain_interval
 from mbrl_cli.diagnosis.variant import Variant
 
 PROBED_STEPS = 3  # steps from which the duration of an episode is estimated
+FAST = 2.0  # seconds of a first step that are never too many: it loads and allocates
 MIN_STEPS = 25  # shorter episodes say little
 MIN_FRACTION = 0.25  # of the length of an episode as it is
 # Called with the name of the variant, and the fraction of the work that is done.
@@ -48,10 +49,10 @@ class VariantReturns:
         Episodes are cut before a variant is left out, but not below a quarter of their length or 25
         steps. The slowest variant is left out first, the first one never.
         """
-        for variant in variants:
-            self._probe(variant)
         limit = self.run.objects.env.spec.max_episode_steps or 1000
         lowest = min(limit, max(MIN_STEPS, round(MIN_FRACTION * limit)))
+        for variant in variants:
+            self._probe(variant, seconds / lowest)
         kept = list(variants)
         while True:
             steps = int(seconds / max(sum(self._seconds[v.name] for v in kept), 1e-9))
@@ -65,7 +66,8 @@ class VariantReturns:
 
     def fits(self, variant: Variant, seconds: float) -> bool:
         """Return whether one more round of a variant fits into `seconds`."""
-        self._probe(variant)
+        limit = self.run.objects.env.spec.max_episode_steps or 1000
+        self._probe(variant, seconds / min(MIN_STEPS, limit))
         steps = self.max_steps or self.run.objects.env.spec.max_episode_steps or 1000
         fits = self._seconds[variant.name] * steps <= seconds
         if not fits and variant.name not in self.returns:
@@ -96,11 +98,21 @@ class VariantReturns:
             self._agents[variant.name] = variant.make()
         return self._agents[variant.name]
 
-    def _probe(self, variant: Variant) -> None:
-        """Measure the seconds of a step, the first one excluded: it allocates memory."""
+    def _probe(self, variant: Variant, allowed: float) -> None:
+        """Measure the seconds of a step, the first one excluded: it allocates memory.
+
+        If the first step of a single episode takes more than is allowed for a round, this is all
+        that is measured: in copies of an environment a plan can take minutes.
+        """
         if variant.name in self._seconds:
             return
-        agent, times = self._agent(variant), [time.monotonic()]
+        agent, start = self._agent(variant), time.monotonic()
+        self.run.play(self.run.seeds(1), agent, 1)
+        first = time.monotonic() - start
+        if first > max(allowed, FAST):
+            self._seconds[variant.name] = first * self.episodes
+            return
+        times = [time.monotonic()]
         self.run.play(
             self.run.seeds(self.episodes),
             agent,
