@@ -44,8 +44,15 @@ def test_calibration_of_a_certain_end_and_of_a_certain_continuation():
     log_continues = torch.tensor([-math.inf, -200.0, -1e-12, 0.0])
     # 1e-12 / 5 is below the precision of a probability near 1, but not of its logarithm.
     assert calibrated(log_continues, 5.0).tolist() == pytest.approx(
-        [-math.inf, -math.inf, -2e-13, 0.0], rel=1e-5
+        [-math.inf, -198.3906, -2e-13, 0.0], rel=1e-5
     )
+
+
+def test_a_termination_that_is_certain_has_finite_odds_and_loss():
+    """ln c = -100: odds of e^100 - 1, which float32 cannot hold; divided by 10 they are e^97.7."""
+    log_continues = calibrated(torch.tensor([[-100.0, -79.0, -81.0]]), 10.0)
+    assert log_continues.tolist()[0] == pytest.approx([-97.6974, -76.6974, -78.6974], abs=1e-4)
+    assert cross_entropy(log_continues, torch.zeros(1, 3)).item() == pytest.approx(0.0, abs=1e-6)
 
 
 def test_the_minimum_of_the_weighted_loss_is_the_frequency_of_the_data_after_calibration():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ MAX_ENTRY_UNITS = 128  # ... or fewer, so that all entries together have at most
 JOINT_UNITS = 32  # hidden units whose input is the whole observation
 MAX_FREE_LOGIT = 8.0  # a factor's logit above this costs ...
 LOGIT_PENALTY = 1e-4  # ... this times the squared excess
+LARGE = 80.0  # exp of it is finite in float32, and 1 more or less makes no difference to it
 
 
 class TerminationNet(nn.Module):
@@ -90,8 +93,9 @@ def calibrated(log_continues: Tensor, weight: float) -> Tensor:
     A network that minimises `termination_loss` with a weight w predicts w times the odds with which
     the data end: odds = (1 - c) / c for the probability c to continue. Here they are divided by w.
     """
-    odds = torch.expm1(-log_continues) / weight
-    return -torch.log1p(odds)
+    odds = torch.expm1(-log_continues.clamp(min=-LARGE)) / weight
+    # There odds + 1 rounds to odds, and larger odds would be infinite.
+    return torch.where(log_continues > -LARGE, -torch.log1p(odds), log_continues + math.log(weight))
 
 
 def cross_entropy(log_continues: Tensor, continues: Tensor, weight: float = 1.0) -> Tensor:
