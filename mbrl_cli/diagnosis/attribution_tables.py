@@ -9,6 +9,8 @@ from mbrl_cli.diagnosis.table import Cell, Table
 from mbrl_cli.diagnosis.variant_returns import VariantReturns
 from mbrl_cli.diagnosis.variants import AS_IS
 
+HOPELESS_MINUTES = 240.0  # of a round, from which no budget is advised
+
 
 def attribution_tables(
     returns: VariantReturns, shares: Mapping[str, PairedInterval]
@@ -51,5 +53,9 @@ def left_out(returns: VariantReturns) -> list[str]:
         )
     for name, needed in returns.too_slow.items():
         minutes = needed / 60.0
-        lines.append(f"{name}: a round takes about {minutes:.1f} minutes; use a larger budget.")
+        if minutes < HOPELESS_MINUTES:
+            text = f"{name}: a round takes about {minutes:.1f} minutes; use a larger budget."
+        else:
+            text = f"{name}: a round takes about {minutes / 60.0:,.0f} hours."
+        lines.append(text)
     return lines

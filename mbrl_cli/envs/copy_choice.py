@@ -38,11 +38,11 @@ def choose_copies(env: Env) -> EnvCopies:
         UserError: if there is none.
     """
     ways: list[type[EnvCopies]] = [DeepCopies]
-    if is_mujoco_task(env.gym):
-        ways.insert(0, MujocoStates)
     mujoco = sys.modules.get("mujoco")
     if mujoco is not None and find_objects(env, (mujoco.MjData,)):
-        ways.append(MujocoCopies)
+        ways.insert(0, MujocoCopies)  # a deep copy of dm_control's model takes 11 MB
+        if is_mujoco_task(env.gym):
+            ways.insert(0, MujocoStates)
     elif find_objects(env, (EzPickle,)):
         ways.append(AttributeCopies)
     reason: str | None = None

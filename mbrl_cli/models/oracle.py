@@ -125,7 +125,7 @@ class Oracle(MarkovModel):
         """Imagine actions [H, M, A]; see `Model.unroll`.
 
         Copies between the first and the last step are deleted, and those of the last step in the
-        next call: one of dm_control takes 0.4 MB.
+        next call: a copy can take megabytes.
         """
         if self.spec.simulator is not None:
             return super().unroll(state, actions, generator, with_disagreement)

@@ -30,6 +30,7 @@ MIN_EPISODES = 4  # early ones, and late ones; few episodes differ by chance
 MAX_PAIRED = 2000  # early and late transitions
 # The time in the run explains at least this fraction of the residuals' differences.
 MIN_GAIN = 0.1
+ROWS_PER_COLUMN = 2  # pairs for each product of a difference and an input
 # Residuals below this fraction of the change are rounding.
 MIN_RESIDUAL = 1e-4
 
@@ -110,7 +111,7 @@ def drifts(data: Transitions, rng: np.random.Generator) -> tuple[Array, Array] |
     spread = residual.std(0)
     judged = spread > MIN_RESIDUAL * (targets.std(0) + 1e-12)
     difference = difference.clip(-5.0 * spread, 5.0 * spread)
-    base = inputs[a] - inputs[b]
+    base = _differences(inputs[a], inputs[b])
     pair_fold = folds_of(data.episode[a], data.unit[a])
     without = held_out_residuals(base, difference, pair_fold, intercept=False) ** 2
     level = np.concatenate([base, inputs[a]], 1)
@@ -123,6 +124,20 @@ def drifts(data: Transitions, rng: np.random.Generator) -> tuple[Array, Array] |
         ]
     )
     return gains, p_values
+
+
+def _differences(late: Array, early: Array) -> Array:
+    """Return what may explain how residuals of a stationary environment differ [pairs, columns].
+
+    Late inputs differ systematically from early ones, such as faster ones, so the slope of the
+    residuals at the input counts, too: products of differences and inputs, if they are few.
+    """
+    base = late - early
+    middle = 0.5 * (late + early)
+    products = (base[:, :, None] * middle[:, None, :]).reshape(len(base), -1)
+    if products.shape[1] > len(base) // ROWS_PER_COLUMN:
+        return base
+    return np.concatenate([base, products], 1)
 
 
 def _ordinary_distance(
