@@ -195,7 +195,7 @@ def test_a_run_is_healthy_only_if_every_variant_was_decided():
     ("parts", "text"),
     [
         (("dynamics", "reward", "planner"), "dynamics, reward and planner gain none."),
-        (("dynamics",), "dynamics gain none."),
+        (("dynamics",), "dynamics gains none."),
         (("planner", "horizon"), "planner and horizon gain none; the truth was not tried."),
     ],
 )

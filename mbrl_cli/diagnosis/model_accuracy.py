@@ -103,7 +103,10 @@ def imagined_horizon(run: DiagnosedRun) -> int:
 def _with_known_function(run: DiagnosedRun, finding: Finding) -> Finding:
     """Advise the true reward or termination in the place of a learned one, if it is known."""
     part = {"reward_model": "reward", "termination_model": "termination"}.get(finding.fault)
-    if part is None or finding.command is None or run.objects.env.spec.simulator is None:
+    spec = run.objects.env.spec
+    if part is None or finding.command is None or spec.simulator is None:
+        return finding
+    if getattr(spec, f"known_{part}") is not None:  # the predicted observations are wrong
         return finding
     return replace(finding, command=with_other_function(run, part))
 

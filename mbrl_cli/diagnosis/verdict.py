@@ -70,7 +70,7 @@ def verdict(
         return _with_largest_share(attribution, gaining[0], cut)
     is_open = any(finding.severity == "note" for finding in findings)
     if attribution.effects and not is_open:
-        text = f"No part loses the return: {_played(attribution)} gain none"
+        text = f"No part loses the return: {_played(attribution)} none"
         if not any(effect.variant.parts & set(PARTS) for effect in attribution.effects):
             text += "; the truth was not tried"
         text += f".{cut}"
@@ -93,9 +93,9 @@ def verdict(
 
 
 def _played(attribution: Attribution) -> str:
-    """Return the names of the variants that were played, as a list in a sentence."""
+    """Return the names of the variants that were played, and the verb of the sentence."""
     *first, last = (effect.variant.name for effect in attribution.effects)
-    return f"{', '.join(first)} and {last}" if first else last
+    return f"{', '.join(first)} and {last} gain" if first else f"{last} gains"
 
 
 def cut_after(attribution: Attribution) -> int | None:

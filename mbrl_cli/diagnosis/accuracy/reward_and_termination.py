@@ -86,10 +86,9 @@ def _reward_finding(
     reward, predicted = measured.rows.reward, measured.one_step.reward
     square = (predicted - reward) ** 2
     where = _where(measured)
-    command: str | None = more_data
     source = "predicted reward"
     if spec.known_reward is not None:
-        source, command = "known reward function, applied to predicted observations,", None
+        source = "known reward function, applied to predicted observations,"
     if data.reward_std == 0.0:
         size = max(abs(data.reward_mean), 1e-12)
         scale, unit, limits = size, "the constant reward", (CONSTANT_REWARD_ERROR,) * 2
@@ -104,10 +103,10 @@ def _reward_finding(
     if error.value >= limits[1]:
         sure = error.confidence(lambda values: values >= limits[1])
         severity: Severity = "note" if data.reward_std == 0.0 else "problem"
-        return Finding("reward_model", severity, text, sure, command)
+        return Finding("reward_model", severity, text, sure, more_data)
     if error.value >= limits[0]:
         sure = error.confidence(lambda values: values >= limits[0])
-        return Finding("reward_model", "note", text, sure, command)
+        return Finding("reward_model", "note", text, sure, more_data)
     return Finding("reward_model", "fine", text, error.confidence(lambda v: v < limits[0]))
 
 
@@ -145,7 +144,6 @@ def _termination_finding(
     true = np.concatenate([m.rows.terminated for m in sets])
     probability = np.concatenate([m.one_step.termination for m in sets])
     episode = _episodes_of(sets)
-    command = None if spec.known_termination is not None else more_data
     missed = _rate(episode, true, probability < LIKELY)
     false_end = _rate(episode, ~true, probability)
     over_plan = Estimated(
@@ -172,9 +170,9 @@ def _termination_finding(
     if over_plan.value > FALSE_END_PROBLEM:
         problems.append(over_plan.confidence(lambda values: values > FALSE_END_PROBLEM))
     if problems:
-        return Finding("termination_model", "problem", text, max(problems), command)
+        return Finding("termination_model", "problem", text, max(problems), more_data)
     if over_plan.value > FALSE_END_NOTE or (count and missed.value > MISSED):
-        return Finding("termination_model", "note", text, 0.5, command)
+        return Finding("termination_model", "note", text, 0.5, more_data)
     sure = over_plan.confidence(lambda values: values <= FALSE_END_PROBLEM)
     return Finding("termination_model", "fine", text, sure)
 
