@@ -107,7 +107,7 @@ class Definition:
                 space=tuple(parameter for parameter in space if parameter is not None),
                 settings=Settings(**settings),
                 rungs=tuple(map(int, values["rungs"])),
-                repeated=int(values["repeated"]),
+                repeated=int(values.get("repeated", 0)),  # older searches do not have it
                 config_dir=Path(values["config_dir"]) if values["config_dir"] else None,
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
