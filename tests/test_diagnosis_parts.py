@@ -178,6 +178,16 @@ def test_wrong_data_come_before_every_gain():
     assert verdict(attribution(effect(["dynamics"], 10.0)), [unsure]).fault == "dynamics"
 
 
+def test_wrong_values_are_the_cause_if_longer_plans_gain():
+    longer = effect(["horizon"], 10.0)
+    learning = Section("learning", "", [Finding("value_bias", "problem", "Too low.", 0.95)])
+    found = verdict(attribution(longer), [learning])
+    assert (found.fault, found.finding) == ("value_bias", longer.finding)
+    assert verdict(attribution(longer), []).fault == "horizon"
+    more = attribution(longer, effect(["planner"], 20.0))
+    assert verdict(more, [learning]).fault == "planner"
+
+
 def test_a_known_function_that_is_wrong_comes_before_a_larger_gain():
     wrong = Finding("termination", "problem", "Differs.", 1.0)
     found = verdict(attribution(effect(["planner"], 10.0), findings=[wrong]), [])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -58,10 +58,11 @@ class Attribution:
 
     Attributes:
         section: for the output.
-        episodes: played by the agent as it was saved.
+        episodes: the first round, played by the agent as it was saved.
         effects: of the variants that every diagnosis evaluates.
         shares: Shapley share of each replaced part; empty if they were not measured.
         truth: of the environment; None: not known.
+        totals: returns of all episodes that the agent played as it was saved.
     """
 
     section: Section
@@ -69,6 +70,7 @@ class Attribution:
     effects: list[Effect]
     shares: Mapping[str, PairedInterval]
     truth: Truth | None = None
+    totals: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
 
 def attribute(run: DiagnosedRun, seconds: float, episodes: int, report: Report) -> Attribution:
@@ -103,7 +105,8 @@ def attribute(run: DiagnosedRun, seconds: float, episodes: int, report: Report) 
     section.tables += attribution_tables(returns, shares)
     section.bars += [bars for table in section.tables for bars in table_bars(table, "return")]
     section.skipped += left_out(returns)
-    return Attribution(section, returns.first_episodes, effects, shares, truth)
+    totals = returns.returns[AS_IS]
+    return Attribution(section, returns.first_episodes, effects, shares, truth, totals)
 
 
 def _truth(run: DiagnosedRun, section: Section) -> Truth | None:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-import numpy as np
 import torch
 
 from mbrl_cli.diagnosis.accuracy.true_plan_returns import true_plan_returns
@@ -97,7 +96,6 @@ def diagnose(
     harmless = mark_harmless(found, [*model, learning])
     sections = [found.section, data, *model, learning]
     decided = verdict(found, sections, harmless)
-    totals = np.array([episode.total for episode in found.episodes])
     return Diagnosis(
         folder=str(run.folder),
         choices=run.run.choices,
@@ -106,8 +104,8 @@ def diagnose(
         fault=decided.fault,
         verdict=decided.sentence,
         command=_command(run, decided, found, effort),
-        mean_return=Estimate(*paired_interval(totals)),
-        episodes=len(totals),
+        mean_return=Estimate(*paired_interval(found.totals)),
+        episodes=len(found.totals),
         sections=sections,
         seconds=time.monotonic() - start,
         costs=costs.by_name,

@@ -66,6 +66,12 @@ def verdict(
         if finding.confidence == 1.0:  # a known function that is wrong
             return _of(finding)
     gaining = _by_gain(attribution)
+    everything = [finding for section in others for finding in section.findings]
+    has_wrong_values = any(finding.fault == "value_bias" for finding in _problems(everything))
+    if gaining and gaining[0].fault == "horizon" and has_wrong_values:
+        # A longer plan needs the value at its end less; its command is the one that was tried.
+        text = "The values at the end of the plans are wrong, which longer plans make up for."
+        return Verdict("value_bias", f"{text} {gaining[0].text}{cut}", gaining[0])
     if gaining:
         return _with_largest_share(attribution, gaining[0], cut)
     is_open = any(finding.severity == "note" for finding in findings)
