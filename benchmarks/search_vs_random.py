@@ -32,7 +32,7 @@ from mbrl_cli.search.report import Report
 SEARCH_SEEDS = "10,11,12,13,14"  # others were used to choose tasks and settings
 RUN_SEEDS = "0,1"
 KINDS = ("search", "random")
-SCORE_SEEDS = (20, 21)
+SCORE_SEEDS = (20, 21, 22, 23)
 RANDOM_TRIALS = 8
 COMMON = ["console=false", "device=cpu", "logger=csv", "eval_episodes=4", "final_eval_episodes=20"]
 EXAMPLES = Path(__file__).parent.parent / "examples"
