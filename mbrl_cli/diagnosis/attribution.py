@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mbrl_cli.diagnosis.advised_command import with_other_function
 from mbrl_cli.diagnosis.attribution_tables import attribution_tables, left_out
 from mbrl_cli.diagnosis.diagnosed_run import DiagnosedRun
 from mbrl_cli.diagnosis.episode import Episode
@@ -24,7 +25,7 @@ from mbrl_cli.diagnosis.output.table_bars import table_bars
 from mbrl_cli.diagnosis.paired_interval import PairedInterval, paired_interval
 from mbrl_cli.diagnosis.section import Section
 from mbrl_cli.diagnosis.shapley import shapley_shares
-from mbrl_cli.diagnosis.substitution_findings import substitution_finding, with_other_function
+from mbrl_cli.diagnosis.substitution_findings import substitution_finding
 from mbrl_cli.diagnosis.truth import Truth
 from mbrl_cli.diagnosis.variant import Variant
 from mbrl_cli.diagnosis.variant_returns import VariantReturns

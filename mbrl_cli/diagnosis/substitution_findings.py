@@ -9,9 +9,9 @@ from mbrl_cli.agents.mpc import MPC
 from mbrl_cli.diagnosis.advised_command import (
     better_model,
     longer,
+    with_other_function,
     without_terminal_value,
 )
-from mbrl_cli.diagnosis.advised_command import with_other_function as with_other_function
 from mbrl_cli.diagnosis.diagnosed_run import DiagnosedRun
 from mbrl_cli.diagnosis.finding import Finding
 from mbrl_cli.diagnosis.mixed_model import PARTS

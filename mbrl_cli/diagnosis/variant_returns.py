@@ -42,6 +42,7 @@ class VariantReturns:
         self.first_episodes: list[Episode] = []
         self._agents: dict[str, Agent] = {}
         self._seconds: dict[str, float] = {}  # per step of one round
+        self._limit = run.objects.env.spec.max_episode_steps or 1000  # steps of a whole episode
 
     def choose(self, variants: Sequence[Variant], seconds: float) -> list[Variant]:
         """Return the variants of which one round fits into `seconds`, and choose `max_steps`.
@@ -49,7 +50,7 @@ class VariantReturns:
         Episodes are cut before a variant is left out, but not below a quarter of their length or 25
         steps. The slowest variant is left out first, the first one never.
         """
-        limit = self.run.objects.env.spec.max_episode_steps or 1000
+        limit = self._limit
         lowest = min(limit, max(MIN_STEPS, round(MIN_FRACTION * limit)))
         for variant in variants:
             self._probe(variant, seconds / lowest)
@@ -66,9 +67,8 @@ class VariantReturns:
 
     def fits(self, variant: Variant, seconds: float) -> bool:
         """Return whether one more round of a variant fits into `seconds`."""
-        limit = self.run.objects.env.spec.max_episode_steps or 1000
-        self._probe(variant, seconds / min(MIN_STEPS, limit))
-        steps = self.max_steps or self.run.objects.env.spec.max_episode_steps or 1000
+        self._probe(variant, seconds / min(MIN_STEPS, self._limit))
+        steps = self.max_steps or self._limit
         fits = self._seconds[variant.name] * steps <= seconds
         if not fits and variant.name not in self.returns:
             self.too_slow[variant.name] = self._seconds[variant.name] * steps
