@@ -241,3 +241,12 @@ def test_exploration_is_a_sample_of_the_planner_or_noise(make_spec):
 def test_what_the_model_cannot_learn_from_is_refused(make_spec):
     with pytest.raises(UserError, match="model=TDMPC2: needs continuous actions or one discrete"):
         make_model(make_spec(2, (3, 2)))
+
+
+def test_a_model_whose_latents_have_other_groups_is_refused(make_spec):
+    model = make_model(make_spec())
+    state = model.state_dict()
+    model.load_state_dict(state)
+    del state["latent_groups"]  # as an earlier version saved it
+    with pytest.raises(UserError, match="earlier version"):
+        model.load_state_dict(state)

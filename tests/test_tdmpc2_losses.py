@@ -13,21 +13,23 @@ from mbrl_cli.nets.symlog_two_hot import SymlogTwoHot
 
 
 def test_sim_norm_by_hand():
-    x = torch.tensor([[0.0, math.log(3.0), 5.0, 5.0]])
-    # Softmax of each pair: (1, 3) / 4, and (1, 1) / 2; a constant within a group has no effect.
-    assert torch.allclose(sim_norm(x, group_size=2), torch.tensor([[0.25, 0.75, 0.5, 0.5]]))
+    x = torch.tensor([[0.0, 5.0, math.log(3.0), 5.0]])
+    # Entries 0 and 2 are a pair, and 1 and 3: softmax (1, 3) / 4 and (1, 1) / 2. A constant within
+    # a group has no effect.
+    assert torch.allclose(sim_norm(x, group_size=2), torch.tensor([[0.25, 0.5, 0.75, 0.5]]))
 
 
 def test_sim_norm_after_layer_norm_has_groups_of_eight_that_sum_to_one(generator):
     norm = SimNorm(24)
     latent = norm(100.0 * torch.randn(5, 24, generator=generator))
-    assert torch.allclose(latent.view(5, 3, 8).sum(-1), torch.ones(5, 3))
+    assert torch.allclose(latent.view(5, 8, 3).sum(-2), torch.ones(5, 3))
     with torch.no_grad():
         norm.scale.zero_()  # what remains is the shift, equal for all rows
         norm.shift[0] = math.log(9.0)
     latent = norm(torch.randn(2, 24, generator=generator))
     assert torch.allclose(latent[:, 0], torch.tensor(9.0 / 16.0))  # 9 / (9 + 7)
-    assert torch.allclose(latent[:, 8:], torch.tensor(1.0 / 8.0))
+    assert torch.allclose(latent[:, 3::3], torch.tensor(1.0 / 16.0))  # the others of its group
+    assert torch.allclose(latent[:, [1, 2, 4, 5]], torch.tensor(1.0 / 8.0))
 
 
 def test_two_hot_in_symlog_space_by_hand():

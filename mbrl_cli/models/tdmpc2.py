@@ -25,6 +25,7 @@ from mbrl_cli.nets.adamw import AdamW
 from mbrl_cli.nets.gradient_clipping import clip_gradients
 from mbrl_cli.nets.implicit_world_model import ImplicitWorldModel, SizeName
 from mbrl_cli.nets.random_shift import random_shift
+from mbrl_cli.nets.sim_norm import GROUPS, check_groups
 from mbrl_cli.nets.symlog_two_hot import SymlogTwoHot
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.replay.replay_normalizer import ReplayNormalizer
@@ -126,9 +127,8 @@ class TDMPC2(Model):
     def graph_version(self) -> int:
         """Return a number that changes when a recorded CUDA graph is out of date.
 
-        Weights change in place. A graph is out of date when the probability to continue is used
-        for the first time, and when the scale of the observations is fitted again, because the
-        clipping of constant entries may begin or end.
+        That is when the probability to continue is used for the first time, and when the scale of
+        the observations is fitted again: the clipping of constant entries may begin or end.
         """
         return 2 * self.normalizer.fitted_rows + int(self.has_ends)
 
@@ -318,12 +318,14 @@ class TDMPC2(Model):
             "has_ends": self.has_ends,
             "seen": self.seen,
             "is_fitted": self.is_fitted,
+            "latent_groups": GROUPS,
         }
         return copy.deepcopy(state)  # later gradient steps change the tensors in place
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the values that `state_dict` returned."""
+        check_groups(state.get("latent_groups"))
         for key, own in (
             ("encoder", self.encoder_optimiser.parameters),
             ("others", self.optimiser.parameters),
