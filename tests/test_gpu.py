@@ -88,7 +88,7 @@ def test_a_recorded_update_of_tdmpc2_learns_as_its_operations_one_by_one(compose
             obs, next_obs = torch.randn(2, spec.obs_dim, generator=generator).numpy()
             action = random_actions(spec.action, 1, generator)[0]
             replay.add(obs, action, float(obs[0]), next_obs, step % 10 == 9, False)
-        agent.model.refit_scales(replay)
+        agent.model.refit_scales(replay, agent.discount)
         for _ in range(8):
             agent.learn(replay)
         if recorded:

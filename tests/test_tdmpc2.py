@@ -93,15 +93,30 @@ def test_a_whole_rollout_equals_single_steps(make_spec, generator, actions):
 
 def test_terminations_are_predicted_from_the_first_one_on(make_spec, counting_replay, generator):
     model = make_model(make_spec())
-    model.refit_scales(counting_replay([4, 3], terminated=False))
+    model.refit_scales(counting_replay([4, 3], terminated=False), discount=0.9)
     assert not model.has_ends
     state = model.branch(model.observe(model.initial(1), torch.zeros(1, 1), torch.ones(1, 1)), 1)
     plans = torch.zeros(2, 1, 1)
     assert model.unroll(state, plans, generator).continues is None
     assert model.step(state, plans[0], generator).continues.tolist() == [[1.0]]
-    model.refit_scales(counting_replay([3]))  # another replay
+    model.refit_scales(counting_replay([3]), discount=0.9)  # another replay
     assert model.has_ends
     assert float(model.step(state, plans[0], generator).continues) < 1.0
+
+
+def test_values_start_as_those_of_the_mean_reward_if_the_task_terminates(
+    make_spec, counting_replay
+):
+    model = make_model(make_spec())
+    latent, action = torch.rand(5, 64), torch.zeros(5, 1)
+    model.refit_scales(counting_replay([4], terminated=False), discount=0.9)
+    assert not model.q(latent, action).any()
+    model.refit_scales(counting_replay([3]), discount=0.9)  # rewards 1, 2, 3
+    value = model.reward_scale.restore(model.q(latent, action))
+    assert torch.allclose(value, torch.full((2, 5), 20.0))  # 2 / (1 - 0.9)
+    model.is_fitted = True  # from the first gradient step on the offset stays
+    model.refit_scales(counting_replay([3, 2, 1]), discount=0.9)
+    assert torch.allclose(model.reward_scale.restore(model.q(latent, action)), value)
 
 
 def two_steps(actions):
@@ -137,7 +152,7 @@ def test_values_plans_and_terminations_of_two_steps_are_learned(make_spec, gener
     spec = make_spec(2, (2,) if actions == "discrete" else 2)
     model = make_model(spec, learning_rate=2e-3, target_rate=0.1, unroll_steps=2)
     agent = make_agent(spec, model, batch_size=48)
-    model.refit_scales(replay)
+    model.refit_scales(replay, agent.discount)
     for _ in range(250):
         agent.learn(replay)
     obs = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]])

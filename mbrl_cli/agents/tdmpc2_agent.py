@@ -199,7 +199,7 @@ class TDMPC2Agent(Agent):
         """Take the gradient steps that are due."""
         if not len(replay):
             return {}
-        self.model.refit_scales(replay)
+        self.model.refit_scales(replay, self.discount)
         for _ in range(self.schedule.due(env_step)):
             self.learn(replay)
         if not self.means.due(env_step):

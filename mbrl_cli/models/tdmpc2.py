@@ -19,12 +19,11 @@ from torch import Tensor
 from mbrl_cli.errors import UserError
 from mbrl_cli.models import tdmpc2_losses
 from mbrl_cli.models.base import Model, Trajectories
-from mbrl_cli.models.episodes import Episodes
+from mbrl_cli.models.episodes import Episodes, sample_episodes
 from mbrl_cli.models.observation_scaling import scale_images
 from mbrl_cli.nets.adamw import AdamW
 from mbrl_cli.nets.gradient_clipping import clip_gradients
 from mbrl_cli.nets.implicit_world_model import ImplicitWorldModel, SizeName
-from mbrl_cli.nets.random_shift import random_shift
 from mbrl_cli.nets.sim_norm import GROUPS, check_groups
 from mbrl_cli.nets.symlog_two_hot import SymlogTwoHot
 from mbrl_cli.replay.buffer import ReplayBuffer
@@ -76,6 +75,10 @@ class TDMPC2(Model):
     Attributes:
         has_ends: whether any transition so far has terminated the task. Before the first one the
             probability to continue is 1 and is not learned.
+        value_offset: the critics learn by how much a value, in typical rewards, differs from this
+            one. If one of the first transitions terminates the task, it is the value of their mean
+            reward for ever, so that states far from a termination have about the right value at
+            once. Else it is 0.
     """
 
     learns_from = "td"
@@ -121,6 +124,7 @@ class TDMPC2(Model):
         self.encoder_optimiser = AdamW(self.nets.encoder_parameters)
         self.optimiser = AdamW(self.nets.other_parameters)
         self.has_ends = False
+        self.value_offset = torch.zeros((), device=device)
         self.seen = 0  # transitions that were searched for terminations
 
     @property
@@ -214,35 +218,27 @@ class TDMPC2(Model):
             [E, n], or [E, n, A] for all choices.
         """
         weights = self.nets.critics.detached() if parameters is None else parameters
-        return self.two_hot.mean(self.nets.critic_logits(latent, action, weights))
+        logits = self.nets.critic_logits(latent, action, weights)
+        return self.two_hot.mean(logits) + self.value_offset
 
-    def refit_scales(self, replay: ReplayBuffer) -> None:
-        """Fit outdated scales of observations and rewards again; look for terminations."""
+    def refit_scales(self, replay: ReplayBuffer, discount: float) -> None:
+        """Fit outdated scales again; look for terminations; before training set `value_offset`."""
         if self.spec.obs_shape is None:
             self.normalizer.refit(replay)
-        self.reward_scale.refit(replay)
+        self.value_offset *= self.reward_scale.refit(replay)
         if replay.total_added < self.seen:  # another replay: the model was learned in another run
             self.seen = 0
         first = max(self.seen, replay.total_added - len(replay))
         new = replay.transitions(first, replay.total_added)
         self.has_ends = self.has_ends or bool(new["terminated"].any())
         self.seen = replay.total_added
+        if self.has_ends and not self.is_fitted and discount < 1.0:
+            value = torch.tensor(replay.rewards_since(0).mean() / (1.0 - discount))
+            self.value_offset.copy_(self.reward_scale.normalize(value))
 
     def sample(self, replay: ReplayBuffer, num: int, generator: torch.Generator) -> Episodes:
-        """Return `num` sequences of H steps that start at random transitions of the replay."""
-        start = torch.randint(len(replay), (num,), generator=generator).numpy()
-        rows, inside = replay.consecutive_rows(start, self.unroll_steps)  # [n, H]
-        obs, action, reward, next_obs, terminated = (
-            field.view(self.unroll_steps, num, *field.shape[1:])
-            for field in replay.batch(rows.T.ravel(), self.device)
-        )
-        mask = torch.from_numpy(inside.T.copy()).to(reward)
-        first_obs = obs[0]
-        if self.spec.obs_shape is not None:
-            images = torch.cat([first_obs[None], next_obs])  # [H + 1, n, O]
-            images = random_shift(images, self.spec.obs_shape, generator)
-            first_obs, next_obs = images[0], images[1:]
-        return Episodes(first_obs, action, reward, next_obs, terminated, mask)
+        """Return `num` sequences of H steps; see `sample_episodes`."""
+        return sample_episodes(replay, num, self.unroll_steps, self.spec, generator, self.device)
 
     def learn(self, data: Episodes, next_latent: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Take one gradient step; see `tdmpc2_losses` for the equations.
@@ -274,7 +270,9 @@ class TDMPC2(Model):
         losses = [
             tdmpc2_losses.consistency_loss(after, next_latent, weight),
             tdmpc2_losses.reward_loss(self.two_hot, reward_logits, reward, weight),
-            tdmpc2_losses.value_loss(self.two_hot, value_logits, target, weight),
+            tdmpc2_losses.value_loss(
+                self.two_hot, value_logits, target - self.value_offset, weight
+            ),
             torch.zeros((), device=self.device),
         ]
         if self.has_ends:
@@ -316,6 +314,7 @@ class TDMPC2(Model):
             "normalizer": self.normalizer.state_dict(),
             "reward_scale": self.reward_scale.state_dict(),
             "has_ends": self.has_ends,
+            "value_offset": self.value_offset,
             "seen": self.seen,
             "is_fitted": self.is_fitted,
             "latent_groups": GROUPS,
@@ -338,6 +337,7 @@ class TDMPC2(Model):
         self.normalizer.load_state_dict(state["normalizer"])
         self.reward_scale.load_state_dict(state["reward_scale"])
         self.has_ends, self.seen = state["has_ends"], state["seen"]
+        self.value_offset.copy_(state["value_offset"])
         self.is_fitted = state["is_fitted"]
 
 
