@@ -21,10 +21,11 @@ from mbrl_cli.models import tdmpc2_losses
 from mbrl_cli.models.base import Model, Trajectories
 from mbrl_cli.models.episodes import Episodes, sample_episodes
 from mbrl_cli.models.observation_scaling import scale_images
+from mbrl_cli.models.tdmpc2_checks import check_groups, check_spec
 from mbrl_cli.nets.adamw import AdamW
 from mbrl_cli.nets.gradient_clipping import clip_gradients
 from mbrl_cli.nets.implicit_world_model import ImplicitWorldModel, SizeName
-from mbrl_cli.nets.sim_norm import GROUPS, check_groups
+from mbrl_cli.nets.sim_norm import GROUPS
 from mbrl_cli.nets.symlog_two_hot import SymlogTwoHot
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.replay.replay_normalizer import ReplayNormalizer
@@ -101,7 +102,7 @@ class TDMPC2(Model):
         target_rate: LearningRate = 0.01,
         num_bins: Count = 101,
     ) -> None:
-        _check_spec(spec)
+        check_spec(spec)
         super().__init__(spec, device)
         self.unroll_steps = unroll_steps
         self.rho = rho
@@ -339,12 +340,3 @@ class TDMPC2(Model):
         self.has_ends, self.seen = state["has_ends"], state["seen"]
         self.value_offset.copy_(state["value_offset"])
         self.is_fitted = state["is_fitted"]
-
-
-def _check_spec(spec: EnvSpec) -> None:
-    """Raise UserError for actions with several discrete components."""
-    if len(spec.action.sizes) > 1:
-        raise UserError(
-            f"model=TDMPC2: needs continuous actions or one discrete action; {spec.id} has "
-            f"{len(spec.action.sizes)} discrete actions: use agent=mpc or agent=dreamer"
-        )

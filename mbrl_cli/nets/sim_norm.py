@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mbrl_cli.errors import UserError
-
 GROUP_SIZE = 8  # entries of one simplex
 GROUPS = "interleaved"  # which entries these are: see `SimNorm`; neighbours in earlier versions
 
@@ -41,12 +39,3 @@ def sim_norm(x: Tensor, group_size: int = GROUP_SIZE) -> Tensor:
     """Apply the softmax to each group of x [..., D]; see `SimNorm`."""
     groups = x.view(*x.shape[:-1], group_size, -1)  # [..., group_size, D / group_size]
     return groups.softmax(-2).view(x.shape)
-
-
-def check_groups(saved: str | None) -> None:
-    """Raise UserError if the groups of a saved model are not `GROUPS`; None: not recorded."""
-    if saved != GROUPS:
-        raise UserError(
-            "model=tdmpc2: an earlier version of mbrl saved this model, and its latents have other "
-            "groups; use the version that versions.json in the run's folder names"
-        )
