@@ -173,7 +173,7 @@ def measure_size(options: argparse.Namespace, size: str) -> list[dict[str, Any]]
         for name, command in commands.items()
     }
     rows = []
-    for job in JOBS:
+    for job in options.jobs:
         rates: dict[str, list[tuple[float, float]]] = {name: [] for name in workers}
         for turn in range(options.rounds + 1):
             for name, worker in workers.items():
@@ -202,6 +202,7 @@ def main() -> None:
     parser.add_argument(
         "--modes", nargs="+", choices=MODES, default=list(MODES), help="of the peer"
     )
+    parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0, help="CPU time of a job per turn")
     parser.add_argument("--out", type=Path, help="file for the numbers as JSON")
