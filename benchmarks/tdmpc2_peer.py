@@ -2,10 +2,11 @@
 
 Both have the same widths, critics, bins, batch, horizon, plans, proposals and iterations, float32
 and one thread of a CPU. Three processes take turns: ours, the peer's operations one by one
-(eager), and the peer with torch.compile. That needs a C++ compiler and takes minutes of CPU time; it
-was not seen to end yet, so `--modes eager` leaves it out. The main measure is CPU time,
-so that other load on the machine matters little; wall time is written to `--out`. The peer needs a
-checkout and a virtual environment of its own:
+(eager), and the peer with torch.compile. The last one needs a C++ compiler and takes minutes of CPU
+time before its first result; `--modes eager` leaves it out. The main measure is CPU time, because
+other programs may run beside; `--out` also writes wall time. Turns of less than some seconds of CPU
+time, or little of a core, slow the peer down more than ours. The peer needs a checkout and a
+virtual environment of its own:
 
     git clone https://github.com/nicklashansen/tdmpc2 peer
     python -m venv peer_env && peer_env/bin/pip install torch tensordict torchrl hydra-core
@@ -17,7 +18,7 @@ checkout and a virtual environment of its own:
 | learn | the same for one fixed batch |
 | decide | an action for one environment in training: plan, draw a plan, add noise |
 
-Differences of the two that equal sizes leave, each as its authors run it:
+Differences that remain at equal sizes:
 
 - ours: SiLU, LayerNorm without scale and shift in hidden layers, no dropout, normalized
   observations; TD targets and policy from two critics; values of plans from the mean of all critics

@@ -1,9 +1,9 @@
 """Worker of `tdmpc2_peer.py` that runs TD-MPC2's public implementation on the CPU, one thread.
 
-The checkout is used as it is but for three texts, which are replaced in a temporary copy: its device
-"cuda:0" is "cpu"; its optimisers' `capturable=True`, which torch allows on a GPU alone, is
-`capturable=False`; and its model, which is on the CPU already, is not moved, because tensordict 0.14
-keeps parameters without data in it. This file runs in a virtual environment without this package.
+Three texts of the checkout are replaced in a temporary copy. The device "cuda:0" becomes "cpu". The
+optimisers' `capturable=True`, which torch allows on a GPU alone, becomes `capturable=False`. The
+model is not moved to its device, where it is already: tensordict 0.14 keeps parameters without data
+in it, which cannot be moved. This file runs in a virtual environment without this package.
 """
 
 from __future__ import annotations
