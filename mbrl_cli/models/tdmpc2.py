@@ -45,6 +45,8 @@ from mbrl_cli.types import (
 if TYPE_CHECKING:
     from mbrl_cli.envs.env import Env
 
+# Values of a thousand such rewards fit into the bins of the critics, which cannot be rescaled.
+MAX_REWARD_DRIFT = 100.0
 LOSSES = ("train_loss", "consistency_loss", "reward_loss", "value_loss", "continue_loss")
 
 
@@ -113,7 +115,7 @@ class TDMPC2(Model):
         self.loss_weights = torch.tensor(weights, device=device)
         self.target_rate = target_rate
         self.normalizer = ReplayNormalizer(spec.obs_dim, device)
-        self.reward_scale = RewardScale(device)
+        self.reward_scale = RewardScale(device, MAX_REWARD_DRIFT)
         self.two_hot = SymlogTwoHot(num_bins, device)
         is_discrete = spec.action.kind == "discrete"
         self.nets = ImplicitWorldModel(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mbrl_cli.replay.buffer import ReplayBuffer
 
-# The scale is kept while the typical reward differs from it by at most this factor.
+# Default of `max_drift`.
 MAX_DRIFT = 4.0
 
 
@@ -20,17 +20,23 @@ class RewardScale:
     The size is the root mean square of all rewards of the replay that are not zero, so sparse
     rewards have the same scale as dense ones. A task with rewards in another unit then gives the
     same numbers in the unit of the networks. The scale is 1 before the first reward. Afterwards it
-    is constant while the typical reward changes by at most `MAX_DRIFT`, because networks are
-    trained with it.
+    is constant while the typical reward changes by at most the factor `max_drift`, because networks
+    are trained with it.
 
     With up to 30 million transitions no reward exceeds 22,026 scales, the largest number of
     `TwoHot`: a reward is at most sqrt(transitions) times the root mean square.
+
+    Args:
+        device: where the scale is.
+        max_drift: see above. A learned value whose output cannot be multiplied by a factor, as that
+            of a distribution over bins, would be wrong by the factor for a long time.
 
     Attributes:
         scale: scalar tensor, changed in place because a recorded CUDA graph reads it.
     """
 
-    def __init__(self, device: torch.device | str = "cpu") -> None:
+    def __init__(self, device: torch.device | str = "cpu", max_drift: float = MAX_DRIFT) -> None:
+        self.max_drift = max_drift
         self.scale = torch.ones((), device=device)
         self._size = 1.0  # the scale on the CPU: reading it from a GPU would wait for all updates
         self.is_set = False  # whether there was a reward
@@ -61,7 +67,8 @@ class RewardScale:
         self.sum_of_squares += float((rewards * rewards).sum())
         typical = math.sqrt(self.sum_of_squares / max(self.count, 1))
         old = self._size
-        if typical == 0.0 or (self.is_set and 1.0 / MAX_DRIFT <= typical / old <= MAX_DRIFT):
+        drifted = not 1.0 / self.max_drift <= typical / old <= self.max_drift
+        if typical == 0.0 or (self.is_set and not drifted):
             return 1.0
         self.scale.fill_(typical)
         self._size = float(self.scale)
