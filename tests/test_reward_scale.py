@@ -52,6 +52,16 @@ def test_the_scale_is_constant_until_the_typical_reward_has_changed_fourfold(rep
     assert float(scale.scale) / MAX_DRIFT > 1.0
 
 
+def test_a_larger_drift_keeps_the_scale_longer(replay):
+    scale = RewardScale(max_drift=100.0)
+    replay.pay(1.0)
+    scale.refit(replay)
+    replay.pay(120.0)  # root mean square: sqrt(14401 / 2) = 84.9
+    assert scale.refit(replay) == 1.0
+    replay.pay(150.0)  # sqrt(36901 / 3) = 110.9
+    assert 1.0 / scale.refit(replay) == pytest.approx(110.9, rel=1e-3)
+
+
 def test_the_scale_is_the_same_in_every_unit(replay):
     scales = {}
     for unit in (2.0**-100, 1e-8, 1.0, 1e8, 2.0**100):

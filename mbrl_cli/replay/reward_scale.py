@@ -10,8 +10,7 @@ from torch import Tensor
 
 from mbrl_cli.replay.buffer import ReplayBuffer
 
-# Default of `max_drift`.
-MAX_DRIFT = 4.0
+MAX_DRIFT = 4.0  # default of `max_drift`
 
 
 class RewardScale:
