@@ -45,8 +45,8 @@ from mbrl_cli.types import (
 if TYPE_CHECKING:
     from mbrl_cli.envs.env import Env
 
-# With the largest discount, 0.995, a value sums 200 rewards: at most 20,000 where rewards have grown
-# a hundredfold. The outermost bin is 22,000. Learned distributions over bins cannot be rescaled.
+# With the largest discount, 0.995, a value sums 200 rewards: at most 20,000 where rewards have
+# grown a hundredfold. The outermost bin is 22,000. Distributions over bins cannot be rescaled.
 MAX_REWARD_DRIFT = 100.0
 LOSSES = ("train_loss", "consistency_loss", "reward_loss", "value_loss", "continue_loss")
 
