@@ -4,7 +4,7 @@ The figure shows them beside the published returns in `records/published_dmc.csv
 are standard deviations over seeds.
 
     python benchmarks/records.py collect benchmarks/records/sac_dmc.csv outputs/*
-    python benchmarks/records.py draw benchmarks/records/sac_dmc.csv docs/sac_dmc.png
+    python benchmarks/records.py draw benchmarks/records/sac_dmc.csv docs/sac_dmc.png agent=sac
 """
 
 from __future__ import annotations
@@ -38,11 +38,12 @@ def main() -> None:
     drawing = commands.add_parser("draw")
     drawing.add_argument("record", type=Path)
     drawing.add_argument("picture", type=Path)
+    drawing.add_argument("label", help="what the runs are, for the legend")
     options = parser.parse_args()
     if options.command == "collect":
         collect(options.runs, options.record)
     else:
-        draw(options.record, options.picture)
+        draw(options.record, options.picture, options.label)
 
 
 def collect(folders: list[Path], record: Path) -> None:
@@ -60,7 +61,7 @@ def collect(folders: list[Path], record: Path) -> None:
         writer.writerows(sorted(rows))
 
 
-def draw(record: Path, picture: Path) -> None:
+def draw(record: Path, picture: Path, label: str) -> None:
     """Draw one figure per task: each seed, their mean, and the published returns."""
     curves: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for row in read(record):
@@ -76,7 +77,7 @@ def draw(record: Path, picture: Path) -> None:
             axis.plot(list(by_step), list(by_step.values()), color="C0", alpha=0.35, linewidth=1)
         shared = sorted(set.intersection(*(set(by_step) for by_step in seeds.values())))
         means = [mean(by_step[step] for by_step in seeds.values()) for step in shared]
-        axis.plot(shared, means, color="C0", linewidth=2, label="agent=sac, mean (thin: seeds)")
+        axis.plot(shared, means, color="C0", linewidth=2, label=f"{label}, mean (thin: seeds)")
         for number, algorithm in enumerate(algorithms):
             # Side by side, so that the bars at the same number of steps do not hide each other.
             points = [
