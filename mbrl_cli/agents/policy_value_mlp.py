@@ -17,7 +17,7 @@ from mbrl_cli.nets.stacked_mlp import StackedMLP
 from mbrl_cli.nets.two_hot import TwoHot
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.replay.replay_normalizer import ReplayNormalizer
-from mbrl_cli.replay.reward_scale import RewardScale
+from mbrl_cli.replay.reward_scale import MAX_DRIFT_OF_BINS, RewardScale
 from mbrl_cli.types import (
     Activation,
     Count,
@@ -69,7 +69,7 @@ class PolicyValueMLP:
         self.value_weight = value_weight
         self.target_rate = target_rate
         self.normalizer = ReplayNormalizer(spec.obs_dim, device)
-        self.reward_scale = RewardScale(device)
+        self.reward_scale = RewardScale(device, MAX_DRIFT_OF_BINS)
         self.two_hot = TwoHot(BINS, device)
         outputs = self.num_actions + BINS  # policy | value bins
         self.net = StackedMLP(

@@ -33,7 +33,7 @@ from mbrl_cli.nets.stacked_mlp import StackedMLP
 from mbrl_cli.nets.two_hot import TwoHot
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.replay.replay_normalizer import ReplayNormalizer
-from mbrl_cli.replay.reward_scale import RewardScale
+from mbrl_cli.replay.reward_scale import MAX_DRIFT_OF_BINS, RewardScale
 from mbrl_cli.types import (
     Activation,
     Count,
@@ -120,7 +120,7 @@ class MuZero(Model):
         self.target_rate = target_rate
         self.latent_dim = latent_dim
         self.normalizer = ReplayNormalizer(spec.obs_dim, device)
-        self.reward_scale = RewardScale(device)
+        self.reward_scale = RewardScale(device, MAX_DRIFT_OF_BINS)
         self.two_hot = TwoHot(BINS, device)
 
         def net(inputs: int, outputs: int) -> StackedMLP:

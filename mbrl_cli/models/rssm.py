@@ -34,7 +34,7 @@ from mbrl_cli.nets.mixed_precision import Precision, set_precision
 from mbrl_cli.nets.two_hot import TwoHot
 from mbrl_cli.nets.world_model import LatentKind, SizeName, WorldModel
 from mbrl_cli.replay.buffer import ReplayBuffer
-from mbrl_cli.replay.reward_scale import RewardScale
+from mbrl_cli.replay.reward_scale import MAX_DRIFT_OF_BINS, RewardScale
 from mbrl_cli.types import (
     Count,
     CountOrZero,
@@ -125,7 +125,7 @@ class RSSM(Model):
         self.latents = self.dynamics.latents
         self.feature_dim = self.nets.feature_dim
         self.scaling = ObservationScaling(spec, device)
-        self.reward_scale = RewardScale(device)
+        self.reward_scale = RewardScale(device, MAX_DRIFT_OF_BINS)
         self.optimiser = AdamW(list(self.nets.parameters()))
 
     def initial(self, num_rows: int) -> State:

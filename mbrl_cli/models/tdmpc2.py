@@ -29,7 +29,7 @@ from mbrl_cli.nets.sim_norm import GROUPS
 from mbrl_cli.nets.symlog_two_hot import SymlogTwoHot
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.replay.replay_normalizer import ReplayNormalizer
-from mbrl_cli.replay.reward_scale import RewardScale
+from mbrl_cli.replay.reward_scale import MAX_DRIFT_OF_BINS, RewardScale
 from mbrl_cli.types import (
     Count,
     EnvSpec,
@@ -45,9 +45,6 @@ from mbrl_cli.types import (
 if TYPE_CHECKING:
     from mbrl_cli.envs.env import Env
 
-# With the largest discount, 0.995, a value sums 200 rewards: at most 20,000 where rewards have
-# grown a hundredfold. The outermost bin is 22,000. Distributions over bins cannot be rescaled.
-MAX_REWARD_DRIFT = 100.0
 LOSSES = ("train_loss", "consistency_loss", "reward_loss", "value_loss", "continue_loss")
 
 
@@ -116,7 +113,7 @@ class TDMPC2(Model):
         self.loss_weights = torch.tensor(weights, device=device)
         self.target_rate = target_rate
         self.normalizer = ReplayNormalizer(spec.obs_dim, device)
-        self.reward_scale = RewardScale(device, MAX_REWARD_DRIFT)
+        self.reward_scale = RewardScale(device, MAX_DRIFT_OF_BINS)
         self.two_hot = SymlogTwoHot(num_bins, device)
         is_discrete = spec.action.kind == "discrete"
         self.nets = ImplicitWorldModel(

@@ -11,6 +11,10 @@ from torch import Tensor
 from mbrl_cli.replay.buffer import ReplayBuffer
 
 MAX_DRIFT = 4.0  # default of `max_drift`
+# For values that are distributions over bins: these cannot be multiplied by a factor. With a
+# discount of at most 0.995 a value sums 200 rewards: at most 20,000 where rewards have grown a
+# hundredfold. The outermost bin is 22,000.
+MAX_DRIFT_OF_BINS = 100.0
 
 
 class RewardScale:
@@ -27,8 +31,8 @@ class RewardScale:
 
     Args:
         device: where the scale is.
-        max_drift: see above. A learned value whose output cannot be multiplied by a factor, as that
-            of a distribution over bins, would be wrong by the factor for a long time.
+        max_drift: see above. After a change of the scale a learned value is wrong by the factor,
+            until it is multiplied by it or has learned anew; see `MAX_DRIFT_OF_BINS`.
 
     Attributes:
         scale: scalar tensor, changed in place because a recorded CUDA graph reads it.
