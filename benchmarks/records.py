@@ -94,7 +94,13 @@ def draw(record: Path, picture: Path, label: str) -> None:
         axis.set_xticks([0, 50_000, 100_000], ["0", "50,000", "100,000"])
     axes[0][0].set_ylabel("return")
     handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 1 + len(curves)), fontsize=8)
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=min(len(labels), 1 + len(curves)),
+        fontsize=8,
+    )
     figure.savefig(picture, dpi=110)
 
 
