@@ -26,8 +26,9 @@ class RewardScale:
     is constant while the typical reward changes by at most the factor `max_drift`, because networks
     are trained with it.
 
-    With up to 30 million transitions no reward exceeds 22,026 scales, the largest number of
-    `TwoHot`: a reward is at most sqrt(transitions) times the root mean square.
+    A reward is at most sqrt(transitions) times the root mean square, and so at most `max_drift`
+    times that many scales. `TwoHot` clips what is above 22,026 scales: with a `max_drift` of 100 no
+    reward of up to 48,000 transitions, and afterwards only one that is far above the typical one.
 
     Args:
         device: where the scale is.
