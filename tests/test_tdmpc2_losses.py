@@ -34,27 +34,22 @@ def test_sim_norm_after_layer_norm_has_groups_of_eight_that_sum_to_one(generator
 
 def test_two_hot_in_symlog_space_by_hand():
     two_hot = SymlogTwoHot(21)  # bins -10, -9, ..., 10 in symlog
-    half = math.exp(0.5) - 1.0  # symlog 0.5: between the bins 0 and 1, with index 10 and 11
-    lower, upper_weight = two_hot.encode(torch.tensor([half, math.e - 1.0, 1.0 - math.e**2]))
-    assert lower.tolist()[0] == 10
-    # Whole bins may count as the upper end of one interval or the lower end of the next.
-    position = lower + upper_weight - 10.0
-    assert torch.allclose(position, torch.tensor([0.5, 1.0, -2.0]), atol=1e-5)
     logits = torch.full((21,), -100.0)
-    logits[10:12] = 0.0
-    assert float(two_hot.mean(logits)) == pytest.approx(half, rel=1e-5)
-    # Not (0 + (e - 1)) / 2 = 0.859, the mean of the bins themselves.
+    logits[9:13] = torch.tensor([1.0, 3.0, 3.0, 1.0]).log()  # symmetric around symlog 0.5
+    half = math.exp(0.5) - 1.0
+    assert float(two_hot.mean(logits)) == pytest.approx(half, rel=1e-3)
     assert float(two_hot.mean(torch.zeros(21))) == 0.0
     # Equal logits: every bin has the probability 1 / 21, whatever the target.
     assert float(two_hot.loss(torch.zeros(21), torch.tensor(half))) == pytest.approx(math.log(21.0))
-    assert float(two_hot.loss(logits, torch.tensor(half))) == pytest.approx(math.log(2.0))
 
 
 def test_a_little_probability_in_the_outermost_bin_changes_a_value_by_a_factor():
-    two_hot = SymlogTwoHot(21)
-    probabilities = torch.full((21,), 1e-12)
-    probabilities[15] = 0.999  # symlog 5: 147.4
-    probabilities[20] = 0.001  # symlog 10: 22,025, which would add 22
+    two_hot = SymlogTwoHot(101)
+    probabilities = torch.zeros(101)
+    # Symlog 5 and 10. A thousandth of 22,025 adds 22 to a mean of numbers.
+    for number, probability in ((147.413, 0.999), (22025.0, 0.001)):
+        index, encoded = two_hot.encode(torch.tensor(number))
+        probabilities[index] += probability * encoded
     expected = math.exp(0.999 * 5.0 + 0.001 * 10.0) - 1.0  # 148.2
     assert float(two_hot.mean(probabilities.log())) == pytest.approx(expected, rel=1e-4)
 
@@ -85,9 +80,11 @@ def test_nothing_is_bootstrapped_after_a_termination_but_after_a_time_limit():
 def test_value_loss_is_a_mean_over_the_critics():
     two_hot = SymlogTwoHot(3)  # bins -10, 0, 10 in symlog
     logits = torch.zeros(2, 1, 1, 3)  # two critics; the first one is undecided: log(3)
-    logits[1, ..., 1] = 100.0  # the second one is certain of 0
+    logits[1] = torch.tensor([0.25, 0.5, 0.25]).log()
     loss = tdmpc2_losses.value_loss(two_hot, logits, torch.zeros(1, 1), torch.ones(1, 1))
-    assert float(loss) == pytest.approx(math.log(3.0) / 2.0)
+    side = 0.4111 / (1.0 + 2.0 * 0.4111)  # 0.2256 of the target 0 is on each of the other bins
+    other = -(2.0 * side * math.log(0.25) + (1.0 - 2.0 * side) * math.log(0.5))
+    assert float(loss) == pytest.approx((math.log(3.0) + other) / 2.0, rel=1e-4)
 
 
 def test_continue_loss_ignores_what_comes_after_the_episode():

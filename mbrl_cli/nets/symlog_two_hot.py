@@ -18,13 +18,12 @@ class SymlogTwoHot(TwoHot):
     """
 
     def __init__(self, num_bins: int, device: torch.device | str = "cpu") -> None:
-        super().__init__(num_bins, device)
-        self.bins = even_bins(num_bins).to(device)  # [K]
+        self._set_bins(even_bins(num_bins), device)
 
     def mean(self, logits: Tensor) -> Tensor:
         """Return the scalars [...] that logits [..., K] encode."""
         return symexp(super().mean(logits))
 
     def encode(self, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the index of the bin below each target [...] and the weight of the bin above."""
+        """Return the W bins that encode each target [...] and their probabilities, [..., W] each."""
         return super().encode(symlog(target))
