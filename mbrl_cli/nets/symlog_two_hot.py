@@ -25,5 +25,5 @@ class SymlogTwoHot(TwoHot):
         return symexp(super().mean(logits))
 
     def encode(self, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the W bins that encode each target [...] and their probabilities, [..., W] each."""
+        """Return the bins that encode each target [...] and their probabilities, [..., W] each."""
         return super().encode(symlog(target))

@@ -53,7 +53,7 @@ class TwoHot:
         spread = weights.masked_fill(distance > REACH, 0.0)
         spread = spread / spread.sum(1, keepdim=True)  # row k: the probabilities that encode bin k
         # The mean of each row is to be its own bin: spread @ values = bins.
-        values = torch.linalg.solve(spread, bins.double())
+        values: Tensor = torch.linalg.solve(spread, bins.double())
         values = 0.5 * (values - values.flip(0))  # opposite values are equal to the last digit
         self.values = values.float().to(device)
         # A target between the bins k and k + 1 has probabilities in one window of W bins.
@@ -89,7 +89,7 @@ class TwoHot:
         return _CrossEntropy.apply(logits, index, probability)  # type: ignore[no-any-return, no-untyped-call]
 
     def encode(self, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the W bins that encode each target [...] and their probabilities, [..., W] each."""
+        """Return the bins that encode each target [...] and their probabilities, [..., W] each."""
         target = target.clamp(self.bins[0], self.bins[-1])
         lower = torch.bucketize(target, self.bins, right=True) - 1
         lower = lower.clamp(0, len(self.bins) - 2)
