@@ -29,7 +29,7 @@ from mbrl_cli.errors import UserError
 from mbrl_cli.models.base import Model
 from mbrl_cli.models.episodes import Episodes
 from mbrl_cli.models.tdmpc2 import LOSSES, TDMPC2
-from mbrl_cli.models.tdmpc2_losses import step_weights, td_target
+from mbrl_cli.models.tdmpc2_losses import step_weights, td_targets
 from mbrl_cli.nets.cuda_graph_update import CudaGraphUpdate
 from mbrl_cli.planners.base import Planner
 from mbrl_cli.planners.trajectory import TrajectoryPlanner
@@ -65,6 +65,8 @@ class TDMPC2Agent(Agent):
         updates_per_step: gradient steps per environment step, after the prefill.
         pretrain_steps: gradient steps on the prefill, before the first action.
         discount: per step; "auto": from the length of an episode, see `discount_for`.
+        td_lambda: of the TD targets, see `td_targets`: above 0 the rewards of a sequence reach the
+            values before it in fewer updates.
         entropy_scale: weight of the policy's entropy; values are scaled to a range of 1. "auto":
             1e-4 for continuous actions; 1e-2 for a discrete one, which would else stay with the
             first choice whose value rises.
@@ -93,6 +95,7 @@ class TDMPC2Agent(Agent):
         updates_per_step: PositiveFloat = 1.0,
         pretrain_steps: CountOrZero = 500,
         discount: Fraction | Literal["auto"] = "auto",
+        td_lambda: Fraction = 0.0,
         entropy_scale: NonNegativeFloat | Literal["auto"] = "auto",
         proposals: CountOrZero = 6,
         explore: ExplorationKind | Literal["auto"] = "auto",
@@ -111,6 +114,7 @@ class TDMPC2Agent(Agent):
         self.is_discrete = spec.action.kind == "discrete"
         self.batch_size = batch_size
         self.discount = discount_for(spec.max_episode_steps) if discount == "auto" else discount
+        self.td_lambda = td_lambda
         if entropy_scale == "auto":
             entropy_scale = 1e-2 if self.is_discrete else 1e-4
         self.exploration = Exploration(self._explore_kind(explore), noise_std, epsilon)
@@ -241,11 +245,13 @@ class TDMPC2Agent(Agent):
             next_value = self.actor.value(
                 next_latent.flatten(0, 1), lambda z, a: model.q(z, a, slow).amin(0), target_noise
             )
-            target = td_target(
+            target = td_targets(
                 model.reward_scale.normalize(data.reward),
                 data.terminated,
                 next_value.view(shape),
+                data.mask,
                 self.discount,
+                self.td_lambda,
             )
         latent, losses = model.learn(data, next_latent, target)
         # States after a termination, or after the end of the episode, have no value.
