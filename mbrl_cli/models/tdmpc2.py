@@ -1,8 +1,9 @@
 """TD-MPC2 (Hansen et al. 2024): a latent model that predicts rewards, values and its next latent.
 
 Differences from the paper: a head predicts whether the task continues, so that tasks may terminate;
-observations and rewards are scaled by the replay; hidden layers use SiLU, because Mish takes ten
-times as long on a CPU, LayerNorm without learned scale, and no dropout.
+observations and rewards are scaled by the replay; targets over bins are spread (`TwoHot`); hidden
+layers use SiLU, because Mish takes ten times as long on a CPU, LayerNorm without learned scale, and
+no dropout.
 
 This file has more than 300 lines because imagination and learning share the networks.
 """
