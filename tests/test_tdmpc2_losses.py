@@ -34,6 +34,10 @@ def test_sim_norm_after_layer_norm_has_groups_of_eight_that_sum_to_one(generator
 
 def test_two_hot_in_symlog_space_by_hand():
     two_hot = SymlogTwoHot(21)  # bins -10, -9, ..., 10 in symlog
+    numbers = torch.tensor([math.exp(0.5) - 1.0, math.e - 1.0, 1.0 - math.e**2])
+    index, probability = two_hot.encode(numbers)
+    position = (index * probability).sum(-1) - 10.0  # bin 10 is symlog 0
+    assert torch.allclose(position, torch.tensor([0.5, 1.0, -2.0]), atol=1e-5)
     logits = torch.full((21,), -100.0)
     logits[9:13] = torch.tensor([1.0, 3.0, 3.0, 1.0]).log()  # symmetric around symlog 0.5
     half = math.exp(0.5) - 1.0
