@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from mbrl_cli.agents.alphazero import AlphaZero
-from mbrl_cli.agents.n_step_returns import n_step_returns
 from mbrl_cli.agents.policy_store import PolicyStore
 from mbrl_cli.models.muzero import MuZero
+from mbrl_cli.models.n_step_returns import n_step_returns
 from mbrl_cli.models.search_targets import SearchTargets
 from mbrl_cli.planners.mcts import MCTS
 from mbrl_cli.replay.buffer import ReplayBuffer

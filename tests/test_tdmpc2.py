@@ -31,7 +31,7 @@ def make_agent(spec, model, planner=None, **changes):
 
 def test_a_sequence_ends_with_its_episode(make_spec, counting_replay, generator):
     replay = counting_replay([4, 2])  # obs 0 to 3, then 10 and 11; the last steps terminate
-    data = make_model(make_spec()).sample(replay, 50, generator)
+    data, _ = make_model(make_spec()).sample(replay, 50, 1, 0.5, generator)
     for column in range(50):
         start = float(data.first_obs[column, 0])
         episode, step = divmod(start, 10.0)
@@ -42,6 +42,28 @@ def test_a_sequence_ends_with_its_episode(make_spec, counting_replay, generator)
             assert float(data.reward[t, column]) == step + t + 1
             assert float(data.terminated[t, column]) == float(t == left - 1)
     assert {float(obs) for obs in data.first_obs[:, 0]} == {0.0, 1.0, 2.0, 3.0, 10.0, 11.0}
+
+
+@pytest.mark.parametrize("td_steps", [1, 3])
+def test_a_return_covers_some_steps_of_its_episode(make_spec, counting_replay, generator, td_steps):
+    replay = counting_replay([4, 2])  # rewards 1 to 4, then 1 and 2; the last steps terminate
+    replay.add(*(np.array([x]) for x in (20.0, 0.0)), 7.0, np.array([21.0]), False, True)
+    data, returns = make_model(make_spec()).sample(replay, 80, td_steps, 0.5, generator)
+    starts = torch.cat([data.first_obs[None], data.next_obs[:-1]])  # [H, n, O]
+    seen = set()
+    for step, column in data.mask.nonzero().tolist():
+        start = float(starts[step, column, 0])
+        episode, first = divmod(start, 10.0)
+        length = (4, 2, 1)[int(episode)]
+        rewards = [7.0] if episode == 2 else [first + k + 1 for k in range(length - int(first))]
+        count = min(len(rewards), td_steps)
+        expected = sum(0.5**k * reward for k, reward in enumerate(rewards[:count]))
+        terminates = episode < 2 and count == len(rewards)
+        assert float(returns.rewards[step, column]) == expected
+        assert float(returns.discount[step, column]) == (0.0 if terminates else 0.5**count)
+        assert float(returns.last_obs[step, column, 0]) == start + count
+        seen.add(start)
+    assert seen == {0.0, 1.0, 2.0, 3.0, 10.0, 11.0, 20.0}
 
 
 def test_images_are_shifted_alike_in_a_sequence_and_not_for_acting(make_spec, generator):
@@ -56,7 +78,7 @@ def test_images_are_shifted_alike_in_a_sequence_and_not_for_acting(make_spec, ge
             np.roll(image, step + 1, 1).ravel(), False, step == 3,
         )  # fmt: skip
     model = make_model(spec, unroll_steps=2)
-    data = model.sample(replay, 200, generator)
+    data, returns = model.sample(replay, 200, 2, 0.5, generator)
     images = torch.cat([data.first_obs[None], data.next_obs]).view(3, 200, 16, 16)
     row, column = images.flatten(2).argmax(-1) // 16, images.flatten(2).argmax(-1) % 16  # [3, 200]
     inside = torch.cat([torch.ones(1, 200), data.mask]) == 1.0
@@ -65,6 +87,9 @@ def test_images_are_shifted_alike_in_a_sequence_and_not_for_acting(make_spec, ge
         moved = inside[step]
         assert torch.equal(column[step][moved], column[0][moved] + step)
         assert torch.equal(row[step][moved], row[0][moved])
+    pixels = returns.last_obs.view(2, 200, 16, 16).flatten(2)
+    assert pixels.sum(-1).unique().tolist() == [255.0]
+    assert set((pixels.argmax(-1) // 16).flatten().tolist()) == {7, 8, 9}
     obs = torch.from_numpy(image.ravel())[None]
     assert torch.equal(model.encode(obs), model.nets.encode(obs / 255.0 - 0.5))
     assert not torch.equal(model.encode(obs), model.encode(torch.zeros(1, 256)))
@@ -141,6 +166,28 @@ def two_steps(actions):
     return replay
 
 
+def trained_agent(spec, replay, **changes):
+    """Return an agent with the values that 250 gradient steps on the replay lead to."""
+    model = make_model(spec, learning_rate=2e-3, target_rate=0.1, unroll_steps=2)
+    agent = make_agent(spec, model, batch_size=48, **changes)
+    model.refit_scales(replay, agent.discount)
+    for _ in range(250):
+        agent.learn(replay)
+    return agent
+
+
+def test_a_return_of_two_steps_belongs_to_the_actions_that_were_taken(make_spec, generator):
+    """Half of the second actions of `two_steps` lead to reward 1: 1/2 * 1/2 from the first state.
+
+    With one step the first state has the value of the best second action, 1/2.
+    """
+    agent = trained_agent(make_spec(2, (2,)), two_steps("discrete"), td_steps=2)
+    obs = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]])
+    latent = {"latent": agent.model.encode(obs)[:, None]}
+    values = agent.world(generator).value(latent)[:, 0]
+    assert torch.allclose(values, torch.tensor([0.25, 1.0, 2.0]), atol=0.12)
+
+
 @pytest.mark.parametrize("actions", ["discrete", "continuous"])
 def test_values_plans_and_terminations_of_two_steps_are_learned(make_spec, generator, actions):
     """With discount 1/2 the values are 1/2, 1, and 1 / (1 - 1/2) = 2 for the loop.
@@ -148,13 +195,9 @@ def test_values_plans_and_terminations_of_two_steps_are_learned(make_spec, gener
     An untrained model has 0. Without the bootstrap at the time limit the loop has 1; with one at
     the termination the second state has 1.5 or more.
     """
-    replay = two_steps(actions)
     spec = make_spec(2, (2,) if actions == "discrete" else 2)
-    model = make_model(spec, learning_rate=2e-3, target_rate=0.1, unroll_steps=2)
-    agent = make_agent(spec, model, batch_size=48)
-    model.refit_scales(replay, agent.discount)
-    for _ in range(250):
-        agent.learn(replay)
+    agent = trained_agent(spec, two_steps(actions))
+    model = agent.model
     obs = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]])
     state = model.observe(model.initial(3), torch.zeros(3, 2), obs)
     world = agent.world(generator)

@@ -74,33 +74,6 @@ def test_consistency_loss_by_hand():
     assert float(loss) == pytest.approx(1.0 / 2.0 + 9.0 / 4.0)
 
 
-def test_nothing_is_bootstrapped_after_a_termination_but_after_a_time_limit():
-    reward = torch.tensor([[1.0, 1.0]])
-    terminated = torch.tensor([[1.0, 0.0]])  # the second step may be the last before a time limit
-    value = torch.tensor([[10.0, 10.0]])
-    targets = tdmpc2_losses.td_targets(reward, terminated, value, torch.ones(1, 2), 0.9, 1.0)
-    assert targets.tolist() == [[1.0, 10.0]]  # 1, and 1 + 0.9 * 10
-
-
-@pytest.mark.parametrize(
-    ("td_lambda", "first"),
-    [
-        (0.0, [9.0, 9.0, 9.0]),  # 0 + 0.5 * 18
-        (1.0, [5.0, 9.0, 1.0]),  # 0.5 * 10; no second step; 0.5 * 2, the task ends after it
-        (0.5, [7.0, 9.0, 5.0]),  # 0.5 * (18 / 2 + 10 / 2); as before; 0.5 * (18 / 2 + 2 / 2)
-    ],
-)
-def test_td_targets_of_two_steps_by_hand(td_lambda, first):
-    """Three sequences: whole, one whose episode ends after its first step, one that terminates."""
-    reward = torch.tensor([[0.0, 0.0, 0.0], [2.0, 2.0, 2.0]])
-    terminated = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
-    value = torch.tensor([[18.0, 18.0, 18.0], [16.0, 16.0, 16.0]])
-    mask = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 1.0]])
-    targets = tdmpc2_losses.td_targets(reward, terminated, value, mask, 0.5, td_lambda)
-    assert targets[0].tolist() == first
-    assert targets[1, [0, 2]].tolist() == [10.0, 2.0]  # 2 + 0.5 * 16; 2 after the termination
-
-
 def test_value_loss_is_a_mean_over_the_critics():
     two_hot = SymlogTwoHot(3)  # bins -10, 0, 10 in symlog
     logits = torch.zeros(2, 1, 1, 3)  # two critics; the first one is undecided: log(3)

@@ -20,7 +20,6 @@ from mbrl_cli.agents.base import Agent
 from mbrl_cli.agents.diverged_fits import DivergedFits
 from mbrl_cli.agents.gradient_schedule import GradientSchedule
 from mbrl_cli.agents.interval_schedule import IntervalSchedule
-from mbrl_cli.agents.n_step_returns import n_step_returns
 from mbrl_cli.agents.planning import cost_advice
 from mbrl_cli.agents.policy_store import PolicyStore
 from mbrl_cli.agents.policy_value_mlp import PolicyValueMLP
@@ -30,6 +29,7 @@ from mbrl_cli.divergence import all_finite
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.base import Model, require_state_source
+from mbrl_cli.models.n_step_returns import n_step_returns
 from mbrl_cli.models.search_targets import SearchTargets
 from mbrl_cli.planners.base import Planner
 from mbrl_cli.planners.mcts import MCTS

@@ -27,9 +27,9 @@ from mbrl_cli.divergence import all_finite
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.base import Model
-from mbrl_cli.models.episodes import Episodes
+from mbrl_cli.models.episodes import Episodes, Returns
 from mbrl_cli.models.tdmpc2 import LOSSES, TDMPC2
-from mbrl_cli.models.tdmpc2_losses import step_weights, td_targets
+from mbrl_cli.models.tdmpc2_losses import step_weights
 from mbrl_cli.nets.cuda_graph_update import CudaGraphUpdate
 from mbrl_cli.planners.base import Planner
 from mbrl_cli.planners.trajectory import TrajectoryPlanner
@@ -65,8 +65,9 @@ class TDMPC2Agent(Agent):
         updates_per_step: gradient steps per environment step, after the prefill.
         pretrain_steps: gradient steps on the prefill, before the first action.
         discount: per step; "auto": from the length of an episode, see `discount_for`.
-        td_lambda: of the TD targets, see `td_targets`: above 0 the rewards of a sequence reach the
-            values before it in fewer updates.
+        td_steps: real rewards in a target of the critics, at most; the value of the state after
+            them follows. In the paper 1. More make a fall known many steps before it in fewer
+            updates, but belong to the actions that were taken, not to the present policy.
         entropy_scale: weight of the policy's entropy; values are scaled to a range of 1. "auto":
             1e-4 for continuous actions; 1e-2 for a discrete one, which would else stay with the
             first choice whose value rises.
@@ -95,7 +96,7 @@ class TDMPC2Agent(Agent):
         updates_per_step: PositiveFloat = 1.0,
         pretrain_steps: CountOrZero = 500,
         discount: Fraction | Literal["auto"] = "auto",
-        td_lambda: Fraction = 0.0,
+        td_steps: Count = 1,
         entropy_scale: NonNegativeFloat | Literal["auto"] = "auto",
         proposals: CountOrZero = 6,
         explore: ExplorationKind | Literal["auto"] = "auto",
@@ -114,7 +115,7 @@ class TDMPC2Agent(Agent):
         self.is_discrete = spec.action.kind == "discrete"
         self.batch_size = batch_size
         self.discount = discount_for(spec.max_episode_steps) if discount == "auto" else discount
-        self.td_lambda = td_lambda
+        self.td_steps = td_steps
         if entropy_scale == "auto":
             entropy_scale = 1e-2 if self.is_discrete else 1e-4
         self.exploration = Exploration(self._explore_kind(explore), noise_std, epsilon)
@@ -217,42 +218,40 @@ class TDMPC2Agent(Agent):
 
     def learn(self, replay: ReplayBuffer) -> None:
         """Take one gradient step of the model and one of the policy."""
-        data = self.model.sample(replay, self.batch_size, self.generator)
+        data, returns = self.model.sample(
+            replay, self.batch_size, self.td_steps, self.discount, self.generator
+        )
         num_steps, num = data.reward.shape  # H, n
         of_targets = self._random_critics(), self._noise(num_steps * num)
         of_policy = self._random_critics(), self._noise((num_steps + 1) * num)
-        self.means.add(self.gradient_step(*data, *of_targets, *of_policy))
+        self.means.add(self.gradient_step(*data, *returns, *of_targets, *of_policy))
         self.schedule.num_updates += 1
 
     def _gradient_step(self, *inputs: Tensor) -> Tensor:
         """Take one gradient step of the model and one of the policy.
 
         Args:
-            inputs: the fields of `Episodes`; then the critics that the targets are the lower value
-                of [2], noise of the targets' actions [H * n, A], critics whose mean the policy
-                increases [2], noise of its actions [(H + 1) * n, A].
+            inputs: the fields of `Episodes` and `Returns`; then the critics that the targets are
+                the lower value of [2], noise of the targets' actions [H * n, A], critics whose mean
+                the policy increases [2], noise of its actions [(H + 1) * n, A].
 
         Returns:
             `LOSSES` and `STATISTICS`.
         """
         model = self.model
-        data = Episodes(*inputs[:-4])
+        num_fields = len(Episodes._fields)
+        data, returns = Episodes(*inputs[:num_fields]), Returns(*inputs[num_fields:-4])
         target_critics, target_noise, critics, noise = inputs[-4:]
         shape = data.reward.shape  # [H, n]
         next_latent = model.encode(data.next_obs)  # [H, n, D]
+        last_latent = next_latent if self.td_steps == 1 else model.encode(returns.last_obs)
         with torch.no_grad():
             slow = chosen_critics(model.slow_critics, target_critics)
-            next_value = self.actor.value(
-                next_latent.flatten(0, 1), lambda z, a: model.q(z, a, slow).amin(0), target_noise
+            last_value = self.actor.value(
+                last_latent.flatten(0, 1), lambda z, a: model.q(z, a, slow).amin(0), target_noise
             )
-            target = td_targets(
-                model.reward_scale.normalize(data.reward),
-                data.terminated,
-                next_value.view(shape),
-                data.mask,
-                self.discount,
-                self.td_lambda,
-            )
+            rewards = model.reward_scale.normalize(returns.rewards)
+            target = rewards + returns.discount * last_value.view(shape)
         latent, losses = model.learn(data, next_latent, target)
         # States after a termination, or after the end of the episode, have no value.
         mask = torch.cat([torch.ones_like(data.mask[:1]), data.mask * (1.0 - data.terminated)])

@@ -2,7 +2,7 @@
 
 The paper's model objective sums the first three: `consistency_loss` is its joint-embedding
 prediction, `reward_loss` its reward prediction, `value_loss` its value prediction with the target
-q_t of `td_targets`. `policy_loss` is the negative of the paper's policy objective. `continue_loss`
+q_t of `Returns`. `policy_loss` is the negative of the paper's policy objective. `continue_loss`
 is not in the paper.
 
 Notation: lambda -> rho (as in the authors' configuration), alpha / S -> 1 / value_range, beta ->
@@ -27,35 +27,6 @@ def step_weights(mask: Tensor, rho: float) -> Tensor:
     return mask * decay[:, None] / (horizon * num)
 
 
-def td_targets(
-    reward: Tensor,
-    terminated: Tensor,
-    next_value: Tensor,
-    mask: Tensor,
-    discount: float,
-    td_lambda: float,
-) -> Tensor:
-    """Return the TD(lambda) targets q_t [H, n] of the critics.
-
-    q_t = r_t + discount ((1 - lambda) v_{t+1} + lambda q_{t+1}). Nothing follows a termination, and
-    v_{t+1} alone follows the last step of the sequence or of its episode. In the paper lambda is 0.
-
-    Args:
-        reward: r_t [H, n].
-        terminated: whether the step terminates the task [H, n].
-        next_value: v_{t+1}, of the state after each step [H, n].
-        mask: 1 while the step belongs to the episode [H, n].
-        discount: per step.
-        td_lambda: 0 takes the value after every step, 1 only after the last one.
-    """
-    decay = discount * (1.0 - terminated)
-    targets = reward + decay * next_value
-    for step in reversed(range(len(reward) - 1)):
-        following = torch.lerp(next_value[step], targets[step + 1], td_lambda * mask[step + 1])
-        targets[step] = reward[step] + decay[step] * following
-    return targets
-
-
 def consistency_loss(latent: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Return the squared error of predicted latents, a mean over their entries.
 
@@ -78,7 +49,7 @@ def value_loss(two_hot: TwoHot, logits: Tensor, target: Tensor, weight: Tensor) 
     Args:
         two_hot: encodes the targets.
         logits: of the critics [E, H, n, K].
-        target: see `td_targets` [H, n].
+        target: TD targets of the critics [H, n].
         weight: of the steps [H, n].
     """
     return (weight * two_hot.loss(logits, target.expand(logits.shape[:-1])).mean(0)).sum()

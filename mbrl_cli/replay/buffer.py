@@ -130,6 +130,10 @@ class ReplayBuffer:
         fields = (self._obs, self._action, self._reward, self._next_obs, self._terminated)
         return Batch(*(torch.from_numpy(field[rows]).to(device).float() for field in fields))
 
+    def outcomes(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rewards at `rows` and whether they terminated the task, as float32."""
+        return self._reward[rows], self._terminated[rows]
+
     def numbers(self, rows: np.ndarray) -> np.ndarray:
         """Return the numbers of the transitions at `rows`, counted as added from 0 on."""
         first = max(0, self.total_added - self.capacity)
