@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -39,6 +40,7 @@ class PlanningPolicy(ModelPolicy):
         generator: source of all random numbers; on the CPU.
         discount: per imagined step.
         prediction_horizon: steps that the predicted return covers; 0: no prediction.
+        weights: context of a decision, in which the networks may have other weights.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class PlanningPolicy(ModelPolicy):
         generator: torch.Generator,
         discount: float,
         prediction_horizon: int,
+        weights: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         super().__init__(model, envs, planner)
         self.planner: Planner = planner
@@ -63,6 +66,7 @@ class PlanningPolicy(ModelPolicy):
         self.cpu_generator = generator
         self.discount = discount
         self.prediction_horizon = prediction_horizon
+        self.weights = weights
         on_gpu = planner.device.type == "cuda"
         # Random numbers come from the device that uses them, so that it does not wait for the CPU.
         self.generator = torch.Generator(planner.device) if on_gpu else generator
@@ -86,6 +90,10 @@ class PlanningPolicy(ModelPolicy):
     @torch.inference_mode()
     def act(self, obs: np.ndarray) -> Decision:
         """Return actions for obs [B, O]; there is a new plan every `planner.replan_every` steps."""
+        with self.weights():
+            return self._act(obs)
+
+    def _act(self, obs: np.ndarray) -> Decision:
         if not self.is_warm:
             self._warm_up(torch.from_numpy(obs))
         self.observe(obs)

@@ -10,6 +10,7 @@ The file has more than 300 lines because acting and learning share the model's v
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -31,6 +32,7 @@ from mbrl_cli.models.episodes import Episodes, Returns
 from mbrl_cli.models.tdmpc2 import LOSSES, TDMPC2
 from mbrl_cli.models.tdmpc2_losses import step_weights
 from mbrl_cli.nets.cuda_graph_update import CudaGraphUpdate
+from mbrl_cli.nets.weight_average import WeightAverage
 from mbrl_cli.planners.base import Planner
 from mbrl_cli.planners.trajectory import TrajectoryPlanner
 from mbrl_cli.planners.world import World
@@ -43,6 +45,7 @@ from mbrl_cli.types import (
     Fraction,
     NonNegativeFloat,
     PositiveFloat,
+    PositiveFraction,
     State,
 )
 
@@ -68,6 +71,8 @@ class TDMPC2Agent(Agent):
         td_steps: real rewards in a target of the critics, at most; the value of the state after
             them follows. In the paper 1. More make a fall known many steps before it in fewer
             updates, but belong to the actions that were taken, not to the present policy.
+        ema_rate: update rate of the averaged weights that act in evaluations; 1: the weights
+            themselves. Where values hardly differ, single updates decide whether an episode fails.
         entropy_scale: weight of the policy's entropy; values are scaled to a range of 1. "auto":
             1e-4 for continuous actions; 1e-2 for a discrete one, which would else stay with the
             first choice whose value rises.
@@ -97,6 +102,7 @@ class TDMPC2Agent(Agent):
         pretrain_steps: CountOrZero = 500,
         discount: Fraction | Literal["auto"] = "auto",
         td_steps: Count = 1,
+        ema_rate: PositiveFraction = 1.0,
         entropy_scale: NonNegativeFloat | Literal["auto"] = "auto",
         proposals: CountOrZero = 6,
         explore: ExplorationKind | Literal["auto"] = "auto",
@@ -131,6 +137,9 @@ class TDMPC2Agent(Agent):
             entropy_scale,
             self.model.max_grad_norm,
         )
+        optimisers = self.model.encoder_optimiser, self.model.optimiser, self.actor.optimiser
+        self.weights = [weight for optimiser in optimisers for weight in optimiser.parameters]
+        self.average = WeightAverage(self.weights, ema_rate)
         self.gradient_step = CudaGraphUpdate(
             self._gradient_step, lambda: self.model.graph_version, device
         )
@@ -162,6 +171,7 @@ class TDMPC2Agent(Agent):
             generator=generator,
             discount=self.discount,
             prediction_horizon=0,  # the predicted return covers all future steps
+            weights=nullcontext if explore else self.average.in_place,
         )
 
     def world(self, generator: torch.Generator) -> World:
@@ -225,6 +235,7 @@ class TDMPC2Agent(Agent):
         of_targets = self._random_critics(), self._noise(num_steps * num)
         of_policy = self._random_critics(), self._noise((num_steps + 1) * num)
         self.means.add(self.gradient_step(*data, *returns, *of_targets, *of_policy))
+        self.average.update()
         self.schedule.num_updates += 1
 
     def _gradient_step(self, *inputs: Tensor) -> Tensor:
@@ -278,15 +289,14 @@ class TDMPC2Agent(Agent):
 
     def is_finite(self) -> bool:
         """Return whether all weights are finite."""
-        model = self.model
-        optimisers = model.encoder_optimiser, model.optimiser, self.actor.optimiser
-        return all_finite(parameter for o in optimisers for parameter in o.parameters)
+        return all_finite(self.weights)
 
     def state_dict(self) -> dict[str, Any]:
         """Return model, policy, random numbers and counters."""
         return {
             "model": self.model.state_dict(),
             "actor": self.actor.state_dict(),
+            "average": [average.clone() for average in self.average.averages],
             "generator": self.generator.get_state(),
             "means": self.means.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -296,6 +306,7 @@ class TDMPC2Agent(Agent):
         """Restore the values that `state_dict` returned."""
         self.model.load_state_dict(state["model"])
         self.actor.load_state_dict(state["actor"])
+        self.average.load(state.get("average", []))
         self.generator.set_state(state["generator"])
         self.means.load_state_dict(state["means"])
         self.schedule.load_state_dict(state["schedule"])

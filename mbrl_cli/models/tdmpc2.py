@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from mbrl_cli.errors import UserError
 from mbrl_cli.models import tdmpc2_losses
@@ -89,7 +89,7 @@ class TDMPC2(Model):
         self,
         spec: EnvSpec,
         device: torch.device,
-        generator: torch.Generator,
+        generator: Generator,
         size: SizeName = "tiny",
         unroll_steps: Count = 3,
         rho: PositiveFraction = 0.5,
@@ -156,7 +156,7 @@ class TDMPC2(Model):
 
     @torch.no_grad()
     def step(
-        self, state: State, action: Tensor, generator: torch.Generator, common_noise: bool = False
+        self, state: State, action: Tensor, generator: Generator, common_noise: bool = False
     ) -> Step:
         """Imagine one step of action [M, A]; see `Model.step`."""
         row_action = action if action.dim() == 2 else action[:, 0]  # [M, A]
@@ -178,7 +178,7 @@ class TDMPC2(Model):
         self,
         state: State,
         actions: Tensor,
-        generator: torch.Generator,
+        generator: Generator,
         with_disagreement: bool = False,
     ) -> Trajectories:
         """Imagine the latents step by step, then all rewards at once; see `Model.unroll`."""
@@ -239,20 +239,11 @@ class TDMPC2(Model):
             self.value_offset.copy_(self.reward_scale.normalize(value))
 
     def sample(
-        self,
-        replay: ReplayBuffer,
-        num: int,
-        td_steps: int,
-        discount: float,
-        generator: torch.Generator,
+        self, replay: ReplayBuffer, num: int, td_steps: int, discount: float, generator: Generator
     ) -> tuple[Episodes, Returns]:
-        """Return `num` sequences of H steps and the returns of their states.
-
-        See `sample_episodes`.
-        """
-        return sample_episodes(
-            replay, num, self.unroll_steps, td_steps, discount, self.spec, generator, self.device
-        )
+        """Return `num` sequences of H steps and the returns of their states."""
+        settings = self.unroll_steps, td_steps, discount, self.spec, generator, self.device
+        return sample_episodes(replay, num, *settings)
 
     def learn(self, data: Episodes, next_latent: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Take one gradient step; see `tdmpc2_losses` for the equations.
