@@ -7,6 +7,7 @@ import torch
 from mbrl_cli.agents.policy_prior import PolicyPrior
 from mbrl_cli.agents.tdmpc2_agent import TDMPC2Agent, chosen_critics
 from mbrl_cli.errors import UserError
+from mbrl_cli.models.episodes import sample_episodes
 from mbrl_cli.models.tdmpc2 import TDMPC2
 from mbrl_cli.planners.mcts import MCTS
 from mbrl_cli.planners.mppi import MPPI
@@ -31,7 +32,7 @@ def make_agent(spec, model, planner=None, **changes):
 
 def test_a_sequence_ends_with_its_episode(make_spec, counting_replay, generator):
     replay = counting_replay([4, 2])  # obs 0 to 3, then 10 and 11; the last steps terminate
-    data, _ = make_model(make_spec()).sample(replay, 50, 1, 0.5, generator)
+    data, _ = sample_episodes(replay, 50, 3, 1, 0.5, make_spec(), generator, CPU)
     for column in range(50):
         start = float(data.first_obs[column, 0])
         episode, step = divmod(start, 10.0)
@@ -48,7 +49,7 @@ def test_a_sequence_ends_with_its_episode(make_spec, counting_replay, generator)
 def test_a_return_covers_some_steps_of_its_episode(make_spec, counting_replay, generator, td_steps):
     replay = counting_replay([4, 2])  # rewards 1 to 4, then 1 and 2; the last steps terminate
     replay.add(*(np.array([x]) for x in (20.0, 0.0)), 7.0, np.array([21.0]), False, True)
-    data, returns = make_model(make_spec()).sample(replay, 80, td_steps, 0.5, generator)
+    data, returns = sample_episodes(replay, 80, 3, td_steps, 0.5, make_spec(), generator, CPU)
     starts = torch.cat([data.first_obs[None], data.next_obs[:-1]])  # [H, n, O]
     seen = set()
     for step, column in data.mask.nonzero().tolist():
@@ -66,6 +67,27 @@ def test_a_return_covers_some_steps_of_its_episode(make_spec, counting_replay, g
     assert seen == {0.0, 1.0, 2.0, 3.0, 10.0, 11.0, 20.0}
 
 
+def test_a_return_ends_before_an_action_that_the_policy_would_not_take(
+    make_spec, counting_replay, generator
+):
+    replay = counting_replay([4])  # rewards 1 to 4, actions 0.1 to 0.4
+
+    def is_own(obs, action):
+        stored = action[:, 0] > 0.0  # the other rows lie behind the episode
+        assert torch.allclose(action[stored, 0], 0.1 * (obs[stored, 0] + 1.0))
+        return (obs[:, 0] != 2.0).float()  # the third action is not taken
+
+    data, returns = sample_episodes(replay, 40, 1, 3, 0.5, make_spec(), generator, CPU, is_own)
+    expected = {0.0: (1 + 2 / 2, 0.25, 2.0), 1.0: (2.0, 0.5, 2.0), 2.0: (3 + 4 / 2, 0.0, 4.0)}
+    seen = set()
+    for column in range(40):
+        start = float(data.first_obs[column, 0])
+        parts = tuple(float(field[0, column].squeeze()) for field in returns)
+        assert parts == expected.get(start, (4.0, 0.0, 4.0))
+        seen.add(start)
+    assert seen == {0.0, 1.0, 2.0, 3.0}
+
+
 def test_images_are_shifted_alike_in_a_sequence_and_not_for_acting(make_spec, generator):
     shape = 1, 16, 16
     spec = make_spec(256, 1, obs_shape=shape)
@@ -78,7 +100,7 @@ def test_images_are_shifted_alike_in_a_sequence_and_not_for_acting(make_spec, ge
             np.roll(image, step + 1, 1).ravel(), False, step == 3,
         )  # fmt: skip
     model = make_model(spec, unroll_steps=2)
-    data, returns = model.sample(replay, 200, 2, 0.5, generator)
+    data, returns = sample_episodes(replay, 200, 2, 2, 0.5, spec, generator, CPU)
     images = torch.cat([data.first_obs[None], data.next_obs]).view(3, 200, 16, 16)
     row, column = images.flatten(2).argmax(-1) // 16, images.flatten(2).argmax(-1) % 16  # [3, 200]
     inside = torch.cat([torch.ones(1, 200), data.mask]) == 1.0
@@ -176,16 +198,21 @@ def trained_agent(spec, replay, **changes):
     return agent
 
 
-def test_a_return_of_two_steps_belongs_to_the_actions_that_were_taken(make_spec, generator):
+@pytest.mark.parametrize(("ratio", "first"), [(0.0, 0.25), (0.25, 0.5)])
+def test_a_return_of_two_steps_ends_before_an_action_of_an_old_policy(
+    make_spec, generator, ratio, first
+):
     """Half of the second actions of `two_steps` lead to reward 1: 1/2 * 1/2 from the first state.
 
-    With one step the first state has the value of the best second action, 1/2.
+    A policy that would not repeat the other half gives the first state the value 1/2.
     """
-    agent = trained_agent(make_spec(2, (2,)), two_steps("discrete"), td_steps=2)
+    agent = trained_agent(
+        make_spec(2, (2,)), two_steps("discrete"), td_steps=2, min_policy_ratio=ratio
+    )
     obs = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]])
     latent = {"latent": agent.model.encode(obs)[:, None]}
     values = agent.world(generator).value(latent)[:, 0]
-    assert torch.allclose(values, torch.tensor([0.25, 1.0, 2.0]), atol=0.12)
+    assert torch.allclose(values, torch.tensor([first, 1.0, 2.0]), atol=0.12)
 
 
 @pytest.mark.parametrize("actions", ["discrete", "continuous"])

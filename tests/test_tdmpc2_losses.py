@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mbrl_cli.agents.tdmpc2_agent import discount_for
+from mbrl_cli.agents.episode_discount import discount_for
 from mbrl_cli.agents.value_range import ValueRange
 from mbrl_cli.models import tdmpc2_losses
 from mbrl_cli.nets.sim_norm import SimNorm, sim_norm

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from mbrl_cli.agents.base import Agent
+from mbrl_cli.agents.episode_discount import discount_for
 from mbrl_cli.agents.exploration import Exploration, ExplorationKind
 from mbrl_cli.agents.gradient_schedule import GradientSchedule
 from mbrl_cli.agents.planning import cost_advice
@@ -28,7 +29,7 @@ from mbrl_cli.divergence import all_finite
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.base import Model
-from mbrl_cli.models.episodes import Episodes, Returns
+from mbrl_cli.models.episodes import Episodes, Returns, sample_episodes
 from mbrl_cli.models.tdmpc2 import LOSSES, TDMPC2
 from mbrl_cli.models.tdmpc2_losses import step_weights
 from mbrl_cli.nets.cuda_graph_update import CudaGraphUpdate
@@ -49,9 +50,6 @@ from mbrl_cli.types import (
     State,
 )
 
-DISCOUNT_RANGE = (0.95, 0.995)
-EFFECTIVE_HORIZONS = 5  # of the discount, in one episode
-
 
 class TDMPC2Agent(Agent):
     """Train `TDMPC2` and a policy on the replay; plan every action.
@@ -71,6 +69,8 @@ class TDMPC2Agent(Agent):
         td_steps: real rewards in a target of the critics, at most; the value of the state after
             them follows. In the paper 1. More make a fall known many steps before it in fewer
             updates, but belong to the actions that were taken, not to the present policy.
+        min_policy_ratio: a target ends, with the value, before the first discrete action whose
+            probability in the policy is below this fraction of the largest one; 0: never.
         ema_rate: update rate of the averaged weights that act in evaluations; 1: the weights
             themselves. Where values hardly differ, single updates decide whether an episode fails.
         entropy_scale: weight of the policy's entropy; values are scaled to a range of 1. "auto":
@@ -102,6 +102,7 @@ class TDMPC2Agent(Agent):
         pretrain_steps: CountOrZero = 500,
         discount: Fraction | Literal["auto"] = "auto",
         td_steps: Count = 1,
+        min_policy_ratio: Fraction = 0.25,
         ema_rate: PositiveFraction = 1.0,
         entropy_scale: NonNegativeFloat | Literal["auto"] = "auto",
         proposals: CountOrZero = 6,
@@ -122,6 +123,7 @@ class TDMPC2Agent(Agent):
         self.batch_size = batch_size
         self.discount = discount_for(spec.max_episode_steps) if discount == "auto" else discount
         self.td_steps = td_steps
+        self.min_policy_ratio = min_policy_ratio if self.is_discrete else 0.0
         if entropy_scale == "auto":
             entropy_scale = 1e-2 if self.is_discrete else 1e-4
         self.exploration = Exploration(self._explore_kind(explore), noise_std, epsilon)
@@ -228,9 +230,11 @@ class TDMPC2Agent(Agent):
 
     def learn(self, replay: ReplayBuffer) -> None:
         """Take one gradient step of the model and one of the policy."""
-        data, returns = self.model.sample(
-            replay, self.batch_size, self.td_steps, self.discount, self.generator
-        )
+        model, is_own = self.model, self._is_own if self.min_policy_ratio else None
+        data, returns = sample_episodes(
+            replay, self.batch_size, model.unroll_steps, self.td_steps, self.discount,
+            model.spec, self.generator, model.device, is_own,
+        )  # fmt: skip
         num_steps, num = data.reward.shape  # H, n
         of_targets = self._random_critics(), self._noise(num_steps * num)
         of_policy = self._random_critics(), self._noise((num_steps + 1) * num)
@@ -275,6 +279,13 @@ class TDMPC2Agent(Agent):
         )
         return torch.cat([losses, statistics])
 
+    @torch.no_grad()
+    def _is_own(self, obs: Tensor, action: Tensor) -> Tensor:
+        """Return [m] 1 where the policy might take action [m, A] at obs [m, O]."""
+        probability = self.actor.probabilities(self.model.encode(obs))  # [m, A]
+        ratio = (probability * action).sum(-1) / probability.amax(-1)
+        return (ratio >= self.min_policy_ratio).float()
+
     def _random_critics(self) -> Tensor:
         """Return the indices [2] of two random critics (section 3.1, as in REDQ)."""
         num_critics = self.model.nets.size.critics
@@ -310,18 +321,6 @@ class TDMPC2Agent(Agent):
         self.generator.set_state(state["generator"])
         self.means.load_state_dict(state["means"])
         self.schedule.load_state_dict(state["schedule"])
-
-
-def discount_for(max_episode_steps: int | None) -> float:
-    """Return the discount for episodes of this length: five effective horizons in an episode.
-
-    The effective horizon of a discount is 1 / (1 - discount) steps. The discount is at least 0.95
-    and at most 0.995, also if the length is unknown.
-    """
-    low, high = DISCOUNT_RANGE
-    if max_episode_steps is None:
-        return high
-    return min(max(1.0 - EFFECTIVE_HORIZONS / max_episode_steps, low), high)
 
 
 def chosen_critics(parameters: Sequence[Tensor], critics: Tensor) -> Sequence[Tensor]:

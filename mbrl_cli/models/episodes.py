@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +46,7 @@ def sample_episodes(
     spec: EnvSpec,
     generator: torch.Generator,
     device: torch.device,
+    is_own: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> tuple[Episodes, Returns]:
     """Return `num` sequences of `steps` real steps that start at random transitions of the replay.
 
@@ -59,6 +61,8 @@ def sample_episodes(
         spec: the environment.
         generator: on the CPU.
         device: for the returned tensors.
+        is_own: maps obs [m, O] and action [m, A] to 1 where returns that started earlier may
+            include the step, because the present policy might take the action, else 0. None: 1.
     """
     start = torch.randint(len(replay), (num,), generator=generator).numpy()
     rows, inside = replay.consecutive_rows(start, steps + td_steps - 1)  # [n, L]
@@ -77,6 +81,9 @@ def sample_episodes(
         return episodes, Returns(reward, discount * (1.0 - terminated), next_obs)
     all_rewards, all_terminated = (torch.from_numpy(field) for field in replay.outcomes(rows))
     included = torch.from_numpy(inside).to(all_rewards)  # [n, L]
+    if is_own is not None:
+        every = replay.batch(rows.ravel(), device)
+        included *= is_own(every.obs, every.action).cpu().view(included.shape)
     returns = n_step_rewards(all_rewards, all_terminated, included, td_steps, discount)
     last_rows = np.take_along_axis(rows, returns.row.numpy(), axis=1)  # [n, H]
     last_obs = replay.batch(last_rows.T.ravel(), device).next_obs.view(next_obs.shape)

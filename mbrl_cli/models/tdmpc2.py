@@ -20,7 +20,7 @@ from torch import Generator, Tensor
 from mbrl_cli.errors import UserError
 from mbrl_cli.models import tdmpc2_losses
 from mbrl_cli.models.base import Model, Trajectories
-from mbrl_cli.models.episodes import Episodes, Returns, sample_episodes
+from mbrl_cli.models.episodes import Episodes
 from mbrl_cli.models.observation_scaling import scale_images
 from mbrl_cli.models.tdmpc2_checks import check_groups, check_spec
 from mbrl_cli.nets.adamw import AdamW
@@ -237,13 +237,6 @@ class TDMPC2(Model):
         if self.has_ends and not self.is_fitted and discount < 1.0:
             value = torch.tensor(replay.rewards_since(0).mean() / (1.0 - discount))
             self.value_offset.copy_(self.reward_scale.normalize(value))
-
-    def sample(
-        self, replay: ReplayBuffer, num: int, td_steps: int, discount: float, generator: Generator
-    ) -> tuple[Episodes, Returns]:
-        """Return `num` sequences of H steps and the returns of their states."""
-        settings = self.unroll_steps, td_steps, discount, self.spec, generator, self.device
-        return sample_episodes(replay, num, *settings)
 
     def learn(self, data: Episodes, next_latent: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Take one gradient step; see `tdmpc2_losses` for the equations.
