@@ -283,8 +283,8 @@ class TDMPC2Agent(Agent):
     def _is_own(self, obs: Tensor, action: Tensor) -> Tensor:
         """Return [m] 1 where the policy might take action [m, A] at obs [m, O]."""
         probability = self.actor.probabilities(self.model.encode(obs))  # [m, A]
-        ratio = (probability * action).sum(-1) / probability.amax(-1)
-        return (ratio >= self.min_policy_ratio).float()
+        taken = (probability * action).sum(-1)
+        return (taken >= self.min_policy_ratio * probability.amax(-1)).float()
 
     def _random_critics(self) -> Tensor:
         """Return the indices [2] of two random critics (section 3.1, as in REDQ)."""
