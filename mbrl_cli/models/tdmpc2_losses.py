@@ -2,8 +2,8 @@
 
 The paper's model objective sums the first three: `consistency_loss` is its joint-embedding
 prediction, `reward_loss` its reward prediction, `value_loss` its value prediction with the target
-q_t, an n-step return. `policy_loss` is the negative of the paper's policy objective. `continue_loss`
-is not in the paper.
+q_t, an n-step return. `policy_loss` is the negative of the paper's policy objective.
+`continue_loss` is not in the paper.
 
 Notation: lambda -> rho (as in the authors' configuration), alpha / S -> 1 / value_range, beta ->
 entropy_scale.
