@@ -92,7 +92,7 @@ def test_list_shows_one_key_with_the_values_of_environments(mbrl):
     assert lines[0] == "planner.horizon"
     assert "  default    25, unless the environment recommends another value" in lines
     assert "  allowed    a whole number >= 1" in lines
-    assert "  50   env=cartpole" in lines
+    assert "  50  env=cartpole" in lines
     assert lines[-1] == "to set it: mbrl train planner=cem planner.horizon=VALUE"
 
 
