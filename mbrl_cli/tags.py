@@ -145,6 +145,11 @@ TAGS: dict[str, Tag] = {
     "agent/rollout_error": Tag("Error of the model after that many imagined steps", STD),
     "agent/nonfinite": Tag("Imagined transitions that are not finite and are not stored", COUNT),
     "agent/imagined_return": Tag("Mean lambda-return of imagined rollouts, discounted", RETURN),
+    "agent/assessed_rounds": Tag(
+        "Rounds of training episodes in which the weights that act in evaluations equalled the "
+        "best round; 0: averages, or the weights of the moment, act there",
+        COUNT,
+    ),
     "agent/value": Tag("Mean value that the critic gives to imagined states", RETURN),
     "agent/return_range": Tag(
         "Distance of the 5th and 95th percentile of imagined returns; it scales the advantages",

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from mbrl_cli.agents.policy_prior import PolicyPrior
-from mbrl_cli.agents.tdmpc2_agent import TDMPC2Agent, chosen_critics
+from mbrl_cli.agents.tdmpc2_agent import TDMPC2Agent
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.episodes import sample_episodes
 from mbrl_cli.models.tdmpc2 import TDMPC2
+from mbrl_cli.nets.implicit_world_model import chosen_critics
 from mbrl_cli.planners.mcts import MCTS
 from mbrl_cli.planners.mppi import MPPI
 from mbrl_cli.replay.buffer import ReplayBuffer

@@ -68,14 +68,7 @@ class Planning:
     ) -> None:
         self.exploration = exploration or Exploration()
         self.exploration.check(spec, model, planner)
-        self.proposals = 0
-        if sac is not None and planner.takes_proposals:
-            population = cast(TrajectoryPlanner, planner).population
-            if proposals >= population:
-                raise UserError(
-                    f"agent.proposals={proposals}: must be below planner.population={population}"
-                )
-            self.proposals = proposals
+        self.proposals = 0 if sac is None else checked_proposals(planner, proposals)
         self.model = model
         self.planner = planner
         self.discount = discount
@@ -87,13 +80,14 @@ class Planning:
         self, envs: Sequence[Env], explore: bool, generator: torch.Generator
     ) -> PlanningPolicy:
         """Return a policy for these environments; `explore` is true while data are collected."""
+        exploration = self.exploration if explore else Exploration()
         return PlanningPolicy(
             model=self.model,
             planner=self.planner,
             make_world=self.world,
             model_version=lambda: self.model_version,
             envs=envs,
-            exploration=self.exploration if explore else Exploration(),
+            exploration=lambda: exploration,
             reward_scale=self.reward_scale,
             generator=generator,
             discount=self.discount,
@@ -133,3 +127,19 @@ class Planning:
             actions.append(action)
         plans = torch.stack(actions, dim=1)  # [M, H, A]
         return plans.view(-1, self.proposals, *plans.shape[1:])
+
+
+def checked_proposals(planner: Planner, proposals: int) -> int:
+    """Return the number of proposals, 0 for a planner that takes none.
+
+    Raises:
+        UserError: if they fill the whole population.
+    """
+    if not planner.takes_proposals:
+        return 0
+    population = cast(TrajectoryPlanner, planner).population
+    if proposals >= population:
+        raise UserError(
+            f"agent.proposals={proposals}: must be below planner.population={population}"
+        )
+    return proposals

@@ -35,7 +35,7 @@ class PlanningPolicy(ModelPolicy):
         model_version: returns a number that changes with the model's weights. A new CUDA graph is
             then recorded.
         envs: the B environments.
-        exploration: how planned actions are changed.
+        exploration: returns how planned actions are changed at a decision.
         reward_scale: unit of the bonus for disagreement.
         generator: source of all random numbers; on the CPU.
         discount: per imagined step.
@@ -50,7 +50,7 @@ class PlanningPolicy(ModelPolicy):
         make_world: Callable[[torch.Generator], World],
         model_version: Callable[[], int],
         envs: Sequence[Env],
-        exploration: Exploration,
+        exploration: Callable[[], Exploration],
         reward_scale: RewardScale,
         generator: torch.Generator,
         discount: float,
@@ -100,24 +100,25 @@ class PlanningPolicy(ModelPolicy):
         steps_since_plan = self.step % self.planner.replan_every
         self.step += 1
         predicted = np.full(len(obs), np.nan)
+        exploration = self.exploration()
         if steps_since_plan == 0 or self.planned is None:
-            plan = self._plan()
+            plan = self._plan(exploration)
             self.memory, self.planned = plan.memory or {}, plan.actions
-            if self.exploration.kind == "sample" and plan.sampled is not None:
+            if exploration.kind == "sample" and plan.sampled is not None:
                 self.planned = plan.sampled
             if plan.predicted_return is not None:
                 predicted = plan.predicted_return.cpu().numpy()
             # The count stays on the device, so that nothing waits for it.
             self.num_nonfinite = self.num_nonfinite + plan.nonfinite
             self.num_late += self.planner.deadline.was_late
-        self.action = self.exploration.apply(
+        self.action = exploration.apply(
             self.planned[:, steps_since_plan], self.model.spec, self.generator, self.cpu_generator
         )
         return Decision(self.action.cpu().numpy(), predicted if self.prediction_horizon else None)
 
-    def _plan(self) -> Plan:
+    def _plan(self, exploration: Exploration) -> Plan:
         planner = self.planner
-        bonus = self.exploration.bonus * float(self.reward_scale.scale)
+        bonus = exploration.bonus * float(self.reward_scale.scale)
         on_gpu = planner.device.type == "cuda"
         if not on_gpu or not planner.is_static or planner.deadline.max_ms is not None:
             return planner.plan(self.world, self.state, self.memory, self.generator, bonus)

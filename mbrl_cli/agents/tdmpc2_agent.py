@@ -10,18 +10,19 @@ The file has more than 300 lines because acting and learning share the model's v
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
 
+from mbrl_cli.agents.assessed_weights import AssessedWeights
 from mbrl_cli.agents.base import Agent
 from mbrl_cli.agents.episode_discount import discount_for
 from mbrl_cli.agents.exploration import Exploration, ExplorationKind
 from mbrl_cli.agents.gradient_schedule import GradientSchedule
-from mbrl_cli.agents.planning import cost_advice
+from mbrl_cli.agents.planning import checked_proposals, cost_advice
 from mbrl_cli.agents.planning_policy import PlanningPolicy
 from mbrl_cli.agents.policy_prior import STATISTICS, PolicyPrior
 from mbrl_cli.agents.running_means import RunningMeans
@@ -33,9 +34,9 @@ from mbrl_cli.models.episodes import Episodes, Returns, sample_episodes
 from mbrl_cli.models.tdmpc2 import LOSSES, TDMPC2
 from mbrl_cli.models.tdmpc2_losses import step_weights
 from mbrl_cli.nets.cuda_graph_update import CudaGraphUpdate
+from mbrl_cli.nets.implicit_world_model import chosen_critics
 from mbrl_cli.nets.weight_average import WeightAverage
 from mbrl_cli.planners.base import Planner
-from mbrl_cli.planners.trajectory import TrajectoryPlanner
 from mbrl_cli.planners.world import World
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.replay.reward_scale import RewardScale
@@ -73,6 +74,8 @@ class TDMPC2Agent(Agent):
             probability in the policy is below this fraction of the largest one; 0: never.
         ema_rate: update rate of the averaged weights that act in evaluations; 1: the weights
             themselves. Where values hardly differ, single updates decide whether an episode fails.
+        assess_rounds: rounds of training episodes in which a copy of them must equal the best one
+            before it acts in evaluations, see `AssessedWeights`; 0: no copy does.
         entropy_scale: weight of the policy's entropy; values are scaled to a range of 1. "auto":
             1e-4 for continuous actions; 1e-2 for a discrete one, which would else stay with the
             first choice whose value rises.
@@ -104,6 +107,7 @@ class TDMPC2Agent(Agent):
         td_steps: Count = 1,
         min_policy_ratio: Fraction = 0.25,
         ema_rate: PositiveFraction = 1.0,
+        assess_rounds: CountOrZero = 0,
         entropy_scale: NonNegativeFloat | Literal["auto"] = "auto",
         proposals: CountOrZero = 6,
         explore: ExplorationKind | Literal["auto"] = "auto",
@@ -128,7 +132,7 @@ class TDMPC2Agent(Agent):
             entropy_scale = 1e-2 if self.is_discrete else 1e-4
         self.exploration = Exploration(self._explore_kind(explore), noise_std, epsilon)
         self.exploration.check(spec, model, planner)
-        self.proposals = _checked_proposals(planner, proposals)
+        self.proposals = checked_proposals(planner, proposals)
         self.actor = PolicyPrior(
             spec.action,
             self.model.latent_dim,
@@ -142,6 +146,8 @@ class TDMPC2Agent(Agent):
         optimisers = self.model.encoder_optimiser, self.model.optimiser, self.actor.optimiser
         self.weights = [weight for optimiser in optimisers for weight in optimiser.parameters]
         self.average = WeightAverage(self.weights, ema_rate)
+        source = self.average.averages or self.weights
+        self.assessed = AssessedWeights(self.weights, source, assess_rounds)
         self.gradient_step = CudaGraphUpdate(
             self._gradient_step, lambda: self.model.graph_version, device
         )
@@ -168,13 +174,23 @@ class TDMPC2Agent(Agent):
             make_world=self.world,
             model_version=lambda: self.model.graph_version,
             envs=envs,
-            exploration=self.exploration if explore else Exploration(),
+            exploration=partial(self._exploration_of, explore),
             reward_scale=RewardScale(),
             generator=generator,
             discount=self.discount,
             prediction_horizon=0,  # the predicted return covers all future steps
-            weights=nullcontext if explore else self.average.in_place,
+            weights=partial(self._weights_of, explore),
         )
+
+    def _exploration_of(self, explore: bool) -> Exploration:
+        """Return how actions are changed: not in evaluations, and not while a copy is assessed."""
+        return self.exploration if explore and self.assessed.explores else Exploration()
+
+    def _weights_of(self, explore: bool) -> AbstractContextManager[None]:
+        """Let the weights be those that act, inside the context."""
+        if self.assessed.rounds:
+            return self.assessed.acting() if explore else self.assessed.best()
+        return nullcontext() if explore else self.average.in_place()
 
     def world(self, generator: torch.Generator) -> World:
         """Return the functions that the planner calls, with their random numbers bound."""
@@ -219,6 +235,7 @@ class TDMPC2Agent(Agent):
         self.model.refit_scales(replay, self.discount)
         for _ in range(self.schedule.due(env_step)):
             self.learn(replay)
+        self.assessed.update(replay)
         if not self.means.due(env_step):
             return {}
         means = self.means.take(env_step)
@@ -226,7 +243,10 @@ class TDMPC2Agent(Agent):
         for name in ("value", "value_range"):
             means[name] *= scale  # in the environment's unit
         model = {f"model/{name}": means[name] for name in LOSSES}
-        return model | {f"agent/{name}": means[name] for name in STATISTICS}
+        agent = {f"agent/{name}": means[name] for name in STATISTICS}
+        if self.assessed.rounds:
+            agent["agent/assessed_rounds"] = self.assessed.best_rounds
+        return model | agent
 
     def learn(self, replay: ReplayBuffer) -> None:
         """Take one gradient step of the model and one of the policy."""
@@ -307,6 +327,7 @@ class TDMPC2Agent(Agent):
         return {
             "model": self.model.state_dict(),
             "actor": self.actor.state_dict(),
+            "assessed": self.assessed.state_dict(),
             "average": [average.clone() for average in self.average.averages],
             "generator": self.generator.get_state(),
             "means": self.means.state_dict(),
@@ -317,30 +338,8 @@ class TDMPC2Agent(Agent):
         """Restore the values that `state_dict` returned."""
         self.model.load_state_dict(state["model"])
         self.actor.load_state_dict(state["actor"])
+        self.assessed.load_state_dict(state.get("assessed", {}))
         self.average.load(state.get("average", []))
         self.generator.set_state(state["generator"])
         self.means.load_state_dict(state["means"])
         self.schedule.load_state_dict(state["schedule"])
-
-
-def chosen_critics(parameters: Sequence[Tensor], critics: Tensor) -> Sequence[Tensor]:
-    """Return the parameters of the chosen critics [2]; without a copy if there are only two."""
-    if len(parameters[0]) == len(critics):
-        return parameters
-    return [parameter[critics] for parameter in parameters]
-
-
-def _checked_proposals(planner: Planner, proposals: int) -> int:
-    """Return the number of proposals, 0 for a planner that takes none.
-
-    Raises:
-        UserError: if they fill the whole population.
-    """
-    if not planner.takes_proposals:
-        return 0
-    population = cast(TrajectoryPlanner, planner).population
-    if proposals >= population:
-        raise UserError(
-            f"agent.proposals={proposals}: must be below planner.population={population}"
-        )
-    return proposals

@@ -130,3 +130,10 @@ class ImplicitWorldModel:
         logits = self.critics(latent.expand(members, -1, -1), parameters)
         logits = logits.view(members, -1, self.choices, self.num_bins)  # [E, n, A, K]
         return logits if action is None else (logits * action[..., None]).sum(-2)
+
+
+def chosen_critics(parameters: Sequence[Tensor], critics: Tensor) -> Sequence[Tensor]:
+    """Return the parameters of the chosen critics [2]; without a copy if there are only two."""
+    if len(parameters[0]) == len(critics):
+        return parameters
+    return [parameter[critics] for parameter in parameters]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor
@@ -32,15 +32,20 @@ class WeightAverage:
         if self.averages:
             torch._foreach_copy_(self.averages, list(averages) or self._weights)
 
-    @contextmanager
-    def in_place(self) -> Iterator[None]:
+    def in_place(self) -> AbstractContextManager[None]:
         """Let the weights be the averages inside the context."""
-        if not self.averages:
-            yield
-            return
-        kept = [weight.clone() for weight in self._weights]
-        torch._foreach_copy_(self._weights, self.averages)
-        try:
-            yield
-        finally:
-            torch._foreach_copy_(self._weights, kept)
+        return in_place_of(self._weights, self.averages)
+
+
+@contextmanager
+def in_place_of(weights: list[Tensor], others: list[Tensor]) -> Iterator[None]:
+    """Let the weights have the values of `others` inside the context; without any, their own."""
+    if not others:
+        yield
+        return
+    kept = [weight.clone() for weight in weights]
+    torch._foreach_copy_(weights, others)
+    try:
+        yield
+    finally:
+        torch._foreach_copy_(weights, kept)

@@ -125,6 +125,20 @@ class ReplayBuffer:
         rows = np.arange(first, self.total_added) % self.capacity
         return self._reward[rows].astype(np.float64)
 
+    @property
+    def all_ended(self) -> bool:
+        """Whether all episodes have ended that have started."""
+        return self.num_episodes == self._num_started
+
+    def returns_since(self, number: int) -> np.ndarray:
+        """Return the returns of the episodes from transition `number` on, counted as added.
+
+        All of them must still be stored. A return is the sum of the rewards, as float64.
+        """
+        rows = np.arange(number, self.total_added) % self.capacity
+        _, episode = np.unique(self._episode[rows], return_inverse=True)
+        return np.bincount(episode, weights=self._reward[rows])
+
     def batch(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Batch:
         """Return the transitions at `rows` as float32 tensors on `device`."""
         fields = (self._obs, self._action, self._reward, self._next_obs, self._terminated)
@@ -220,7 +234,7 @@ class ReplayBuffer:
             ValueError: see `add`.
         """
         starts = self.total_added == 0 or self._episode[row - 1] != episode
-        if self.num_episodes == self._num_started:  # all earlier episodes have ended
+        if self.all_ended:
             self._update_order()
             self._round_start, self._stream_before = self.total_added, self._stream_length
             self._is_parallel = False

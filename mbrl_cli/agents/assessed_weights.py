@@ -1,0 +1,106 @@
+"""Weights that were seen acting well, for evaluations (after TD7; Fujimoto et al. 2023).
+
+TD7 assesses every policy by episodes with exploration, all by the same number, and delays learning
+until they have ended. Here the weights act and learn as ever, and copies are assessed that may be
+the best ones, without exploration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from torch import Tensor
+
+from mbrl_cli.nets.weight_average import in_place_of
+from mbrl_cli.replay.buffer import ReplayBuffer
+
+
+class AssessedWeights:
+    """After a round that was the best one yet, let a copy of the weights repeat it.
+
+    A round is one episode in each parallel environment, and as good as its worst episode. The copy
+    acts without exploration until it misses the best round, or has equalled it in `rounds` rounds
+    and more often than any copy before it; then it acts in evaluations. So single updates cannot
+    spoil what acts there, and where many copies reach the best possible return, each must reach it
+    more often than the one before. Meanwhile the weights learn from these episodes, which cost no
+    further environment steps.
+
+    Args:
+        weights: tensors that an optimiser changes in place.
+        source: tensors that are copied, of the same shapes: the weights, or averages of them. They
+            act in evaluations as long as no copy has equalled the best round.
+        rounds: to assess a copy by, at least; with 0 no copy acts, and nothing is stored.
+
+    Attributes:
+        target: return of the best round of the weights, with exploration; -inf before the first.
+        best_rounds: rounds in which the copy that acts in evaluations equalled it; 0: no copy does.
+    """
+
+    def __init__(self, weights: Sequence[Tensor], source: Sequence[Tensor], rounds: int) -> None:
+        self.rounds = rounds
+        self.target = -float("inf")
+        self.best_rounds = 0
+        self._weights = [weight.detach() for weight in weights]
+        self._source = [weight.detach() for weight in source]
+        self._best: list[Tensor] = []
+        self._copy: list[Tensor] = []  # empty in a round with exploration
+        self._copy_rounds = 0
+        self._start: int | None = None  # number of the first transition of this round
+
+    @property
+    def explores(self) -> bool:
+        """Whether training episodes explore in this round."""
+        return not self._copy
+
+    def update(self, replay: ReplayBuffer) -> None:
+        """Assess a round that has ended; call before each environment step."""
+        if not self.rounds or not replay.all_ended or self._start == replay.total_added:
+            return
+        if self._start is not None:  # the rounds before belong to the prefill
+            result = float(replay.returns_since(self._start).min())
+            if self._copy:
+                self._assess_copy(result)
+            elif result >= self.target:
+                if result > self.target:
+                    self._best, self.best_rounds = [], 0
+                self.target = result
+                self._copy = [weight.clone() for weight in self._source]
+                self._copy_rounds = 0
+        self._start = replay.total_added
+
+    def _assess_copy(self, result: float) -> None:
+        """Note the return of a round in which the copy acted."""
+        self._copy_rounds += 1
+        if result < self.target:
+            self._copy = []
+        elif self._copy_rounds >= self.rounds and self._copy_rounds > self.best_rounds:
+            self._best, self.best_rounds = self._copy, self._copy_rounds
+            self._copy = []
+
+    def acting(self) -> AbstractContextManager[None]:
+        """Let the weights be those that act in training inside the context."""
+        return in_place_of(self._weights, self._copy)
+
+    def best(self) -> AbstractContextManager[None]:
+        """Let the weights be those that act in evaluations inside the context."""
+        return in_place_of(self._weights, self._best or self._source)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the copies, what is known of them, and where the round began."""
+        return {
+            "target": self.target,
+            "best": self._best,
+            "best_rounds": self.best_rounds,
+            "copy": self._copy,
+            "copy_rounds": self._copy_rounds,
+            "start": self._start,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the values that `state_dict` returned; without any, start anew."""
+        if self.rounds and state:
+            self.target, self.best_rounds = state["target"], state["best_rounds"]
+            self._best, self._copy = list(state["best"]), list(state["copy"])
+            self._copy_rounds, self._start = state["copy_rounds"], state["start"]
