@@ -15,6 +15,7 @@ class RunSettings:
     seed: CountOrZero = 0
     total_steps: Count = 10_000
     prefill_steps: CountOrZero = 500
+    prefill_hold: Count = 1
     num_envs: Count = 1
     eval_every: CountOrZero = 1250
     eval_episodes: Count = 3

@@ -82,7 +82,7 @@ class Runner:
         self._generators = {
             name: torch_generator(settings.seed, name) for name in ("prefill", "policy")
         }
-        prefill = Random(self.spec)
+        prefill = Random(self.spec, settings.prefill_hold)
         self._prefill_policy = prefill.policy(envs, True, self._generators["prefill"])
         self._policy = agent.policy(envs, True, self._generators["policy"])
         self._snapshot: dict[str, Any] = {}  # state of the run before the current episodes

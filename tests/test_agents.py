@@ -335,3 +335,17 @@ def test_the_random_agent_acts_in_all_environments_and_predicts_nothing(make_spe
     policy.retain(np.array([0, 3]))
     assert len(policy.act(np.zeros((2, 1), np.float32)).action) == 2
     assert Random(make_spec()).update(None, 100) == {}
+
+
+def test_random_actions_are_held_from_the_start_of_an_episode_on(make_spec, generator):
+    policy = Random(make_spec(1, 1), hold=3).policy([None] * 4, True, generator)
+    policy.reset()
+    actions = [policy.act(np.zeros((4, 1), np.float32)).action for _ in range(5)]  # [4, 1] each
+    assert (actions[0] == actions[1]).all()
+    assert (actions[0] == actions[2]).all()
+    assert (actions[0] != actions[3]).all()
+    policy.retain(np.array([1, 3]))
+    rest = policy.act(np.zeros((2, 1), np.float32)).action
+    assert (rest == actions[4][[1, 3]]).all()
+    policy.reset()
+    assert (policy.act(np.zeros((2, 1), np.float32)).action != rest).all()

@@ -10,7 +10,7 @@ from mbrl_cli.errors import UserError
 
 # A run that is resumed keeps these: the steps it has taken depend on them.
 FIXED_KEYS = (
-    "seed", "prefill_steps", "holdout_ratio", "model_from", "model_from_frozen",
+    "seed", "prefill_steps", "prefill_hold", "holdout_ratio", "model_from", "model_from_frozen",
     "model_from_replay", "agent._target_", "model._target_", "model.head", "model.activation",
     "agent.imagined_capacity",
 )  # fmt: skip
