@@ -273,6 +273,30 @@ def test_learning_changes_all_networks_and_the_encoder_more_slowly(
         assert not torch.equal(old, new)
 
 
+def test_the_weights_of_evaluations_have_the_scale_that_they_were_learned_with(
+    make_spec, counting_replay
+):
+    spec = make_spec(1)
+    model = make_model(spec)
+    agent = make_agent(spec, model, assess_rounds=1)
+    replay = counting_replay([3])
+    model.refit_scales(replay, 0.5)
+    agent.assessed.update(replay)
+    mean = model.normalizer.normalizer.mean
+    first, obs = mean.clone(), np.array([50.0])
+    for _ in range(2):  # a round with exploration, then one of the copy
+        replay.add(obs, np.zeros(1), 1.0, obs, False, True)
+        agent.assessed.update(replay)
+    for _ in range(3):
+        replay.add(obs, np.zeros(1), 1.0, obs, False, True)
+    model.refit_scales(replay, 0.5)
+    second = mean.clone()
+    assert not second.allclose(first)
+    with agent._weights_of(explore=False):
+        assert mean.equal(first)
+    assert mean.equal(second)
+
+
 def test_the_paper_s_size_draws_two_of_five_critics(make_spec, generator):
     spec = make_spec(3, 2)
     model = make_model(spec, size="5M")

@@ -146,8 +146,10 @@ class TDMPC2Agent(Agent):
         optimisers = self.model.encoder_optimiser, self.model.optimiser, self.actor.optimiser
         self.weights = [weight for optimiser in optimisers for weight in optimiser.parameters]
         self.average = WeightAverage(self.weights, ema_rate)
-        source = self.average.averages or self.weights
-        self.assessed = AssessedWeights(self.weights, source, assess_rounds)
+        # A copy has the scales for which its weights were learned.
+        scales = [*self.model.normalizer.scales, self.model.value_offset]
+        source = [*(self.average.averages or self.weights), *scales]
+        self.assessed = AssessedWeights([*self.weights, *scales], source, assess_rounds)
         self.gradient_step = CudaGraphUpdate(
             self._gradient_step, lambda: self.model.graph_version, device
         )

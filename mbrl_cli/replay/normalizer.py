@@ -79,7 +79,6 @@ class Normalizer:
         self.std.copy_(state["std"])
         self.spread.copy_(state["spread"])
         self._any_constant = bool((self.spread == 0.0).any())
-        self._any_constant = bool((self.spread == 0.0).any())
 
 
 def scale_of(x: Tensor) -> Tensor:

@@ -28,6 +28,11 @@ class ReplayNormalizer:
         """Return obs [..., O] normalized."""
         return self.normalizer(obs)
 
+    @property
+    def scales(self) -> list[Tensor]:
+        """The scale; `refit` changes these tensors in place."""
+        return [self.normalizer.mean, self.normalizer.std, self.normalizer.spread]
+
     def refit(self, replay: ReplayBuffer) -> None:
         """Fit the scale to all observations if the replay has doubled since the last fit."""
         if len(replay) and len(replay) >= 2 * self.fitted_rows:
