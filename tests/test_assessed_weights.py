@@ -72,6 +72,17 @@ def test_the_next_copy_must_equal_the_best_round_more_often():
     assert run.assessed.best_rounds == 2
 
 
+def test_a_better_round_does_not_end_a_copy_that_was_as_good():
+    run = Run(rounds=1)
+    for reward in (0.0, 2.0, 7.0):
+        run.play(reward)
+    assert run.play(6.0) == (4.0, 2.0)  # above the target of 2, but the best copy had 7
+    assert run.assessed.target == 6.0
+    assert run.play(6.5) == (5.0, 2.0)  # worse than the best copy
+    run.play(6.0)
+    assert run.play(8.0) == (7.0, 6.0)
+
+
 def test_a_copy_acts_until_all_parallel_episodes_have_ended():
     run, obs = Run(rounds=1), np.zeros(1)
     run.play(0.0)

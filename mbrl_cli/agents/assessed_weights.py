@@ -21,21 +21,22 @@ class AssessedWeights:
     """After a round that was the best one yet, let a copy of the weights repeat it.
 
     A round is one episode in each parallel environment, and as good as its worst episode. The copy
-    acts without exploration until it misses the best round, or has equalled it in `rounds` rounds
-    and more often than any copy before it; then it acts in evaluations. So single updates cannot
-    spoil what acts there, and where many copies reach the best possible return, each must reach it
-    more often than the one before. Meanwhile the weights learn from these episodes, which cost no
-    further environment steps.
+    acts without exploration until it misses the best round or a round of the best copy, or is the
+    best copy itself: after at least `rounds` rounds, if its worst one is better, or if it was as
+    good in more rounds. The best copy acts in evaluations. So single updates cannot spoil what acts
+    there, and where many copies reach the best possible return, each must reach it more often than
+    the one before. Meanwhile the weights learn from these episodes, which cost no further
+    environment steps.
 
     Args:
         weights: tensors that an optimiser changes in place.
         source: tensors that are copied, of the same shapes: the weights, or averages of them. They
-            act in evaluations as long as no copy has equalled the best round.
+            act in evaluations as long as no copy is as good as the best round.
         rounds: to assess a copy by, at least; with 0 no copy acts, and nothing is stored.
 
     Attributes:
         target: return of the best round of the weights, with exploration; -inf before the first.
-        best_rounds: rounds in which the copy that acts in evaluations equalled it; 0: no copy does.
+        best_rounds: rounds in which the best copy was at least as good; 0: there is none.
     """
 
     def __init__(self, weights: Sequence[Tensor], source: Sequence[Tensor], rounds: int) -> None:
@@ -45,8 +46,10 @@ class AssessedWeights:
         self._weights = [weight.detach() for weight in weights]
         self._source = [weight.detach() for weight in source]
         self._best: list[Tensor] = []
+        self._best_return = -float("inf")  # of its worst round
         self._copy: list[Tensor] = []  # empty in a round with exploration
         self._copy_rounds = 0
+        self._copy_return = float("inf")
         self._start: int | None = None  # number of the first transition of this round
 
     @property
@@ -63,21 +66,23 @@ class AssessedWeights:
             if self._copy:
                 self._assess_copy(result)
             elif result >= self.target:
-                if result > self.target:
-                    self._best, self.best_rounds = [], 0
                 self.target = result
+                if self._best_return < result:
+                    self._best, self._best_return, self.best_rounds = [], -float("inf"), 0
                 self._copy = [weight.clone() for weight in self._source]
-                self._copy_rounds = 0
+                self._copy_rounds, self._copy_return = 0, float("inf")
         self._start = replay.total_added
 
     def _assess_copy(self, result: float) -> None:
         """Note the return of a round in which the copy acted."""
         self._copy_rounds += 1
-        if result < self.target:
+        self._copy_return = min(self._copy_return, result)
+        record, best = (self._copy_return, self._copy_rounds), (self._best_return, self.best_rounds)
+        if result < max(self.target, self._best_return):
             self._copy = []
-        elif self._copy_rounds >= self.rounds and self._copy_rounds > self.best_rounds:
-            self._best, self.best_rounds = self._copy, self._copy_rounds
-            self._copy = []
+        elif self._copy_rounds >= self.rounds and record > best:
+            self._best, self._copy = self._copy, []
+            self._best_return, self.best_rounds = record
 
     def acting(self) -> AbstractContextManager[None]:
         """Let the weights be those that act in training inside the context."""
@@ -92,8 +97,10 @@ class AssessedWeights:
         return {
             "target": self.target,
             "best": self._best,
+            "best_return": self._best_return,
             "best_rounds": self.best_rounds,
             "copy": self._copy,
+            "copy_return": self._copy_return,
             "copy_rounds": self._copy_rounds,
             "start": self._start,
         }
@@ -101,6 +108,7 @@ class AssessedWeights:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the values that `state_dict` returned; without any, start anew."""
         if self.rounds and state:
-            self.target, self.best_rounds = state["target"], state["best_rounds"]
+            self.target, self._start = state["target"], state["start"]
             self._best, self._copy = list(state["best"]), list(state["copy"])
-            self._copy_rounds, self._start = state["copy_rounds"], state["start"]
+            self._best_return, self.best_rounds = state["best_return"], state["best_rounds"]
+            self._copy_return, self._copy_rounds = state["copy_return"], state["copy_rounds"]
