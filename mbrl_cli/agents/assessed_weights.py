@@ -106,9 +106,8 @@ class AssessedWeights:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the values that `state_dict` returned; without any, start anew."""
-        if self.rounds and state:
-            self.target, self._start = state["target"], state["start"]
-            self._best, self._copy = list(state["best"]), list(state["copy"])
-            self._best_return, self.best_rounds = state["best_return"], state["best_rounds"]
-            self._copy_return, self._copy_rounds = state["copy_return"], state["copy_rounds"]
+        """Restore the values that `state_dict` returned."""
+        self.target, self._start = state["target"], state["start"]
+        self._best, self._copy = list(state["best"]), list(state["copy"])
+        self._best_return, self.best_rounds = state["best_return"], state["best_rounds"]
+        self._copy_return, self._copy_rounds = state["copy_return"], state["copy_rounds"]

@@ -326,21 +326,24 @@ class TDMPC2Agent(Agent):
 
     def state_dict(self) -> dict[str, Any]:
         """Return model, policy, random numbers and counters."""
-        return {
+        state = {
             "model": self.model.state_dict(),
             "actor": self.actor.state_dict(),
-            "assessed": self.assessed.state_dict(),
             "average": [average.clone() for average in self.average.averages],
             "generator": self.generator.get_state(),
             "means": self.means.state_dict(),
             "schedule": self.schedule.state_dict(),
         }
+        if self.assessed.rounds:
+            state["assessed"] = self.assessed.state_dict()
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the values that `state_dict` returned."""
         self.model.load_state_dict(state["model"])
         self.actor.load_state_dict(state["actor"])
-        self.assessed.load_state_dict(state.get("assessed", {}))
+        if self.assessed.rounds:
+            self.assessed.load_state_dict(state["assessed"])
         self.average.load(state.get("average", []))
         self.generator.set_state(state["generator"])
         self.means.load_state_dict(state["means"])
