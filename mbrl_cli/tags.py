@@ -146,8 +146,8 @@ TAGS: dict[str, Tag] = {
     "agent/nonfinite": Tag("Imagined transitions that are not finite and are not stored", COUNT),
     "agent/imagined_return": Tag("Mean lambda-return of imagined rollouts, discounted", RETURN),
     "agent/assessed_rounds": Tag(
-        "Rounds of training episodes in which the weights that act in evaluations equalled the "
-        "best round; 0: averages, or the weights of the moment, act there",
+        "Rounds of training episodes in which the weights that act in evaluations were as good as "
+        "in the best round; 0: the averaged weights of the moment act there",
         COUNT,
     ),
     "agent/value": Tag("Mean value that the critic gives to imagined states", RETURN),

@@ -18,15 +18,15 @@ from mbrl_cli.replay.buffer import ReplayBuffer
 
 
 class AssessedWeights:
-    """After a round that was the best one yet, let a copy of the weights repeat it.
+    """After a round as good as the best one yet, let a copy of the weights repeat it.
 
     A round is one episode in each parallel environment, and as good as its worst episode. The copy
-    acts without exploration until it misses the best round or a round of the best copy, or is the
-    best copy itself: after at least `rounds` rounds, if its worst one is better, or if it was as
-    good in more rounds. The best copy acts in evaluations. So single updates cannot spoil what acts
-    there, and where many copies reach the best possible return, each must reach it more often than
-    the one before. Meanwhile the weights learn from these episodes, which cost no further
-    environment steps.
+    acts without exploration. It is given up when a round is worse than the best round of the
+    weights, or than the worst round of the best copy. It becomes the best copy after `rounds`
+    rounds if its worst one is better than that copy's, or if it was as good in more rounds. The
+    best copy acts in evaluations, so that single updates cannot spoil what acts there. Where many
+    copies reach the best possible return, each must reach it more often than the one before.
+    Meanwhile the weights learn from these episodes, which cost no further environment steps.
 
     Args:
         weights: tensors that an optimiser changes in place.

@@ -10,7 +10,7 @@ The file has more than 300 lines because acting and learning share the model's v
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -74,8 +74,8 @@ class TDMPC2Agent(Agent):
             probability in the policy is below this fraction of the largest one; 0: never.
         ema_rate: update rate of the averaged weights that act in evaluations; 1: the weights
             themselves. Where values hardly differ, single updates decide whether an episode fails.
-        assess_rounds: rounds of training episodes in which a copy of them must equal the best one
-            before it acts in evaluations, see `AssessedWeights`; 0: no copy does.
+        assess_rounds: rounds of training episodes in which a copy of the averaged weights must be
+            as good as in the best one before it acts in evaluations, see `AssessedWeights`.
         entropy_scale: weight of the policy's entropy; values are scaled to a range of 1. "auto":
             1e-4 for continuous actions; 1e-2 for a discrete one, which would else stay with the
             first choice whose value rises.
@@ -190,9 +190,9 @@ class TDMPC2Agent(Agent):
 
     def _weights_of(self, explore: bool) -> AbstractContextManager[None]:
         """Let the weights be those that act, inside the context."""
-        if self.assessed.rounds:
-            return self.assessed.acting() if explore else self.assessed.best()
-        return nullcontext() if explore else self.average.in_place()
+        if explore:
+            return self.assessed.acting()
+        return self.assessed.best() if self.assessed.rounds else self.average.in_place()
 
     def world(self, generator: torch.Generator) -> World:
         """Return the functions that the planner calls, with their random numbers bound."""
