@@ -13,7 +13,7 @@ class Run:
     def __init__(self, rounds):
         self.replay = ReplayBuffer(100, 1, 1)
         self.weight = torch.tensor([0.0])
-        self.assessed = AssessedWeights([self.weight], [self.weight], rounds)
+        self.assessed = AssessedWeights([self.weight], rounds)
 
     def play(self, *rewards):
         """Play an episode with these rewards; return the copies that act and that is best."""
@@ -97,7 +97,7 @@ def test_a_copy_acts_until_all_parallel_episodes_have_ended():
 
 def test_averages_may_be_copied_in_place_of_the_weights():
     run, average = Run(rounds=1), torch.tensor([0.5])
-    run.assessed = AssessedWeights([run.weight], [average], rounds=1)
+    run.assessed = AssessedWeights([run.weight], 1, [average])
     run.play(0.0)
     assert run.play(0.0) == (0.5, 0.5)
     assert run.weight.item() == 2.0
@@ -107,7 +107,7 @@ def test_an_assessment_continues_after_a_checkpoint():
     run = Run(rounds=2)
     for reward in (0.0, 3.0, 3.0, 3.0, 3.0, 3.0):
         run.play(reward)
-    restored = AssessedWeights([run.weight], [run.weight], rounds=2)
+    restored = AssessedWeights([run.weight], 2)
     restored.load_state_dict(run.assessed.state_dict())
     first, run.assessed = run.assessed, restored
     assert run.copies() == (5.0, 2.0)

@@ -5,6 +5,8 @@ import pytest
 import torch
 from mbpo_agent import make_mbpo
 
+from mbrl_cli.agents.planning import Planning
+from mbrl_cli.agents.sac import SAC
 from mbrl_cli.errors import UserError
 from mbrl_cli.planners.random_shooting import RandomShooting
 
@@ -33,6 +35,16 @@ def test_as_many_proposals_as_plans_are_refused(make_spec, make_recording_model)
     planner = make_shooting(spec, population=4)
     with pytest.raises(UserError, match=r"agent\.proposals=4: must be below planner\.population=4"):
         make_mbpo(spec, make_recording_model(spec), act="plan", planner=planner, proposals=4)
+
+
+def test_no_copy_of_the_actor_is_assessed_where_a_planner_acts(make_spec, make_recording_model):
+    spec = make_spec()
+    model, planner = make_recording_model(spec), make_shooting(spec)
+    agent = make_mbpo(spec, model, act="plan", planner=planner, sac={"assess_rounds": 3})
+    assert agent.sac.assessed.rounds == 0
+    sac = SAC(spec, CPU, torch.Generator(), assess_rounds=3)
+    with pytest.raises(UserError, match=r"agent\.sac\.assess_rounds=3: the planner acts"):
+        Planning(spec, model, planner, 1.0, sac=sac)
 
 
 def test_the_planner_maximises_the_critics_value_of_the_last_state(

@@ -61,6 +61,9 @@ AGENTS = {
     "terminal value": ["agent=mpc", "agent.terminal_value=true", *PLANNER, *MODEL, *SAC],
     "sac": ["agent=sac", "agent.hidden=[8]", "agent.batch_size=8"],
     "mbpo": ["agent=mbpo", "agent.rollouts=20", *MODEL, *SAC],
+    "mbpo with assessed actors": [
+        "agent=mbpo", "agent.rollouts=20", "agent.sac.assess_rounds=1", *MODEL, *SAC,
+    ],
     "mbpo that plans": ["agent=mbpo", "agent.act=plan", *PLANNER, *MODEL, *SAC],
     "mbpo on a linear model": ["agent=mbpo", "model=linear", "agent.fit_every=10", *SAC],
     "mpc on a linear model": ["agent=mpc", "model=linear", "agent.fit_every=10", *PLANNER],

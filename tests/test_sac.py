@@ -86,6 +86,37 @@ def test_evaluation_uses_the_moving_average_of_the_actor(make_spec, generator):
     assert np.array_equal(policy.act(obs).action, action)
 
 
+def test_the_actor_of_a_good_round_repeats_it_without_exploration(make_spec, generator):
+    spec = make_spec(1)
+    agent = make_sac(spec, assess_rounds=1)
+    replay = ReplayBuffer(10, spec.obs_dim, spec.action.dim)
+    zero = np.zeros(1, np.float32)
+
+    def play():
+        """Play a round of one episode with a return of 1."""
+        replay.add(zero, zero, 1.0, zero, False, True)
+        agent.assessed.update(replay)
+
+    play()  # the prefill
+    set_constant_actor(agent, 0.3, 0.0)
+    play()  # the best round yet: a copy of this actor acts next
+    set_constant_actor(agent, -0.3, 0.0)
+    obs = np.zeros((20, 1), np.float32)
+    acting = agent.policy([None], explore=True, generator=generator)
+    evaluated = agent.policy([None], explore=False, generator=generator)
+    assert np.allclose(acting.act(obs).action, np.tanh(0.3))
+    assert np.allclose(evaluated.act(obs).action, np.tanh(-0.3))
+    play()  # the copy is as good: evaluations use it, and the actor explores again
+    assert len(set(acting.act(obs).action[:, 0])) == 20
+    assert np.allclose(evaluated.act(obs).action, np.tanh(0.3))
+    assert agent.take_metrics(100) == {}  # not learned yet
+    restored = make_sac(spec, seed=1, assess_rounds=1)
+    restored.load_state_dict(agent.state_dict())
+    policy = restored.policy([None], explore=False, generator=generator)
+    assert np.allclose(policy.act(obs).action, np.tanh(0.3))
+    assert restored.assessed.metrics() == {"agent/assessed_rounds": 1}
+
+
 def test_discrete_exploration_samples_and_evaluation_takes_the_mode(make_spec, generator):
     agent = make_sac(make_spec(1, (3,)))
     set_constant_actor(agent, math.log(0.2), math.log(0.5), math.log(0.3))

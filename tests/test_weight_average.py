@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mbrl_cli.nets.weight_average import WeightAverage
+from mbrl_cli.nets.weight_average import WeightAverage, in_place_of
 
 
 def test_an_average_follows_the_weights_and_takes_their_place_for_a_while():
@@ -11,10 +11,10 @@ def test_an_average_follows_the_weights_and_takes_their_place_for_a_while():
     average = WeightAverage([weight], 0.25)
     weight += 8.0
     average.update()  # 4 + 0.25 * 8
-    with average.in_place():
+    with in_place_of([weight], average.averages):
         assert weight.item() == 6.0
     assert weight.item() == 12.0
-    with pytest.raises(ZeroDivisionError), average.in_place():
+    with pytest.raises(ZeroDivisionError), in_place_of([weight], average.averages):
         1 / 0  # noqa: B018
     assert weight.item() == 12.0
     restored = WeightAverage([weight], 0.25)
@@ -31,5 +31,5 @@ def test_with_a_rate_of_one_nothing_is_averaged():
     average.update()
     average.load([torch.zeros(1)])  # of a run with another rate
     assert average.averages == []
-    with average.in_place():
+    with in_place_of([weight], average.averages):
         assert weight.item() == 12.0

@@ -30,21 +30,23 @@ class AssessedWeights:
 
     Args:
         weights: tensors that an optimiser changes in place.
-        source: tensors that are copied, of the same shapes: the weights, or averages of them. They
-            act in evaluations as long as no copy is as good as the best round.
         rounds: to assess a copy by, at least; with 0 no copy acts, and nothing is stored.
+        averages: of the weights, of the same shapes. They are what is copied, and act in
+            evaluations as long as no copy is as good as the best round. None: the weights are.
 
     Attributes:
         target: return of the best round of the weights, with exploration; -inf before the first.
         best_rounds: rounds in which the best copy was at least as good; 0: there is none.
     """
 
-    def __init__(self, weights: Sequence[Tensor], source: Sequence[Tensor], rounds: int) -> None:
+    def __init__(
+        self, weights: Sequence[Tensor], rounds: int, averages: Sequence[Tensor] | None = None
+    ) -> None:
         self.rounds = rounds
         self.target = -float("inf")
         self.best_rounds = 0
         self._weights = [weight.detach() for weight in weights]
-        self._source = [weight.detach() for weight in source]
+        self._averages = [average.detach() for average in averages or ()]
         self._best: list[Tensor] = []
         self._best_return = -float("inf")  # of its worst round
         self._copy: list[Tensor] = []  # empty in a round with exploration
@@ -69,7 +71,7 @@ class AssessedWeights:
                 self.target = result
                 if self._best_return < result:
                     self._best, self._best_return, self.best_rounds = [], -float("inf"), 0
-                self._copy = [weight.clone() for weight in self._source]
+                self._copy = [weight.clone() for weight in self._averages or self._weights]
                 self._copy_rounds, self._copy_return = 0, float("inf")
         self._start = replay.total_added
 
@@ -84,13 +86,17 @@ class AssessedWeights:
             self._best, self._copy = self._copy, []
             self._best_return, self.best_rounds = record
 
+    def metrics(self) -> dict[str, float]:
+        """Return the metrics by tag; none if no copy acts."""
+        return {"agent/assessed_rounds": self.best_rounds} if self.rounds else {}
+
     def acting(self) -> AbstractContextManager[None]:
         """Let the weights be those that act in training inside the context."""
         return in_place_of(self._weights, self._copy)
 
     def best(self) -> AbstractContextManager[None]:
         """Let the weights be those that act in evaluations inside the context."""
-        return in_place_of(self._weights, self._best or self._source)
+        return in_place_of(self._weights, self._best or self._averages)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the copies, what is known of them, and where the round began."""

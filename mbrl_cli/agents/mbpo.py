@@ -103,7 +103,10 @@ class MBPO(Agent):
                 "agent.act=policy: uses no planner; use planner=none, or agent.act=plan"
             )
         require_state_source(model, "agent=mbpo", ["observation"])
-        self.sac = SAC(spec, device, generator, **SAC_DEFAULTS | (sac or {}))
+        settings = SAC_DEFAULTS | (sac or {})
+        if planner is not None:
+            settings["assess_rounds"] = 0  # the planner acts, so no copy of the actor can
+        self.sac = SAC(spec, device, generator, **settings)
         self.model = model
         self.generator = generator
         self.device = device
@@ -148,7 +151,8 @@ class MBPO(Agent):
             # If no imagined transition was finite, the batches are real.
             num_real = self.num_real if len(self.imagined) else self.sac.batch_size
             self.sac.learn(self._sample_batches(replay, updates, num_real), num_real)
-        return metrics | self.sac.metrics.take(env_step)
+        self.sac.assessed.update(replay)
+        return metrics | self.sac.take_metrics(env_step)
 
     def fit_steps(self, first: int, last: int) -> Sequence[int]:
         """Return the environment steps in [first, last) before which the model is fitted."""

@@ -22,22 +22,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mbrl_cli.agents.base import Agent, Decision, Policy
+from mbrl_cli.agents.assessed_weights import AssessedWeights
+from mbrl_cli.agents.base import Agent
 from mbrl_cli.agents.categorical import Categorical
 from mbrl_cli.agents.gradient_schedule import GradientSchedule
 from mbrl_cli.agents.network_shape import NetworkShape
+from mbrl_cli.agents.sac_checks import check_spec
 from mbrl_cli.agents.sac_losses import actor_loss, critic_loss, td_targets, temperature_loss
 from mbrl_cli.agents.sac_metrics import SACMetrics
+from mbrl_cli.agents.sac_policy import SACPolicy
 from mbrl_cli.agents.squashed_gaussian import SquashedGaussian
 from mbrl_cli.agents.twin_critics import TwinCritics
 from mbrl_cli.divergence import all_finite
 from mbrl_cli.envs.env import Env
-from mbrl_cli.errors import UserError
 from mbrl_cli.nets.adamw import AdamW
 from mbrl_cli.nets.mixed_precision import Precision
 from mbrl_cli.replay.buffer import ReplayBuffer
@@ -47,6 +48,7 @@ from mbrl_cli.types import (
     Activation,
     Batch,
     Count,
+    CountOrZero,
     EnvSpec,
     Fraction,
     LearningRate,
@@ -81,6 +83,9 @@ class SAC(Agent):
         target_entropy: in nats; "auto": -A, for a discrete action log(A) / 3.
         actor_ema_rate: update rate of the exponential moving average of the actor that acts in
             evaluations; 1: the actor itself.
+        assess_rounds: rounds of training episodes in which a copy of the averaged actor must be as
+            good as in the best one before it acts in evaluations, see `AssessedWeights`; 0: the
+            average of the moment acts. Where a planner acts there are no copies.
         log_every: environment steps between two rows of metrics.
 
     Raises:
@@ -108,9 +113,10 @@ class SAC(Agent):
         initial_temperature: PositiveFloat = 1.0,
         target_entropy: float | Literal["auto"] = "auto",
         actor_ema_rate: PositiveFraction = 1.0,
+        assess_rounds: CountOrZero = 0,
         log_every: Count = 100,
     ) -> None:
-        _check_spec(spec)
+        check_spec(spec)
         self.spec = spec
         action = spec.action
         self.device = device
@@ -140,14 +146,16 @@ class SAC(Agent):
         self.critic_optimiser = AdamW(self.critics.network.parameters)
         self.normalizer = ReplayNormalizer(spec.obs_dim, device)
         self.reward_scale = RewardScale(device)
+        # A copy has the scale for which its weights were learned.
+        self.assessed = AssessedWeights([*self.ema_actor, *self.normalizer.scales], assess_rounds)
         self.schedule = GradientSchedule(updates_per_step)
         self.metrics = SACMetrics(log_every, device)
 
     # --- acting -------------------------------------------------------------------------------
 
-    def policy(self, envs: Sequence[Env], explore: bool, generator: torch.Generator) -> _SACPolicy:
+    def policy(self, envs: Sequence[Env], explore: bool, generator: torch.Generator) -> SACPolicy:
         """Return a policy that samples actions if it explores, and else takes the mode."""
-        return _SACPolicy(self, explore, generator)
+        return SACPolicy(self, explore, generator)
 
     def act(self, obs: Tensor, generator: torch.Generator | None) -> Tensor:
         """Map obs [n, O] to actions [n, A].
@@ -201,7 +209,13 @@ class SAC(Agent):
         updates = self.schedule.due(env_step)
         if updates:
             self.learn(self.sample_batches(replay, updates, self.batch_size), self.batch_size)
-        return self.metrics.take(env_step)
+        self.assessed.update(replay)
+        return self.take_metrics(env_step)
+
+    def take_metrics(self, env_step: int) -> dict[str, float]:
+        """Return the metrics by tag if they are due, else none."""
+        metrics = self.metrics.take(env_step)
+        return metrics | self.assessed.metrics() if metrics else {}
 
     def sample_batches(self, replay: ReplayBuffer, updates: int, size: int) -> Batch:
         """Return `updates` batches of `size` rows of the replay: fields [U, size, ...]."""
@@ -303,6 +317,8 @@ class SAC(Agent):
             "normalizer": self.normalizer.state_dict(),
             "reward_scale": self.reward_scale.state_dict(),
         }
+        if self.assessed.rounds:
+            state["assessed"] = self.assessed.state_dict()
         return copy.deepcopy(state)  # training changes these tensors in place
 
     @torch.no_grad()
@@ -320,30 +336,5 @@ class SAC(Agent):
         self.schedule.load_state_dict(state["schedule"])
         self.normalizer.load_state_dict(state["normalizer"])
         self.reward_scale.load_state_dict(state["reward_scale"])
-
-
-class _SACPolicy(Policy):
-    def __init__(self, agent: SAC, explore: bool, generator: torch.Generator) -> None:
-        self.agent = agent
-        self.generator = generator if explore else None
-
-    @torch.inference_mode()
-    def act(self, obs: np.ndarray) -> Decision:
-        """Return actions for obs [B, O]."""
-        action = self.agent.act(torch.from_numpy(obs).to(self.agent.device), self.generator)
-        return Decision(action.cpu().numpy())
-
-
-def _check_spec(spec: EnvSpec) -> None:
-    """Raise UserError if SAC cannot be used in this environment."""
-    num_choices = len(spec.action.sizes)
-    if num_choices > 1:
-        raise UserError(
-            f"agent: SAC needs continuous actions or one discrete action, and {spec.id} has "
-            f"{num_choices} discrete actions per step; use agent=mpc agent.terminal_value=false"
-        )
-    if spec.obs_shape is not None:
-        raise UserError(
-            f"agent: SAC needs vector observations, and {spec.id} observes images "
-            f"{list(spec.obs_shape)}; use agent=dreamer"
-        )
+        if self.assessed.rounds:
+            self.assessed.load_state_dict(state["assessed"])

@@ -148,8 +148,8 @@ class TDMPC2Agent(Agent):
         self.average = WeightAverage(self.weights, ema_rate)
         # A copy has the scales for which its weights were learned.
         scales = [*self.model.normalizer.scales, self.model.value_offset]
-        source = [*(self.average.averages or self.weights), *scales]
-        self.assessed = AssessedWeights([*self.weights, *scales], source, assess_rounds)
+        averages = [*self.average.averages, *scales] if self.average.averages else None
+        self.assessed = AssessedWeights([*self.weights, *scales], assess_rounds, averages)
         self.gradient_step = CudaGraphUpdate(
             self._gradient_step, lambda: self.model.graph_version, device
         )
@@ -190,9 +190,7 @@ class TDMPC2Agent(Agent):
 
     def _weights_of(self, explore: bool) -> AbstractContextManager[None]:
         """Let the weights be those that act, inside the context."""
-        if explore:
-            return self.assessed.acting()
-        return self.assessed.best() if self.assessed.rounds else self.average.in_place()
+        return self.assessed.acting() if explore else self.assessed.best()
 
     def world(self, generator: torch.Generator) -> World:
         """Return the functions that the planner calls, with their random numbers bound."""
@@ -246,9 +244,7 @@ class TDMPC2Agent(Agent):
             means[name] *= scale  # in the environment's unit
         model = {f"model/{name}": means[name] for name in LOSSES}
         agent = {f"agent/{name}": means[name] for name in STATISTICS}
-        if self.assessed.rounds:
-            agent["agent/assessed_rounds"] = self.assessed.best_rounds
-        return model | agent
+        return model | agent | self.assessed.metrics()
 
     def learn(self, replay: ReplayBuffer) -> None:
         """Take one gradient step of the model and one of the policy."""

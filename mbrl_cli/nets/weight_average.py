@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 
 class WeightAverage:
-    """Average weights over about 1 / `rate` updates, and use the averages in their place.
+    """Average weights over about 1 / `rate` updates.
 
     Args:
         weights: tensors that an optimiser changes in place.
@@ -31,10 +31,6 @@ class WeightAverage:
         """Restore averages; without any, as after a change of the rate, start from the weights."""
         if self.averages:
             torch._foreach_copy_(self.averages, list(averages) or self._weights)
-
-    def in_place(self) -> AbstractContextManager[None]:
-        """Let the weights be the averages inside the context."""
-        return in_place_of(self._weights, self.averages)
 
 
 @contextmanager
