@@ -155,7 +155,7 @@ class SAC(Agent):
 
     def policy(self, envs: Sequence[Env], explore: bool, generator: torch.Generator) -> SACPolicy:
         """Return a policy that samples actions if it explores, and else takes the mode."""
-        return SACPolicy(self, explore, generator)
+        return SACPolicy(self.act, self.assessed, explore, generator, self.device)
 
     def act(self, obs: Tensor, generator: torch.Generator | None) -> Tensor:
         """Map obs [n, O] to actions [n, A].

@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from mbrl_cli.agents.assessed_weights import AssessedWeights
 from mbrl_cli.agents.base import Decision, Policy
-
-if TYPE_CHECKING:
-    from mbrl_cli.agents.sac import SAC
 
 
 class SACPolicy(Policy):
-    """Sample actions if it explores, else take the mode; of the weights that are to act now."""
+    """Sample actions if it explores, else take the mode; of the weights that are to act now.
 
-    def __init__(self, agent: SAC, explore: bool, generator: torch.Generator) -> None:
-        self.agent = agent
+    Axes: B environments, O obs_dim, A action dim.
+
+    Args:
+        act: maps obs [B, O] to actions [B, A], samples if it is given a generator.
+        assessed: the weights that are to act.
+        explore: whether the policy collects data.
+        generator: of the samples.
+        device: of obs.
+    """
+
+    def __init__(
+        self,
+        act: Callable[[Tensor, torch.Generator | None], Tensor],
+        assessed: AssessedWeights,
+        explore: bool,
+        generator: torch.Generator,
+        device: torch.device,
+    ) -> None:
+        self._act = act
+        self.assessed = assessed
         self.explore = explore
         self.generator = generator
+        self.device = device
 
     @torch.inference_mode()
     def act(self, obs: np.ndarray) -> Decision:
         """Return actions for obs [B, O]."""
-        agent, assessed = self.agent, self.agent.assessed
-        generator = self.generator if self.explore and assessed.explores else None
-        with assessed.acting() if self.explore else assessed.best():
-            action = agent.act(torch.from_numpy(obs).to(agent.device), generator)
+        generator = self.generator if self.explore and self.assessed.explores else None
+        with self.assessed.acting() if self.explore else self.assessed.best():
+            action = self._act(torch.from_numpy(obs).to(self.device), generator)
         return Decision(action.cpu().numpy())
