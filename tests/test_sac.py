@@ -8,6 +8,7 @@ import torch
 
 from mbrl_cli.agents.sac import SAC
 from mbrl_cli.agents.sac_losses import actor_loss, critic_loss, temperature_loss
+from mbrl_cli.agents.td_batch import TDBatch, n_step_batch
 from mbrl_cli.errors import UserError
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import Batch
@@ -71,7 +72,7 @@ def test_evaluation_uses_the_moving_average_of_the_actor(make_spec, generator):
     start = [weight.clone() for weight in agent.ema_actor]
     rows = torch.randn(1, 4, 2, generator=generator)
     for learner in (agent, without_ema):
-        learner.learn(Batch(rows, rows[..., :1], rows[..., 0], rows, torch.zeros(1, 4)), 4)
+        learner.learn(TDBatch(rows, rows[..., :1], rows[..., 0], rows, torch.full((1, 4), 0.9)), 4)
     for average, old, new in zip(agent.ema_actor, start, agent.actor.detached(), strict=True):
         assert torch.allclose(average, 0.75 * old + 0.25 * new)
     for average, new in zip(without_ema.ema_actor, without_ema.actor.detached(), strict=True):
@@ -144,7 +145,8 @@ def test_sizes_are_the_only_arguments_without_a_default(make_spec, generator):
 def batch_of(spec, rewards, terminated):
     num = len(rewards)
     obs, action = torch.zeros(num, spec.obs_dim), torch.zeros(num, spec.action.dim)
-    return Batch(obs, action, torch.tensor(rewards), obs, torch.tensor(terminated))
+    batch = Batch(obs, action, torch.tensor(rewards), obs, torch.tensor(terminated))
+    return TDBatch.of_transitions(batch, 0.9)
 
 
 def test_discrete_td_targets_are_expectations_of_the_lower_target_critic(make_spec):
@@ -179,7 +181,7 @@ def test_td_targets_bootstrap_after_a_time_limit(make_spec):
     zero = np.zeros(1, np.float32)
     replay.add(zero, zero, 1.0, zero, False, True)
     replay.add(zero, zero, 1.0, zero, True, False)
-    batch = replay.batch(np.arange(2))
+    batch = n_step_batch(replay, np.arange(2), 1, 0.9, CPU)
     agent = make_sac(make_spec())
     set_constant(agent.critics.targets, [[10.0], [10.0]])
     targets = agent.td_targets(batch, torch.tensor(0.0), torch.zeros(2, 1))
@@ -216,7 +218,7 @@ def test_the_actor_loss_does_not_train_critics(make_spec):
     zeros, ones = torch.zeros(1, 8, 1), torch.ones(1, 8)
     weights = [*agent.actor.parameters, *agent.critics.network.parameters]
     before = [weight.clone() for weight in weights]
-    agent.learn(Batch(zeros, zeros, ones, zeros, 0.0 * ones), 8)
+    agent.learn(TDBatch(zeros, zeros, ones, zeros, 0.0 * ones), 8)
     changed = [not torch.equal(old, new) for old, new in zip(before, weights, strict=True)]
     assert changed[4:] == [False] * 4  # critics: their value 1 is the reward
     assert any(changed[:4])  # actor: its entropy grows

@@ -21,6 +21,7 @@ from mbrl_cli.agents.model_rollouts import store_model_rollouts
 from mbrl_cli.agents.planning import Planning, cost_advice
 from mbrl_cli.agents.rollout_length import RolloutLength
 from mbrl_cli.agents.sac import SAC
+from mbrl_cli.agents.td_batch import TDBatch
 from mbrl_cli.envs.env import Env
 from mbrl_cli.errors import UserError
 from mbrl_cli.models.base import Model, require_state_source
@@ -29,7 +30,6 @@ from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.replay.imagined import ImaginedBuffer
 from mbrl_cli.types import (
     ArgumentsOf,
-    Batch,
     Count,
     CountOrZero,
     EnvSpec,
@@ -187,14 +187,14 @@ class MBPO(Agent):
             metrics["agent/rollout_error"] = self.rollout_length.error_after(length)
         return metrics
 
-    def _sample_batches(self, replay: ReplayBuffer, updates: int, num_real: int) -> Batch:
+    def _sample_batches(self, replay: ReplayBuffer, updates: int, num_real: int) -> TDBatch:
         """Return batches [U, n, ...] whose first `num_real` rows are real, the others imagined."""
         real = self.sac.sample_batches(replay, updates, num_real)
         if num_real == self.sac.batch_size:
             return real
         rows = self._random_rows(len(self.imagined), (updates, self.sac.batch_size - num_real))
-        imagined = self.imagined.batch(rows)
-        return Batch(*(torch.cat(fields, dim=1) for fields in zip(real, imagined, strict=True)))
+        imagined = TDBatch.of_transitions(self.imagined.batch(rows), self.sac.discount)
+        return TDBatch(*(torch.cat(fields, dim=1) for fields in zip(real, imagined, strict=True)))
 
     def _random_rows(self, num_rows: int, shape: tuple[int, ...]) -> Tensor:
         return torch.randint(num_rows, shape, generator=self.generator)

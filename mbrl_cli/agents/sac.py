@@ -36,6 +36,7 @@ from mbrl_cli.agents.sac_losses import actor_loss, critic_loss, td_targets, temp
 from mbrl_cli.agents.sac_metrics import SACMetrics
 from mbrl_cli.agents.sac_policy import SACPolicy
 from mbrl_cli.agents.squashed_gaussian import SquashedGaussian
+from mbrl_cli.agents.td_batch import TDBatch, n_step_batch
 from mbrl_cli.agents.twin_critics import TwinCritics
 from mbrl_cli.divergence import all_finite
 from mbrl_cli.envs.env import Env
@@ -46,7 +47,6 @@ from mbrl_cli.replay.replay_normalizer import ReplayNormalizer
 from mbrl_cli.replay.reward_scale import RewardScale
 from mbrl_cli.types import (
     Activation,
-    Batch,
     Count,
     CountOrZero,
     EnvSpec,
@@ -77,6 +77,7 @@ class SAC(Agent):
         updates_per_step: gradient steps per environment step.
         policy_delay: gradient steps of the critics for each one of actor and temperature.
         discount: per environment step.
+        td_steps: rewards in a target of the critics, before the value; imagined data have one.
         target_rate: update rate of the target critics, an exponential moving average.
         initial_temperature: weight of the entropy at the start, in typical rewards; see
             `RewardScale`.
@@ -109,6 +110,7 @@ class SAC(Agent):
         updates_per_step: PositiveFloat = 1.0,
         policy_delay: Count = 1,
         discount: Fraction = 0.99,
+        td_steps: Count = 1,
         target_rate: LearningRate = 5e-3,
         initial_temperature: PositiveFloat = 1.0,
         target_entropy: float | Literal["auto"] = "auto",
@@ -125,6 +127,7 @@ class SAC(Agent):
         self.batch_size = batch_size
         self.policy_delay = policy_delay
         self.discount = discount
+        self.td_steps = td_steps
         self.actor_ema_rate = actor_ema_rate
         self.distribution: SquashedGaussian | Categorical
         if action.kind == "discrete":
@@ -217,12 +220,12 @@ class SAC(Agent):
         metrics = self.metrics.take(env_step)
         return metrics | self.assessed.metrics() if metrics else {}
 
-    def sample_batches(self, replay: ReplayBuffer, updates: int, size: int) -> Batch:
+    def sample_batches(self, replay: ReplayBuffer, updates: int, size: int) -> TDBatch:
         """Return `updates` batches of `size` rows of the replay: fields [U, size, ...]."""
-        rows = torch.randint(len(replay), (updates, size), generator=self.generator)
-        return replay.batch(rows.numpy(), self.device)
+        rows = torch.randint(len(replay), (updates, size), generator=self.generator).numpy()
+        return n_step_batch(replay, rows, self.td_steps, self.discount, self.device)
 
-    def learn(self, batches: Batch, num_real: int) -> None:
+    def learn(self, batches: TDBatch, num_real: int) -> None:
         """Take one gradient step on each of the batches [U, n, ...].
 
         The first `num_real` rows of each batch are real transitions, the others are imagined. Only
@@ -237,11 +240,11 @@ class SAC(Agent):
             next_obs=self.normalizer(batches.next_obs),
         )
         for index in range(updates):
-            batch = Batch(*(field[index] for field in scaled))
+            batch = TDBatch(*(field[index] for field in scaled))
             self._gradient_step(batch, noise[index], num_real)
             self.schedule.num_updates += 1
 
-    def _gradient_step(self, batch: Batch, noise: Tensor, num_real: int) -> None:
+    def _gradient_step(self, batch: TDBatch, noise: Tensor, num_real: int) -> None:
         """Take a gradient step on batch [n, ...] with normal random numbers [2, n, A].
 
         Observations and rewards are in the units of the networks.
@@ -275,14 +278,12 @@ class SAC(Agent):
             of_actor.detach(), self.reward_scale.restore(temperature), mean_entropy
         )
 
-    def td_targets(self, batch: Batch, temperature: Tensor, noise: Tensor) -> Tensor:
+    def td_targets(self, batch: TDBatch, temperature: Tensor, noise: Tensor) -> Tensor:
         """Return the critics' TD targets [n]; see `sac_losses.td_targets`."""
         next_q, next_entropy = self.expected_q_and_entropy(
             batch.next_obs, self.critics.targets, noise
         )
-        return td_targets(
-            batch.reward, batch.terminated, next_q, next_entropy, temperature, self.discount
-        )
+        return td_targets(batch.reward, batch.discount, next_q, next_entropy, temperature)
 
     def expected_q_and_entropy(
         self, obs: Tensor, critic_weights: Sequence[Tensor], noise: Tensor

@@ -17,27 +17,25 @@ from torch import Tensor
 
 def td_targets(
     reward: Tensor,
-    terminated: Tensor,
+    discount: Tensor,
     next_q: Tensor,
     next_entropy: Tensor,
     temperature: Tensor,
-    discount: float,
 ) -> Tensor:
-    """Return the TD targets [n] of the critics: r + gamma (1 - terminated) V(s').
+    """Return the TD targets [n] of the critics: r + discount V(s').
 
     V is equation 3 of Haarnoja et al. and equation 10 of Christodoulou. A step that is truncated
     by a time limit is not terminated, so its next state is valued.
 
     Args:
-        reward: [n].
-        terminated: 0 or 1, [n].
-        next_q: E[Q] of the target critics at the next observations, [n].
-        next_entropy: entropy of the policy at the next observations, [n].
+        reward: sum of the rewards before s', [n].
+        discount: of the value of s', [n]; 0 after a termination.
+        next_q: E[Q] of the target critics at s', [n].
+        next_entropy: entropy of the policy at s', [n].
         temperature: scalar.
-        discount: per step.
     """
     next_value = next_q + temperature * next_entropy
-    return torch.addcmul(reward, discount * (1.0 - terminated), next_value)
+    return torch.addcmul(reward, discount, next_value)
 
 
 def critic_loss(q: Tensor, targets: Tensor) -> Tensor:
