@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mbrl_cli.models.n_step_returns import n_step_rewards
+from mbrl_cli.models.n_step_returns import stored_returns
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import Batch
 
@@ -58,14 +58,12 @@ def n_step_batch(
     if td_steps == 1:
         return TDBatch.of_transitions(first, discount)
     following, inside = replay.consecutive_rows(rows.ravel(), td_steps)  # [U * n, td_steps]
-    reward, terminated = (torch.from_numpy(field) for field in replay.outcomes(following))
-    included = torch.from_numpy(inside).to(reward)
-    returns = n_step_rewards(reward, terminated, included, td_steps, discount)  # [U * n, 1]
-    last = np.take_along_axis(following, returns.row.numpy(), axis=1).reshape(rows.shape)
+    included = torch.from_numpy(inside).float()
+    returns, last = stored_returns(replay, following, included, td_steps, discount)  # [U * n, 1]
     return TDBatch(
         first.obs,
         first.action,
         returns.rewards.view(rows.shape).to(device),
-        replay.batch(last, device).next_obs,
+        replay.batch(last.reshape(rows.shape), device).next_obs,
         returns.discount.view(rows.shape).to(device),
     )

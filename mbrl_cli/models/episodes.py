@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from mbrl_cli.models.n_step_returns import n_step_rewards
+from mbrl_cli.models.n_step_returns import stored_returns
 from mbrl_cli.nets.random_shift import random_shift
 from mbrl_cli.replay.buffer import ReplayBuffer
 from mbrl_cli.types import EnvSpec
@@ -79,13 +78,11 @@ def sample_episodes(
     episodes = Episodes(first_obs, action, reward, next_obs, terminated, mask)
     if td_steps == 1:
         return episodes, Returns(reward, discount * (1.0 - terminated), next_obs)
-    all_rewards, all_terminated = (torch.from_numpy(field) for field in replay.outcomes(rows))
-    included = torch.from_numpy(inside).to(all_rewards)  # [n, L]
+    included = torch.from_numpy(inside).float()  # [n, L]
     if is_own is not None:
         every = replay.batch(rows.ravel(), device)
         included *= is_own(every.obs, every.action).cpu().view(included.shape)
-    returns = n_step_rewards(all_rewards, all_terminated, included, td_steps, discount)
-    last_rows = np.take_along_axis(rows, returns.row.numpy(), axis=1)  # [n, H]
+    returns, last_rows = stored_returns(replay, rows, included, td_steps, discount)  # [n, H]
     last_obs = replay.batch(last_rows.T.ravel(), device).next_obs.view(next_obs.shape)
     if spec.obs_shape is not None:
         last_obs = random_shift(last_obs, spec.obs_shape, generator)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from mbrl_cli.replay.buffer import ReplayBuffer
 
 
 class NStepReturns(NamedTuple):
@@ -49,6 +52,26 @@ def n_step_rewards(
     row = last + torch.arange(last.shape[1], device=last.device)  # [n, K+1]
     last_discount = discount * weight.gather(-1, last[..., None])[..., 0]
     return NStepReturns(rewards, last_discount * (1.0 - terminated.gather(1, row)), row)
+
+
+def stored_returns(
+    replay: ReplayBuffer, rows: np.ndarray, included: Tensor, num_steps: int, discount: float
+) -> tuple[NStepReturns, np.ndarray]:
+    """Return the n-step returns of stored transitions; see `n_step_rewards`.
+
+    Args:
+        replay: real transitions.
+        rows: [n, L] of the replay.
+        included: [n, L].
+        num_steps: largest number of rewards in a return.
+        discount: per step.
+
+    Returns:
+        the returns, and the rows [n, K + 1] of the replay that their last rewards are in.
+    """
+    reward, terminated = (torch.from_numpy(field) for field in replay.outcomes(rows))
+    returns = n_step_rewards(reward, terminated, included, num_steps, discount)
+    return returns, np.take_along_axis(rows, returns.row.numpy(), axis=1)
 
 
 def n_step_returns(
