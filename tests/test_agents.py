@@ -98,6 +98,15 @@ def test_sizes_model_and_planner_are_the_only_arguments_without_a_default(
     assert agent.sac.schedule.updates_per_step == 4  # SAC's own default is 1
 
 
+def test_mpc_refuses_to_assess_copies_of_an_actor_that_does_not_act(
+    make_spec, make_model, generator
+):
+    spec = make_spec()
+    planner, sac = ConstantPlanner([0]), {"assess_rounds": 3}
+    with pytest.raises(UserError, match=r"agent\.sac\.assess_rounds=3: the planner acts"):
+        MPC(spec, CPU, make_model(spec), planner, generator, terminal_value=True, sac=sac)
+
+
 def test_mpc_refuses_gaussian_noise_on_discrete_actions(make_spec, make_model):
     spec = make_spec(1, (3,))
     with pytest.raises(UserError, match=r"agent\.explore=noise: needs continuous actions"):

@@ -113,6 +113,14 @@ def test_variants_fit_the_agent(trained):
     assert names(planet, truth=False) == [AS_IS, *planner]
 
 
+def test_a_policy_of_which_copies_are_assessed_is_improved_by_planning(trained):
+    run = trained("agent=sac", "agent.assess_rounds=1")
+    truth = Truth(run.objects.env, run.new_env, run.objects.device)
+    as_is, improved = first_variants(run, truth, [])
+    assert as_is.make() is run.agent
+    assert improved.make().planning.sac is run.agent
+
+
 def test_parts_of_latent_agents_are_replaced(trained, generator):
     small = ["model.batch_size=4", "model.fit_steps=3"]
     planet = trained("agent=planet", "env=pendulum", *PLANS, *small)

@@ -5,8 +5,6 @@ import pytest
 import torch
 from mbpo_agent import make_mbpo
 
-from mbrl_cli.agents.planning import Planning
-from mbrl_cli.agents.sac import SAC
 from mbrl_cli.errors import UserError
 from mbrl_cli.planners.random_shooting import RandomShooting
 
@@ -42,9 +40,6 @@ def test_no_copy_of_the_actor_is_assessed_where_a_planner_acts(make_spec, make_r
     model, planner = make_recording_model(spec), make_shooting(spec)
     agent = make_mbpo(spec, model, act="plan", planner=planner, sac={"assess_rounds": 3})
     assert agent.sac.assessed.rounds == 0
-    sac = SAC(spec, CPU, torch.Generator(), assess_rounds=3)
-    with pytest.raises(UserError, match=r"agent\.sac\.assess_rounds=3: the planner acts"):
-        Planning(spec, model, planner, 1.0, sac=sac)
 
 
 def test_the_planner_maximises_the_critics_value_of_the_last_state(

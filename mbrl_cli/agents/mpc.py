@@ -20,6 +20,7 @@ from mbrl_cli.agents.interval_schedule import IntervalSchedule
 from mbrl_cli.agents.planning import Planning, cost_advice
 from mbrl_cli.agents.sac import SAC
 from mbrl_cli.envs.env import Env
+from mbrl_cli.errors import UserError
 from mbrl_cli.models.base import Model
 from mbrl_cli.planners.base import Planner
 from mbrl_cli.replay.buffer import ReplayBuffer
@@ -80,6 +81,11 @@ class MPC(Agent):
         self.sac: SAC | None = None
         if terminal_value:
             self.sac = SAC(spec, device, generator, **SAC_DEFAULTS | (sac or {}))
+            if self.sac.assessed.rounds:
+                raise UserError(
+                    f"agent.sac.assess_rounds={self.sac.assessed.rounds}: the planner acts, so no "
+                    "copy of the actor can be assessed; use 0"
+                )
             discount = self.sac.discount
         exploration = Exploration(explore, noise_std, epsilon, disagreement_bonus)
         self.planning = Planning(spec, model, planner, discount, exploration, self.sac, proposals)

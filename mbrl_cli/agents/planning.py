@@ -48,8 +48,7 @@ class Planning:
             planners with `takes_proposals`.
 
     Raises:
-        UserError: if `exploration` or `proposals` does not fit the environment, model or planner,
-            or if `sac` assesses copies of its actor.
+        UserError: if `exploration` or `proposals` does not fit the environment, model or planner.
 
     Attributes:
         model_version: a number that the agent increases whenever it changes the model's weights.
@@ -70,11 +69,6 @@ class Planning:
         self.exploration = exploration or Exploration()
         self.exploration.check(spec, model, planner)
         self.proposals = 0 if sac is None else checked_proposals(planner, proposals)
-        if sac is not None and sac.assessed.rounds:
-            raise UserError(
-                f"agent.sac.assess_rounds={sac.assessed.rounds}: the planner acts, so no copy of "
-                "the actor can be assessed; use 0"
-            )
         self.model = model
         self.planner = planner
         self.discount = discount
