@@ -107,6 +107,23 @@ def test_a_changed_fork_shares_the_past_and_differs_afterwards(mbrl, original, t
     assert load_run("seed").seed == 7
 
 
+@pytest.mark.parametrize(("ratio", "updates"), [(3, 20 + 60), (0.5, 20 + 10)])
+def test_a_fork_with_another_ratio_of_gradient_steps_has_it_from_the_fork_on(
+    mbrl, tmp_path, ratio, updates
+):
+    """The run takes a gradient step before each step from 20 to 59; the fork begins at 40."""
+    words = [*SHORT, "env=pendulum", *SAC, "keep_checkpoints=20", "hydra.run.dir=run"]
+    assert mbrl("train", *words).code == 0
+    done = mbrl("fork", "run", "at=40", f"agent.updates_per_step={ratio}", "hydra.run.dir=fork")
+    assert done.code == 0, done.err
+    final = "checkpoint.safetensors"
+    counts = [
+        load_checkpoint(tmp_path / folder / final)["agent"]["schedule"]["num_updates"]
+        for folder in ("run", "fork")
+    ]
+    assert counts == [40, updates]
+
+
 def test_a_fork_can_be_interrupted_extended_and_forked_again(
     mbrl, original, tmp_path, raise_at_call
 ):

@@ -53,7 +53,9 @@ from mbrl_cli.seeding import torch_generator
 FREE_KEYS = ("seed",)  # a resumed run keeps them, a fork does not
 MAX_METRICS = 2**31  # bytes
 MAX_PARENT = 120  # characters of the run's name that are part of the fork's name
-GENERATOR = "generator"  # key of a random generator's state in the state of an agent
+# Keys in the state of an agent.
+GENERATOR = "generator"  # of a random generator's state
+FIRST_STEP = "first_step"  # of the environment step at which gradient steps began
 
 
 def fork_saved_run(
@@ -108,7 +110,8 @@ def _fitting_state(
 ) -> dict[str, Any]:
     """Return the state for the fork's checkpoint; raise UserError if it does not fit the config.
 
-    With another seed all random generators start anew.
+    With another seed all random generators start anew. With another setting of the agent its
+    ratio of gradient steps to environment steps counts from the fork on.
     """
     run_objects = build(config, restored=True)
     try:
@@ -125,6 +128,8 @@ def _fitting_state(
     keys = [key for key in changes if key.startswith(("model.", "agent."))]
     hint = f"{', '.join(keys) or source}: the saved state does not fit"
     refuse_other_shapes(state["agent"], built, hint, "agent")
+    if any(key.startswith("agent.") for key in changes):
+        state = state | {"agent": _with_new_schedules(state["agent"])}
     if "seed" not in changes:
         return state
     generators = {
@@ -132,6 +137,17 @@ def _fitting_state(
     }
     agent = _with_generators_of(built, state["agent"])
     return state | {"generators": generators, "agent": agent}
+
+
+def _with_new_schedules(saved: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return the saved state of an agent whose schedules of gradient steps begin at the fork."""
+    result = dict(saved)
+    for key, value in saved.items():
+        if isinstance(value, Mapping):
+            result[key] = _with_new_schedules(value)
+    if FIRST_STEP in saved:
+        result[FIRST_STEP] = None
+    return result
 
 
 def _with_generators_of(built: Mapping[Any, Any], saved: Mapping[Any, Any]) -> dict[Any, Any]:
