@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
 
 from mbrl_cli.checkpoint import SUFFIX, save_checkpoint
 from mbrl_cli.checkpoint_store import CONFIGS, REPLAY, load_replay, segment_name
@@ -128,37 +127,25 @@ def _fitting_state(
     keys = [key for key in changes if key.startswith(("model.", "agent."))]
     hint = f"{', '.join(keys) or source}: the saved state does not fit"
     refuse_other_shapes(state["agent"], built, hint, "agent")
+    agent = state["agent"]
     if any(key.startswith("agent.") for key in changes):
-        state = state | {"agent": _with_new_schedules(state["agent"])}
+        agent = _renewed(agent, built, FIRST_STEP)
     if "seed" not in changes:
-        return state
+        return state | {"agent": agent}
     generators = {
         name: torch_generator(settings.seed, name).get_state() for name in state["generators"]
     }
-    agent = _with_generators_of(built, state["agent"])
-    return state | {"generators": generators, "agent": agent}
+    return state | {"generators": generators, "agent": _renewed(agent, built, GENERATOR)}
 
 
-def _with_new_schedules(saved: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Return the saved state of an agent whose schedules of gradient steps begin at the fork."""
+def _renewed(saved: Mapping[Any, Any], built: Mapping[Any, Any], name: str) -> dict[Any, Any]:
+    """Return the saved state of an agent with the values called `name` of a new one, nested too."""
     result = dict(saved)
     for key, value in saved.items():
-        if isinstance(value, Mapping):
-            result[key] = _with_new_schedules(value)
-    if FIRST_STEP in saved:
-        result[FIRST_STEP] = None
-    return result
-
-
-def _with_generators_of(built: Mapping[Any, Any], saved: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Return the saved state of an agent with the generators of a new one, nested ones too."""
-    result = dict(saved)
-    for key, value in saved.items():
-        new = built.get(key)
-        if key == GENERATOR and isinstance(value, Tensor) and isinstance(new, Tensor):
-            result[key] = new
-        elif isinstance(value, Mapping) and isinstance(new, Mapping):
-            result[key] = _with_generators_of(new, value)
+        if key == name and key in built:
+            result[key] = built[key]
+        elif isinstance(value, Mapping) and isinstance(built.get(key), Mapping):
+            result[key] = _renewed(value, built[key], name)
     return result
 
 
